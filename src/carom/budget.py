@@ -1,0 +1,165 @@
+"""What an attacker may change: a norm and a radius in pixel units, exact."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from carom.errors import ContractError, InputError
+from carom.typing import Images, PerImage, Pixels, per_image
+
+Norm = Literal["linf", "l2"]
+NORMS: tuple[Norm, ...] = ("linf", "l2")
+
+
+def parse_eps(value: object, *, where: str = "eps") -> Fraction:
+    """An exact radius from "8/255", "0.5", 0.03 or 0.
+
+    Raises:
+        InputError: Not a number, or negative.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
+        raise InputError(f'{where}: expected a number or a fraction such as "8/255", got {value!r}')
+    try:
+        eps = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f'{where}: expected a number or a fraction such as "8/255", got {value!r}') from None
+    if eps < 0:
+        raise InputError(f"{where}: eps must not be negative, got {value}; a radius is at least 0")
+    return eps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The images within `eps` of a clean image, in [0, 1].
+
+    Attributes:
+        norm: "linf" (largest change of a pixel) or "l2" (Euclidean length of the change over all pixels).
+        eps: Radius for images scaled to [0, 1], exact: Fraction(8, 255), not 8.
+
+    Raises:
+        InputError: Unknown norm, negative eps, or a linf eps above 1.
+    """
+
+    norm: Norm
+    eps: Fraction
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise InputError(f"budget: unknown norm {self.norm!r} (known: {', '.join(NORMS)})")
+        if self.eps < 0:
+            raise InputError(f"budget: eps must not be negative, got {self.eps}")
+        if self.norm == "linf" and self.eps > 1:
+            raise InputError(
+                f"budget: eps={self.eps} covers every image in [0, 1]; eps is in pixel units, so write "
+                f'"{self.eps}/255" for {self.eps} of 255 grey levels'
+            )
+
+    @classmethod
+    def parse(cls, norm: str, eps: object, *, where: str = "budget") -> "Budget":
+        """From what a user writes, such as ("linf", "8/255")."""
+        if norm not in NORMS:
+            raise InputError(f"{where}: unknown norm {norm!r} (known: {', '.join(NORMS)})")
+        return cls(norm=norm, eps=parse_eps(eps, where=f"{where}.eps"))
+
+    def __str__(self) -> str:
+        """For tables: "linf 8/255"; l2 radii as decimals."""
+        if self.norm == "l2":
+            return f"l2 {float(self.eps):g}"
+        levels = self.eps * 255
+        return f"linf {levels.numerator}/255" if levels.denominator == 1 else f"linf {float(self.eps):g}"
+
+    def project(self, x_adv: Images, x: Images) -> Images:
+        """Bring `x_adv` back into the ball around `x`, then into [0, 1].
+
+        Exact for linf. For l2 scaled and then clamped: always inside, not always the nearest point.
+        """
+        delta = x_adv - x
+        eps = float(self.eps)
+        if self.norm == "linf":
+            delta = delta.clamp(-eps, eps)
+        else:
+            delta = delta * per_image((eps / l2(delta).clamp_min(1e-12)).clamp_max(1.0))
+        return (x + delta).clamp(0, 1)
+
+    def size(self, x_adv: Images, x: Images) -> PerImage:
+        """Distance of each image from its clean image, in the norm of this budget."""
+        delta = x_adv - x
+        return delta.abs().flatten(1).amax(1) if self.norm == "linf" else l2(delta)
+
+    def steepest(self, gradient: Images) -> Images:
+        """Unit-size direction along which a loss with this gradient rises fastest; zero where it is zero."""
+        return gradient.sign() if self.norm == "linf" else unit_l2(gradient)
+
+    def quantize(self, x_adv: Images, clean: Pixels) -> Pixels:
+        """Round to 8 bits without leaving the ball.
+
+        linf: nearest level, clipped to the integer ball. l2: nearest level; an image that rounding took outside gets
+        the pixels that rounding enlarged most rounded towards the clean image instead, as few as are needed. Exact in
+        integers.
+
+        Args:
+            x_adv: Images in [0, 1], in the ball.
+            clean: The 8-bit images around which the ball lies.
+        """
+        base = clean.double()
+        change = x_adv.double() * 255 - base
+        if self.norm == "linf":
+            radius = floor(self.eps * 255)
+            rounded = change.round().clamp(-radius, radius)
+        else:
+            rounded = _round_in_l2(change, floor((self.eps * 255) ** 2))
+        return (base + rounded).clamp(0, 255).to(torch.uint8)
+
+    def check(self, adversarial: Pixels, clean: Pixels) -> None:
+        """Verify 8-bit images against the integer ball.
+
+        Raises:
+            ContractError: An image left the ball; says which, and by how much.
+        """
+        delta = (adversarial.int() - clean.int()).flatten(1)
+        if self.norm == "linf":
+            size, limit = delta.abs().amax(1), floor(self.eps * 255)
+        else:
+            size, limit = delta.long().square().sum(1), floor((self.eps * 255) ** 2)
+        if bool((size > limit).any()):
+            worst = int(size.argmax())
+            unit = "grey levels" if self.norm == "linf" else "squared grey levels"
+            raise ContractError(f"image {worst} is {int(size[worst])} {unit} away, allowed {limit} ({self})")
+
+
+def _round_in_l2(change: Tensor, limit: int) -> Tensor:
+    """Whole numbers near `change` (`n c h w`) whose squares sum to at most `limit`, image by image."""
+    flat = change.flatten(1)
+    nearest, inward = flat.round(), flat.trunc()
+    saved = nearest.square() - inward.square()  # what rounding inward instead would take off the square
+    enlarged = nearest.abs() - flat.abs()
+    order = torch.where(saved > 0, enlarged, -1.0).argsort(1, descending=True, stable=True)
+    excess = nearest.square().sum(1, keepdim=True) - limit
+    before = saved.clamp_min(0).gather(1, order).cumsum(1) - saved.clamp_min(0).gather(1, order)
+    flip = torch.zeros_like(saved, dtype=torch.bool).scatter(1, order, before < excess)
+    rounded = torch.where(flip & (saved > 0), inward, nearest)
+    # float error may leave the real-valued change itself a hair outside: pull the largest pixel in
+    while bool((over := rounded.square().sum(1) > limit).any()):
+        largest = rounded.abs().argmax(1, keepdim=True)
+        step = rounded.gather(1, largest).sign() * over[:, None]
+        rounded = rounded.scatter_add(1, largest, -step)
+    return rounded.reshape(change.shape)
+
+
+def l2(delta: Images) -> PerImage:
+    """Euclidean length of each image."""
+    return delta.flatten(1).square().sum(1).sqrt()
+
+
+def unit_l2(gradient: Images) -> Images:
+    """Each image scaled to length 1; a zero image stays zero. Safe for gradients whose squares underflow."""
+    largest = gradient.abs().flatten(1).amax(1)
+    scaled = gradient / per_image(torch.where(largest > 0, largest, 1.0))
+    length = l2(scaled)
+    return scaled / per_image(torch.where(length > 0, length, 1.0))

@@ -1,0 +1,29 @@
+"""Every error that carom raises on purpose.
+
+Each message says where, what came, what was expected and what to do, on one line. The command line prints it
+without a traceback.
+"""
+
+
+class CaromError(Exception):
+    """Base of all errors below."""
+
+
+class InputError(CaromError, ValueError):
+    """What the user gave is wrong: a scenario, a name, a model, a file. The command line exits with 2."""
+
+
+class ModelError(InputError):
+    """A model breaks the classifier contract: range, shape, classes, finite logits, determinism."""
+
+
+class MissingData(InputError):
+    """A data set is not on this machine; the message says how to get it."""
+
+
+class ContractError(CaromError, ValueError):
+    """A component broke its promise: an attack left the ball, a transformation changed a shape."""
+
+
+class StoreError(CaromError):
+    """The store cannot be read or written: read-only, full, in use, newer, damaged."""

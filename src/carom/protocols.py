@@ -1,0 +1,86 @@
+"""What plugs in. Each protocol is one call, or nearly; everything configured is a frozen dataclass."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from torch import nn
+
+from carom.budget import Budget
+from carom.draws import Draws
+from carom.typing import Images, Labels, Logits
+
+if TYPE_CHECKING:
+    from carom.attacks.gradients import Gradients
+
+Combination = Literal["logits", "probabilities", "loss"]
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Float images `n c h w` in [0, 1] to logits `n k`. Resizing and normalisation live inside."""
+
+    def __call__(self, x: Images, /) -> Logits: ...
+
+
+@runtime_checkable
+class GradientSource(Protocol):
+    """What an attack sees of a surrogate.
+
+    Attributes:
+        combination: How several active members become one loss: mean of logits, of probabilities, or of losses.
+    """
+
+    combination: Combination
+
+    def members(self, step: int, copy: int) -> Sequence[Classifier]:
+        """The classifiers that are active at this step for this copy of the images.
+
+        Depends on (seed, step, copy) alone: never on an image, nor on how often somebody asked.
+        """
+        ...
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """Proposes adversarial images. Loads no model, picks no device, decides no success."""
+
+    def __call__(self, gradients: "Gradients", budget: Budget, draws: Draws) -> Images:
+        """Images in the ball of `budget` around `gradients.x`, `n c h w`, detached.
+
+        Args:
+            gradients: The clean images, their classes (and target classes), and the loss gradient anywhere near them.
+            budget: The allowed change.
+            draws: The only source of randomness; image by image.
+        """
+        ...
+
+
+@runtime_checkable
+class Control(Protocol):
+    """Changes images without any model: what an attack must beat."""
+
+    def __call__(self, x: Images, budget: Budget, draws: Draws) -> Images:
+        """Images in the ball of `budget` around `x`."""
+        ...
+
+
+@runtime_checkable
+class Defense(Protocol):
+    """Hardens a victim: wraps a trained network.
+
+    Attributes:
+        deterministic: The same images always get the same answer.
+        differentiable: Gradients through it are those of what it computes.
+    """
+
+    deterministic: bool
+    differentiable: bool
+
+    def __call__(self, classifier: nn.Module) -> nn.Module: ...
+
+
+@runtime_checkable
+class Victim(Protocol):
+    """Anything that answers images with scores `n k` or labels `n`."""
+
+    def __call__(self, x: Images, /) -> Logits | Labels: ...

@@ -1,0 +1,83 @@
+"""Names to classes, tables to objects, and errors that say where and what was meant."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from carom.budget import parse_eps
+from carom.errors import InputError
+
+T = TypeVar("T")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" or nothing."""
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def lookup(name: object, known: Mapping[str, T], *, where: str, what: str) -> T:
+    """`known[name]`.
+
+    Raises:
+        InputError: No such name; with the nearest one and the list of all.
+    """
+    if isinstance(name, str) and name in known:
+        return known[name]
+    names = ", ".join(sorted(known))
+    raise InputError(f"{where}: unknown {what} {name!r}{did_you_mean(name, known)} (known: {names})")
+
+
+def check_keys(table: Mapping[str, object], known: Iterable[str], *, where: str) -> None:
+    """Refuse keys that nobody reads.
+
+    Raises:
+        InputError: The first unknown key, with the nearest known one.
+    """
+    names = list(known)
+    for key in table:
+        if key not in names:
+            has = ", ".join(names)
+            raise InputError(f"{where}: unknown key {key!r}{did_you_mean(key, names)} (known: {has})")
+
+
+def build(cls: Callable[..., T], table: Mapping[str, Any], *, where: str) -> T:
+    """An instance of the frozen dataclass `cls` from a table of its fields.
+
+    Values are checked strictly: a string where a number is due is an error, not a conversion.
+
+    Raises:
+        InputError: Unknown field, wrong type, missing field, or what the class itself refuses.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    check_keys(table, fields, where=where)
+    values = {key: _as_written(value, fields[key].type, f"{where}.{key}") for key, value in table.items()}
+    try:
+        return TypeAdapter(cls).validate_python(values, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([where, *(str(part) for part in first["loc"])])
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            raise InputError(f"{place}: {cause}") from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        raise InputError(f"{place}: {message}{got}") from None
+
+
+def _as_written(value: object, annotation: object, where: str) -> object:
+    """TOML has lists where dataclasses have tuples, and strings where they have exact fractions."""
+    if value is not None and annotation in (Fraction, Fraction | None):
+        return parse_eps(value, where=where)
+    if isinstance(value, list):
+        return tuple(_as_written(v, None, where) for v in value)
+    return value
+
+
+def summary(cls: object) -> str:
+    """The first line of a docstring, for lists."""
+    return (getattr(cls, "__doc__", None) or "").strip().split("\n")[0]

@@ -1,0 +1,64 @@
+"""Labelled 8-bit images, the currency of every task."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+
+from carom.errors import InputError
+from carom.identity import tensor_digest
+from carom.typing import Ids, Images, Labels, Pixels
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one source and split, in a fixed order.
+
+    Attributes:
+        images: `n c h w`, 8-bit.
+        labels: `n`, int64 class indices.
+        ids: `n`, int64, unique within a task over all sources and splits; draws belong to them.
+    """
+
+    images: Pixels
+    labels: Labels
+    ids: Ids
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise InputError(
+                f"image set: expected 8-bit images n c h w, got {self.images.dtype} {tuple(self.images.shape)}"
+            )
+        if len(self.labels) != n or len(self.ids) != n:
+            raise InputError(
+                f"image set: {n} images, {len(self.labels)} labels and {len(self.ids)} ids; expected equal"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, index: Int[torch.Tensor, " m"]) -> "ImageSet":
+        """The images at these positions, in this order."""
+        return ImageSet(self.images[index], self.labels[index], self.ids[index])
+
+    @property
+    def pixels(self) -> Images:
+        """The images as floats in [0, 1]."""
+        return self.images.float() / 255
+
+    @property
+    def digest(self) -> str:
+        """sha256 over images, labels and ids."""
+        return tensor_digest({"images": self.images, "labels": self.labels, "ids": self.ids})
+
+
+def concatenate(parts: list[ImageSet]) -> ImageSet:
+    """The images of all parts, one part after the other."""
+    return ImageSet(
+        torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts]), torch.cat([p.ids for p in parts])
+    )
