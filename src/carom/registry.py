@@ -55,18 +55,25 @@ def build(cls: Callable[..., T], table: Mapping[str, Any], *, where: str) -> T:
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     check_keys(table, fields, where=where)
-    values = {key: _as_written(value, fields[key].type, f"{where}.{key}") for key, value in table.items()}
+    for name, field in fields.items():
+        if name not in table and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise InputError(f"{where}.{name}: field required")
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        place = f"{where}.{key}"
+        try:
+            # field by field: strict pydantic takes no mapping for a dataclass
+            annotation: Any = fields[key].type
+            values[key] = TypeAdapter(annotation).validate_python(_as_written(value, annotation, place), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join([place, *(str(part) for part in first["loc"])])
+            message = first["msg"][0].lower() + first["msg"][1:]
+            raise InputError(f"{place}: {message}, got {first['input']!r}") from None
     try:
-        return TypeAdapter(cls).validate_python(values, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join([where, *(str(part) for part in first["loc"])])
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, InputError):
-            raise InputError(f"{place}: {cause}") from None
-        message = first["msg"][0].lower() + first["msg"][1:]
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        raise InputError(f"{place}: {message}{got}") from None
+        return cls(**values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _as_written(value: object, annotation: object, where: str) -> object:
