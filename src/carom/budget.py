@@ -139,7 +139,7 @@ def _round_in_l2(change: Tensor, limit: int) -> Tensor:
     nearest, inward = flat.round(), flat.trunc()
     saved = nearest.square() - inward.square()  # what rounding inward instead would take off the square
     enlarged = nearest.abs() - flat.abs()
-    order = torch.where(saved > 0, enlarged, -1.0).argsort(1, descending=True, stable=True)
+    order = torch.where(saved > 0, enlarged, -1.0).argsort(dim=1, descending=True, stable=True)
     excess = nearest.square().sum(1, keepdim=True) - limit
     before = saved.clamp_min(0).gather(1, order).cumsum(1) - saved.clamp_min(0).gather(1, order)
     flip = torch.zeros_like(saved, dtype=torch.bool).scatter(1, order, before < excess)

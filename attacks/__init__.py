@@ -1,0 +1,113 @@
+"""How an adversarial example is made, given something that has gradients.
+
+To add a part of an iterative attack: write the file, add its line to `ATTACKS`. To add a control: its class and a line
+in `controls.py`.
+"""
+
+if __name__ != "carom.attacks":
+    raise ImportError(f"import carom.attacks, not {__name__}: one class would load twice")
+
+from collections.abc import Mapping
+from fractions import Fraction
+from types import MappingProxyType
+
+from . import composition
+from .composition import Part
+from .controls import CONTROLS, parse_control
+from .craft import Crafted, craft, craft_control, craft_images
+from .gradients import Gradients, Passes
+from .iterative import Iterative
+from .momentum import Momentum
+from .objectives import CrossEntropy
+from .rules import LookAhead, Plain
+from .starts import Clean, Uniform
+from .transformations import DI, SI, TI
+
+__all__ = [
+    "ATTACKS",
+    "CONTROLS",
+    "DI",
+    "SI",
+    "TI",
+    "Clean",
+    "Crafted",
+    "CrossEntropy",
+    "Gradients",
+    "Iterative",
+    "LookAhead",
+    "Momentum",
+    "Part",
+    "Passes",
+    "Plain",
+    "Uniform",
+    "craft",
+    "craft_control",
+    "craft_images",
+    "parse_attack",
+    "parse_control",
+]
+
+ATTACKS: Mapping[str, Part] = MappingProxyType(
+    {
+        "fgsm": Part(
+            summary="One step of full size along the gradient.",
+            paper="Goodfellow et al. 2015, arXiv:1412.6572",
+            family="gradient",
+            slots={"steps": 1, "step": Fraction(1)},
+        ),
+        "bim": Part(
+            summary="Ten steps of eps/10 (I-FGSM); the default loop.",
+            paper="Kurakin et al. 2017, arXiv:1607.02533",
+            family="gradient",
+            slots={"steps": 10, "step": None},
+        ),
+        "pgd": Part(
+            summary="Ten steps of eps/4 from a uniform random start.",
+            paper="Madry et al. 2018, arXiv:1706.06083",
+            family="gradient",
+            slots={"start": Uniform(), "steps": 10, "step": Fraction(1, 4)},
+        ),
+        "mi": Part(
+            summary="Momentum over the steps.",
+            paper="Dong et al. 2018, arXiv:1710.06081",
+            family="gradient",
+            slots={"momentum": Momentum()},
+        ),
+        "ni": Part(
+            summary="Momentum, and the gradient read where it leads (Nesterov).",
+            paper="Lin et al. 2020, arXiv:1908.06281",
+            family="gradient",
+            slots={"momentum": Momentum(), "rule": LookAhead()},
+        ),
+        "di": Part(
+            summary="Random resizing and padding of each image before each reading.",
+            paper="Xie et al. 2019, arXiv:1803.06978",
+            family="transformation",
+            slots={"transformations": (DI(),)},
+        ),
+        "ti": Part(
+            summary="The gradient smoothed by a Gaussian kernel.",
+            paper="Dong et al. 2019, arXiv:1904.02884",
+            family="transformation",
+            slots={"transformations": (TI(),)},
+        ),
+        "si": Part(
+            summary="The gradient averaged over five darker and darker copies.",
+            paper="Lin et al. 2020, arXiv:1908.06281",
+            family="transformation",
+            slots={"transformations": (SI(),)},
+        ),
+    }
+)
+
+
+def parse_attack(value: object, *, where: str = "attack") -> Iterative:
+    """The attack that a user wrote: "mi+di+ti", or a table such as {name = "mi", steps = 20, mi = {decay = 0.9}}.
+
+    Transformations alone run on the default loop: "di" is BIM with diverse inputs, "mi+di" has momentum too. Equal
+    attacks are equal whatever their spelling: "ni+mi" is "ni".
+
+    Raises:
+        InputError: Unknown part or key, or parts that contradict each other; names `where`.
+    """
+    return composition.parse(value, ATTACKS, where=where)

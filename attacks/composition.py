@@ -1,0 +1,171 @@
+"""Attacks by name: `+` fills slots."""
+
+import dataclasses
+from collections.abc import Mapping
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, cast
+
+from carom.budget import parse_eps
+from carom.errors import InputError
+from carom.registry import build, check_keys, lookup
+
+from .iterative import Iterative
+from .transformations import Transformation
+
+_LOOP = ("steps", "step")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one name adds to an attack; alone, an attack on the default loop, which is BIM's.
+
+    Attributes:
+        summary: One line.
+        paper: Where it comes from.
+        family: Its kind, for lists and for means over attacks of one kind.
+        slots: Fields of `Iterative` that it fills. Transformations are appended, everything else is set.
+    """
+
+    summary: str
+    paper: str
+    family: str
+    slots: Mapping[str, object]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slots", MappingProxyType(dict(self.slots)))
+
+    @property
+    def attack(self) -> Iterative:
+        """The part alone."""
+        return compose({"": self})
+
+    @property
+    def passes(self) -> int:
+        """Gradients an image costs."""
+        return self.attack.passes()
+
+    @property
+    def defaults(self) -> Mapping[str, object]:
+        """What can be set: in a table of the part's own name, and `steps` and `step` beside it."""
+        attack = self.attack
+        own = {
+            field.name: getattr(component, field.name)
+            for component in _components(self.slots)
+            for field in dataclasses.fields(component)
+        }
+        return MappingProxyType({**own, "steps": attack.steps, "step": str(attack.step)})
+
+    def configured(self, table: Mapping[str, object], *, where: str) -> "Part":
+        """This part with some fields of its components set.
+
+        Raises:
+            InputError: Unknown field, or a value that its component refuses.
+        """
+        names = [field.name for component in _components(self.slots) for field in dataclasses.fields(component)]
+        check_keys(table, names, where=where)
+        slots = {
+            slot: tuple(_with(part, table, where) for part in value)
+            if isinstance(value, tuple)
+            else _with(value, table, where)
+            for slot, value in self.slots.items()
+        }
+        return dataclasses.replace(self, slots=slots)
+
+
+def compose(parts: Mapping[str, Part], *, where: str = "attack", **loop: object) -> Iterative:
+    """The attack that these parts make together.
+
+    Args:
+        parts: By name; transformations apply in this order.
+        where: For errors.
+        loop: `steps` and `step`, where they are not to be what the parts say.
+
+    Raises:
+        InputError: Two parts fill one slot with different values.
+    """
+    slots: dict[str, object] = {}
+    filled_by: dict[str, str] = {}
+    transformations: tuple[Transformation, ...] = ()
+    for name, part in parts.items():
+        for slot, value in part.slots.items():
+            if slot == "transformations":
+                transformations += cast("tuple[Transformation, ...]", value)
+            elif slot in slots and slots[slot] != value:
+                raise InputError(
+                    f"{where}: {filled_by[slot]!r} and {name!r} both set {slot}: {_shown(slot, slots[slot])} and "
+                    f"{_shown(slot, value)}; leave one out"
+                )
+            else:
+                slots[slot] = value
+                filled_by[slot] = name
+    try:
+        return Iterative(**cast("dict[str, Any]", {**slots, **loop, "transformations": transformations}))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def parse(value: object, known: Mapping[str, Part], *, where: str) -> Iterative:
+    """The attack that a user wrote.
+
+    Args:
+        value: "mi+di+ti", or a table: `name`, `steps`, `step`, and one table for each part that has fields, such as
+            {name = "mi+di", steps = 20, mi = {decay = 0.9}, di = {probability = 0.7}}.
+        known: Parts by name.
+        where: Where the value is, for errors: "quick.toml: attacks[1]".
+
+    Raises:
+        InputError: Unknown or repeated part, unknown key, or parts that contradict each other.
+    """
+    table: Mapping[str, object] = {"name": value} if isinstance(value, str) else cast("Mapping[str, object]", value)
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+        raise InputError(f'{where}: expected a name such as "mi+di", or a table with a name, got {value!r}')
+    parts: dict[str, Part] = {}
+    for name in str(table["name"]).split("+"):
+        part = lookup(name.strip(), known, where=where, what="attack")
+        if name.strip() in parts:
+            raise InputError(f"{where}: {name.strip()!r} stands twice in {table['name']!r}; write each part once")
+        parts[name.strip()] = part
+    configurable = [name for name, part in parts.items() if any(map(dataclasses.fields, _components(part.slots)))]
+    check_keys(table, ("name", *_LOOP, *configurable), where=where)
+    for name in configurable:
+        fields = table.get(name, {})
+        if not isinstance(fields, Mapping):
+            raise InputError(f"{where}.{name}: expected a table of its fields, got {fields!r}")
+        parts[name] = parts[name].configured(fields, where=f"{where}.{name}")
+    return compose(parts, where=where, **_loop(table, where))
+
+
+def _loop(table: Mapping[str, object], where: str) -> dict[str, object]:
+    given: dict[str, object] = {}
+    if "steps" in table:
+        if not isinstance(table["steps"], int) or isinstance(table["steps"], bool):
+            raise InputError(f"{where}.steps: expected a whole number of steps, got {table['steps']!r}")
+        given["steps"] = table["steps"]
+    if "step" in table:
+        given["step"] = parse_eps(table["step"], where=f"{where}.step")
+    return given
+
+
+def _components(slots: Mapping[str, object]) -> list[Any]:
+    """The dataclasses among the values, those in tuples too."""
+    values = [v for value in slots.values() for v in (value if isinstance(value, tuple) else (value,))]
+    return [value for value in values if dataclasses.is_dataclass(value)]
+
+
+def _with(value: Any, table: Mapping[str, object], where: str) -> object:
+    """`value` with those fields of the table that are its own."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    names = [field.name for field in dataclasses.fields(value)]
+    own = {key: v for key, v in table.items() if key in names}
+    if not own:
+        return value
+    now = {name: getattr(value, name) for name in names}
+    return build(cast("Any", type(value)), {**now, **own}, where=where)
+
+
+def _shown(slot: str, value: object) -> str:
+    if slot == "step":
+        return "1/steps" if value is None else str(Fraction(cast("Fraction", value)))
+    return repr(value)

@@ -1,0 +1,47 @@
+"""Momentum: gradients of earlier steps, kept."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from carom.errors import InputError
+from carom.typing import Images, per_image
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Momentum:
+    """MI: accumulates gradients that are scaled to a mean absolute value of 1, image by image.
+
+    Dong et al. 2018, arXiv:1710.06081. The paper divides by the sum of absolute values; the mean only changes the
+    unit, and makes a momentum of 1 as large as a sign, which the look-ahead of NI relies on.
+
+    Attributes:
+        decay: How much of what was accumulated each step keeps, at least 0.
+
+    Raises:
+        InputError: A negative decay.
+    """
+
+    decay: float = 1.0
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not self.decay >= 0:
+            raise InputError(f"momentum: decay must be at least 0, got {self.decay:g}")
+
+    def accumulate(self, momentum: Images | None, gradient: Images) -> Images:
+        """`decay * momentum + gradient / mean(|gradient|)`; a zero gradient adds nothing."""
+        scaled = _mean_one(gradient)
+        return scaled if momentum is None else momentum * self.decay + scaled
+
+
+def _mean_one(gradient: Images) -> Images:
+    """Each image divided by its mean absolute value; a zero image stays zero."""
+    largest = gradient.abs().flatten(1).amax(1)
+    # By a power of two first, which is exact: the mean of a tiny gradient would lose its digits or become 0.
+    power = torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0)
+    near_one = gradient / per_image(power)
+    mean = near_one.abs().flatten(1).mean(1)
+    return near_one / per_image(torch.where(mean > 0, mean, 1.0))

@@ -1,0 +1,80 @@
+"""DI: each image shrunk and shifted at random."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from carom.draws import Draws
+from carom.errors import InputError
+from carom.typing import Images
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DI:
+    """Diverse inputs: shrinks each image at random and pads it with zeros (Xie et al. 2019, arXiv:1803.06978).
+
+    Several versions of DI are in use. This one shrinks and pads, and keeps the input size, so that any network works
+    (the paper enlarges 299 pixels to up to 330 and shrinks relative to those). Each image draws for itself. With
+    probability p, an image of h x w becomes a h' x w' one, h' = a + floor(u (h - a + 1)) with a = floor(rate h), and w'
+    alike with the same u, so h' is uniform in {floor(rate h), ..., h} and square images stay square. The resize is
+    bilinear, not antialiased, with half-pixel centres. Its offset is uniform over all h - h' + 1 by w - w' + 1 places.
+
+    Attributes:
+        probability: Of an image to be changed, in [0, 1].
+        rate: Smallest size over input size, in (0, 1].
+
+    Raises:
+        InputError: Out of these ranges.
+    """
+
+    probability: float = 0.5
+    rate: float = 0.9
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise InputError(f"di: probability must be in [0, 1], got {self.probability:g}")
+        if not 0 < self.rate <= 1:
+            raise InputError(f"di: rate must be in (0, 1], got {self.rate:g}")
+
+    @property
+    def copies(self) -> int:
+        return 1
+
+    def image(self, x: Images, draws: Draws, *, step: int, index: int, copy: int) -> Images:
+        if self.probability == 0:
+            return x
+        u = {name: draws.uniform(f"di {name}", step=step, copy=copy) for name in ("apply", "size", "top", "left")}
+        changed = u["apply"] < self.probability
+        rows = self._matrix(x, 2, changed, u["size"], u["top"])
+        columns = self._matrix(x, 3, changed, u["size"], u["left"])
+        return rows[:, None] @ x @ columns[:, None].transpose(2, 3)
+
+    def gradient(self, gradient: Images) -> Images:
+        return gradient
+
+    def _matrix(
+        self,
+        x: Images,
+        dim: int,
+        changed: Int[Tensor, " n"] | Tensor,
+        u_size: Float[Tensor, " n"],
+        u_offset: Float[Tensor, " n"],
+    ) -> Float[Tensor, "n side side"]:
+        """Along one side, resize and pad as one matrix an image; the identity where nothing is to change.
+
+        Matrix products are deterministic on a GPU, gathers are not when differentiated.
+        """
+        side = x.shape[dim]
+        smallest = max(1, int(self.rate * side))
+        size = torch.where(changed, smallest + (u_size * (side - smallest + 1)).long(), side)
+        offset = (u_offset * (side - size + 1)).long()
+        place = torch.arange(side, device=x.device) - offset[:, None]  # n, side: row of the small image
+        inside = (place >= 0) & (place < size[:, None])
+        source = ((place.double() + 0.5) * (side / size.double())[:, None] - 0.5).clamp(0, side - 1)
+        tent = 1 - (source[:, :, None] - torch.arange(side, device=x.device)).abs()
+        return (tent.clamp_min(0) * inside[:, :, None]).to(x.dtype)
