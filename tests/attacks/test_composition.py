@@ -1,0 +1,110 @@
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from carom.attacks import ATTACKS, DI, SI, TI, Iterative, LookAhead, Momentum, Part, Uniform, parse_attack
+from carom.errors import InputError
+from carom.identity import content_key
+
+
+def test_parts_fill_slots() -> None:
+    assert parse_attack("bim") == Iterative()
+    assert parse_attack("fgsm") == Iterative(steps=1, step=Fraction(1))
+    assert parse_attack("pgd") == Iterative(start=Uniform(), steps=10, step=Fraction(1, 4))
+    assert parse_attack("mi") == Iterative(momentum=Momentum(decay=1.0))
+    assert parse_attack("ni") == Iterative(momentum=Momentum(), rule=LookAhead())
+    assert parse_attack("di") == Iterative(transformations=(DI(),))
+    assert parse_attack("mi + di+ti+si").transformations == (DI(), TI(), SI())
+    assert parse_attack("ti+di").transformations == (TI(), DI())
+
+
+def test_equal_attacks_have_equal_keys_whatever_their_spelling() -> None:
+    def key(value: object) -> str:
+        return content_key(parse_attack(value))
+
+    assert key("mi+di") == key("di+mi") == key({"name": "di+mi+bim", "steps": 10, "step": "1/10"})
+    assert key("ni+mi") == key("ni") == key({"name": "ni", "ni": {"decay": 1.0}})
+    keys = [
+        key(v)
+        for v in (
+            *ATTACKS,
+            "di+ti",
+            "ti+di",
+            "mi+di",
+            {"name": "mi", "steps": 20},
+            {"name": "mi", "step": "1/5"},
+            {"name": "mi", "mi": {"decay": 0.9}},
+            {"name": "di", "di": {"rate": 0.8}},
+            {"name": "ti", "ti": {"size": 7}},
+        )
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_table_sets_fields() -> None:
+    table = {"name": "mi+di", "steps": 20, "step": "1/8", "mi": {"decay": 0.9}, "di": {"probability": 0.7}}
+    assert parse_attack(table) == Iterative(
+        momentum=Momentum(decay=0.9), transformations=(DI(probability=0.7),), steps=20, step=Fraction(1, 8)
+    )
+    assert parse_attack({"name": "mi", "steps": 20}).step == Fraction(1, 20)
+    assert parse_attack({"name": "pgd", "steps": 20}).step == Fraction(1, 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("mi+dii", r"unknown attack 'dii'; did you mean 'di'\? \(known: bim, di"),
+        ("", r"unknown attack ''"),
+        ("mi+", r"unknown attack ''"),
+        ("bim+fgsm", r"'bim' and 'fgsm' both set steps: 10 and 1; leave one out"),
+        ("bim+pgd", r"'bim' and 'pgd' both set step: 1/steps and 1/4"),
+        ({"name": "mi+ni", "mi": {"decay": 0.5}}, r"'mi' and 'ni' both set momentum"),
+        ("di+mi+di", r"'di' stands twice"),
+        (3, r"expected a name such as"),
+        ({"steps": 3}, r"expected a name such as"),
+        ({"name": "mi", "stesp": 3}, r"unknown key 'stesp'; did you mean 'step"),
+        ({"name": "mi", "di": {}}, r"unknown key 'di'"),
+        ({"name": "mi", "mi": 3}, r"\.mi: expected a table"),
+        ({"name": "mi", "mi": {"deccay": 3}}, r"\.mi: unknown key 'deccay'; did you mean 'decay'"),
+        ({"name": "mi", "mi": {"decay": "much"}}, r"\.mi"),
+        ({"name": "di", "di": {"probability": 2.0}}, r"probability must be in \[0, 1\], got 2"),
+        ({"name": "mi", "steps": 0}, r"steps must be at least 1"),
+        ({"name": "mi", "steps": True}, r"\.steps: expected a whole number"),
+        ({"name": "mi", "steps": 2.0}, r"\.steps: expected a whole number"),
+        ({"name": "mi", "step": "0"}, r"step must be more than 0"),
+        ({"name": "mi", "step": "fast"}, r"\.step: expected a number"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(value: object, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        parse_attack(value, where="quick.toml: attacks[1]")
+    assert str(caught.value).startswith("quick.toml: attacks[1]")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_name_says_what_it_is(name: str) -> None:
+    part = ATTACKS[name]
+    assert part.summary.endswith(".")
+    assert "arXiv:" in part.paper
+    assert part.family in ("gradient", "transformation")
+    assert part.passes == parse_attack(name).passes()
+    # what is listed as a default can be written, and changes nothing
+    own = {k: v for k, v in part.defaults.items() if k not in ("steps", "step")}
+    table: dict[str, Any] = {"name": name, "steps": part.defaults["steps"], "step": part.defaults["step"]}
+    assert parse_attack({**table, name: own} if own else table) == parse_attack(name)
+
+
+def test_components_of_one_part_share_no_field_name() -> None:
+    for part in ATTACKS.values():
+        values = [v for value in part.slots.values() for v in (value if isinstance(value, tuple) else [value])]
+        names = [f.name for v in values if dataclasses.is_dataclass(v) for f in dataclasses.fields(v)]
+        assert len(set(names)) == len(names)
+
+
+def test_parts_are_immutable() -> None:
+    part = Part(summary="", paper="", family="", slots={"steps": 3})
+    with pytest.raises(TypeError):
+        part.slots["steps"] = 4  # type: ignore[index]
