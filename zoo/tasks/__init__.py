@@ -11,6 +11,10 @@ from typing import ClassVar, Protocol, runtime_checkable
 from carom.zoo.images import ImageSet, Split
 
 from .digits import Digits
+from .fashion_mnist import FashionMnist
+from .folder import ImageFolder
+from .npz import Npz
+from .torchvision_sets import Cifar10, Cifar100, Digits32, Mnist, Stl10, Svhn, Usps
 
 
 @runtime_checkable
@@ -23,6 +27,8 @@ class Task(Protocol):
         classes: Names of the classes, in the order of the labels.
         shape: Channels, rows and columns of every image.
         sources: Names of the image sources, at least one.
+        samples: Names of pools of training images. The first is "all"; the others, if any, are disjoint and together
+            make up all.
     """
 
     version: ClassVar[int]
@@ -37,11 +43,19 @@ class Task(Protocol):
     @property
     def sources(self) -> tuple[str, ...]: ...
 
-    def load(self, source: str, split: Split) -> ImageSet:
+    @property
+    def samples(self) -> tuple[str, ...]: ...
+
+    def load(self, source: str, split: Split, samples: str = "all") -> ImageSet:
         """The images of one source and split, in a fixed order.
 
+        Args:
+            source: One of `sources`.
+            split: "train", "validation" or "test".
+            samples: One of `samples`: which training images. Validation and test images are the same for all.
+
         Raises:
-            InputError: Unknown source.
+            InputError: Unknown source, split or samples.
             MissingData: The files are not on this machine; says how to get them.
         """
         ...
@@ -50,5 +64,15 @@ class Task(Protocol):
 TASKS: Mapping[str, type[Task]] = MappingProxyType(
     {
         "digits": Digits,
+        "fashion-mnist": FashionMnist,
+        "mnist": Mnist,
+        "usps": Usps,
+        "svhn": Svhn,
+        "digits32": Digits32,
+        "cifar10": Cifar10,
+        "cifar100": Cifar100,
+        "stl10": Stl10,
+        "image-folder": ImageFolder,
+        "npz": Npz,
     }
 )

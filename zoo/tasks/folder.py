@@ -1,0 +1,244 @@
+"""Any folder of image files: DUMB's layout, one source with splits, or plain class folders."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from carom.errors import InputError, MissingData
+from carom.registry import lookup
+from carom.typing import Ids, Labels, Pixels
+from carom.zoo.images import ImageSet, Split
+
+from .splits import SAMPLES, check_request, choose, class_counts, training_part
+
+Fit = Literal["crop", "squash"]
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_SPLIT_FOLDERS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_UNSPLIT = ""  # the one split of class folders without splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder:
+    """Image files in class folders, brought to one size and stored with 8 bits.
+
+    Three layouts: `root/<source>/<split>/<class>/<file>` (DUMB's), `root/<split>/<class>/<file>` and
+    `root/<class>/<file>`; the last two have one source, "images". Splits are train, validation (or val, valid) and
+    test. Without a validation folder a tenth of the training images (at most 5,000, stratified, seeded) validates.
+    With train and validation folders only, as ImageNet comes, the validation folder is the test set. Class folders
+    without splits are split 80:10:10. Classes are the sorted folder names, the same everywhere. An image's id is the
+    hash of its path below `root`.
+
+    Attributes:
+        root: The folder.
+        size: Rows and columns of every image.
+        channels: 3 for colour, 1 for grey (ITU-R 601). Transparency is dropped.
+        fit: "crop" takes the largest square in the middle, "squash" the whole image whatever its proportions. Both
+            resize by bilinear interpolation, antialiased.
+        per_class: At most so many images of each class in a split, a seeded choice made before any file is opened.
+            0: all.
+    """
+
+    root: str
+    size: int
+    channels: int = 3
+    fit: Fit = "crop"
+    per_class: int = 0
+
+    version: ClassVar[int] = 1
+    paper: ClassVar[str] = "your own images"
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.per_class < 0:
+            raise InputError(
+                f"image folder: size {self.size}, per_class {self.per_class}; expected size >= 1, per_class >= 0"
+            )
+        if self.channels not in (1, 3):
+            raise InputError(f"image folder: channels {self.channels}; expected 3 (colour) or 1 (grey)")
+        lookup(self.fit, {"crop": 0, "squash": 0}, where="image folder", what="fit")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Sorted names of the class folders.
+
+        Raises:
+            InputError: No classes, or not the same in every source and split.
+        """
+        seen = {folder: _subfolders(folder) for splits in self._tree().values() for folder in splits.values()}
+        first, names = next(iter(seen.items()))
+        for folder, others in seen.items():
+            if others != names:
+                odd = sorted(set(names) ^ set(others))[0]
+                raise InputError(f"{folder}: its classes are not those of {first}: {odd!r} is in one of them only")
+        if len(names) < 2:
+            raise InputError(f"{first}: {len(names)} class folders; expected two or more")
+        return tuple(names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.channels, self.size, self.size)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(self._tree())
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        return SAMPLES
+
+    def load(self, source: str, split: Split, samples: str = "all") -> ImageSet:
+        """The images of one source and split, in the order of their paths.
+
+        Raises:
+            InputError: Unknown source, split or samples; a layout, a class or a file that cannot be read.
+            MissingData: There is no such folder.
+        """
+        tree = self._tree()
+        check_request(source, split, samples, sources=tuple(tree), where=f"image folder {self.root}")
+        files, labels, ids = self._listed(tree[source], split, samples)
+        if self.per_class:
+            kept = choose(labels, ids, [self.per_class] * len(self.classes), seed=0, purpose="per class").nonzero()
+            files, labels, ids = [files[i] for i in kept.flatten().tolist()], labels[kept[:, 0]], ids[kept[:, 0]]
+        return ImageSet(self._decoded(files), labels, ids)
+
+    def _listed(self, splits: dict[str, Path], split: Split, samples: str) -> tuple[list[Path], Labels, Ids]:
+        """The files of one split, in the order of their paths, with their classes and ids."""
+        if _UNSPLIT in splits:
+            files, labels, ids = self._files(splits[_UNSPLIT])
+            sizes = class_counts(labels, len(self.classes))
+            if min(sizes) < 10:
+                few = self.classes[sizes.index(min(sizes))]
+                raise InputError(
+                    f"image folder {self.root}: class {few!r} has {min(sizes)} images; to split 80:10:10 a class needs "
+                    "10 or more"
+                )
+            held_out = choose(labels, ids, [size // 5 for size in sizes], seed=0, purpose="hold out")
+            testing = choose(labels, ids, [size // 5 - size // 10 for size in sizes], seed=0, purpose="hold out")
+            part = {"train": ~held_out, "validation": held_out & ~testing, "test": testing}[split].nonzero().flatten()
+            if split == "train":
+                part = part[training_part(labels[part], ids[part], split, samples, carve=False)]
+        else:
+            test = splits.get("test", splits.get("validation"))
+            own = splits.get("validation") if "test" in splits else None
+            if "train" not in splits or test is None:
+                found = ", ".join(splits)
+                raise InputError(f"image folder {self.root}: split folders {found}; expected train and test, at least")
+            carve = own is None
+            folder = test if split == "test" else own if own is not None and split == "validation" else splits["train"]
+            files, labels, ids = self._files(folder)
+            part = torch.arange(len(files))
+            if split != "test" and (carve or split == "train"):
+                part = training_part(labels, ids, split, samples, carve=carve)
+        return [files[i] for i in part.tolist()], labels[part], ids[part]
+
+    def _tree(self) -> dict[str, dict[str, Path]]:
+        """Source -> split -> the folder that has its class folders."""
+        root = Path(self.root).expanduser()
+        if not root.is_dir():
+            raise MissingData(f"image folder {self.root}: no such folder; expected <source>/<split>/<class>/ below it")
+        names = _subfolders(root)
+        if names and all(name in _SPLIT_FOLDERS for name in names):
+            return {"images": _splits(root)}
+        below = {name: _subfolders(root / name) for name in names}
+        with_splits = [name for name in names if below[name] and set(below[name]) <= set(_SPLIT_FOLDERS)]
+        if names and len(with_splits) == len(names):
+            return {name: _splits(root / name) for name in names}
+        nested = [name for name in names if below[name]]
+        if not names or nested:
+            odd = f"{nested[0]}/ holds {below[nested[0]][0]}/" if nested else "it holds no folders"
+            raise InputError(
+                f"image folder {self.root}: {odd}; expected <source>/<split>/<class>/, <split>/<class>/ or <class>/ "
+                "with the splits train, validation and test"
+            )
+        return {"images": {_UNSPLIT: root}}
+
+    def _files(self, folder: Path) -> tuple[list[Path], Labels, Ids]:
+        """All image files of a split in the order of their paths, their classes and their ids."""
+        root = Path(self.root).expanduser()
+        files: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(self.classes):
+            with os.scandir(folder / name) as entries:
+                found = sorted(e.name for e in entries if e.name[0] != "." and Path(e.name).suffix.lower() in SUFFIXES)
+            if not found:
+                raise InputError(f"{folder / name}: no image files ({', '.join(sorted(SUFFIXES))})")
+            files += [folder / name / file for file in found]
+            labels += [label] * len(found)
+        ids = [_path_id(file.relative_to(root).as_posix()) for file in files]
+        return files, torch.tensor(labels), torch.tensor(ids)
+
+    def _decoded(self, files: Sequence[Path]) -> Pixels:
+        size = len(files) * self.channels * self.size**2
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if size > memory:
+            raise InputError(
+                f"image folder {self.root}: {len(files)} images of {self.shape} need {size / 2**30:.0f} GiB, "
+                f"this machine has {memory / 2**30:.0f} GiB; set per_class"
+            )
+        pixels = np.empty((len(files), self.size, self.size, self.channels), np.uint8)
+
+        def fill(i: int) -> None:
+            pixels[i] = decode(files[i], self.size, self.channels, self.fit)
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for _ in pool.map(fill, range(len(files))):
+                pass
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def decode(file: Path, size: int, channels: int, fit: Fit) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """One image file as bytes `size size channels`.
+
+    Raises:
+        InputError: The file is not a readable image, or has more than 8 bits a channel.
+    """
+    try:
+        with Image.open(file) as opened:
+            if opened.mode.startswith(("I", "F")):
+                raise InputError(
+                    f"{file}: more than 8 bits a channel (mode {opened.mode}); convert it to an 8-bit image"
+                )
+            # A palette with transparency has to pass through RGBA for its colours to come out right.
+            image = opened.convert("RGBA") if "transparency" in opened.info else opened
+            image = image.convert("RGB" if channels == 3 else "L")
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: cannot be read as an image ({error}); replace or remove it") from None
+    w, h = image.size
+    side = min(w, h)
+    left, top = (w - side) / 2, (h - side) / 2
+    box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, w, h)
+    resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized, np.uint8).reshape(size, size, channels)
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def _splits(folder: Path) -> dict[str, Path]:
+    """Split -> its folder."""
+    found: dict[str, Path] = {}
+    for name in _subfolders(folder):
+        split = _SPLIT_FOLDERS[name]
+        if split in found:
+            raise InputError(f"{folder}: both {found[split].name}/ and {name}/ are {split} images; keep one")
+        found[split] = folder / name
+    return found
+
+
+def _path_id(path: str) -> int:
+    return int.from_bytes(hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()[:8], "big", signed=True)
