@@ -1,0 +1,39 @@
+"""The images that are attacked: the same for every cell of a scenario, and as many from each source."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from carom.errors import InputError
+from carom.zoo.images import ImageSet, Split, concatenate
+from carom.zoo.tasks import Task
+from carom.zoo.tasks.splits import apportion, choose, class_counts
+
+
+def attacked_images(task: Task, split: Split, per_source: int, seed: int) -> tuple[ImageSet, Int[Tensor, " n"]]:
+    """`per_source` images from each source of `task`, source after source, and the index of each image's source.
+
+    All classes are equally frequent in each source; what is left over goes to the first ones. The seed chooses, and
+    fewer images are a subset of more.
+
+    Raises:
+        InputError: A class of a source has too few images; says how many would do.
+        MissingData: The files of a source are not on this machine.
+    """
+    classes = len(task.classes)
+    if per_source < classes:
+        raise InputError(f"attacked images: {per_source} per source for {classes} classes; take at least {classes}")
+    counts = apportion(per_source, [1.0] * classes)
+    parts = []
+    for source in task.sources:
+        found = task.load(source, split)
+        have = class_counts(found.labels, classes)
+        for k, (want, has) in enumerate(zip(counts, have, strict=True)):
+            if want > has:
+                raise InputError(
+                    f"attacked images: source {source!r} has {has} {split} images of class {task.classes[k]!r}, {want} "
+                    f"are wanted; take at most {min(have) * classes} per source"
+                )
+        chosen = choose(found.labels, found.ids, counts, seed=seed, purpose="attacked images")
+        parts.append(found.select(chosen.nonzero().flatten()))
+    return concatenate(parts), torch.arange(len(parts)).repeat_interleave(per_source)
