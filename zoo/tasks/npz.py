@@ -148,7 +148,7 @@ class Npz:
 
     def _array_name(self, source: str, array: str) -> str:
         """An array's name in the file."""
-        return _member("" if array in self._headers() or source == "images" else source, array)
+        return _member(source if any("/" in name for name in self._headers()) else "", array)
 
     def _labels(self, source: str, split: Split) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
         name = self._array_name(source, f"y_{split}")
