@@ -1,0 +1,29 @@
+"""What outcomes say: rates, tables, effects, controls and comparisons, each with an interval and what it ranges over.
+
+Reads `Outcomes` only, and imports no torch: tables open as fast as the store does. `docs/statistics.md` derives each.
+"""
+
+from .compare import compare as compare
+from .compare import compare_pooled as compare_pooled
+from .controls import ControlCheck as ControlCheck
+from .controls import controls as controls
+from .effects import Contrast as Contrast
+from .effects import contrast as contrast
+from .effects import marginal_effects as marginal_effects
+from .intervals import Spread as Spread
+from .intervals import holm as holm
+from .intervals import mcnemar as mcnemar
+from .intervals import paired_wald as paired_wald
+from .intervals import wilson as wilson
+from .lift import lift as lift
+from .outcomes import AXES as AXES
+from .outcomes import CELL as CELL
+from .outcomes import COLUMNS as COLUMNS
+from .outcomes import SET as SET
+from .outcomes import Outcomes as Outcomes
+from .rates import cell_rates as cell_rates
+from .rates import class_rates as class_rates
+from .tables import SOURCE_LEVELS as SOURCE_LEVELS
+from .tables import case_table as case_table
+from .tables import group_table as group_table
+from .tables import source_levels as source_levels

@@ -1,0 +1,214 @@
+"""Controls: what must come out of any sound run, whatever the models and attacks are."""
+
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from .effects import match_flags
+from .intervals import LEVEL, draw_variance, normal_reach, resampled_ratios
+from .outcomes import CELL, Ints, Outcomes, eps_value, ratio
+
+Status = Literal["passed", "warned", "failed", "not run"]
+WHITE_BOX = 0.9
+ZERO_GRADIENTS = 0.1
+ROUNDING = 1e-6  # mean size / eps is a mean of float32 numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlCheck:
+    """One control.
+
+    Attributes:
+        name: Short.
+        expected: What a sound run gives.
+        came: What this run gave, or why the check could not run.
+        status: "failed" where the run cannot be right, "warned" where a person should look.
+        numbers: What `came` rests on.
+    """
+
+    name: str
+    expected: str
+    came: str
+    status: Status
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+def controls(
+    outcomes: Outcomes,
+    *,
+    headline_eps: str | None = None,
+    white_box_at_least: float = WHITE_BOX,
+    undefended: Collection[str] | None = None,
+) -> list[ControlCheck]:
+    """Every control, in a fixed order.
+
+    Args:
+        outcomes: The run.
+        headline_eps: The eps at which a white box must succeed; by default the largest of each norm.
+        white_box_at_least: The ASR that the strongest attack must reach on the surrogate's own model.
+        undefended: Recipes of victims (`recipe_v`) to hold to that; by default all.
+    """
+    return [
+        no_budget_no_effect(outcomes),
+        white_box_succeeds(outcomes, headline_eps=headline_eps, at_least=white_box_at_least, undefended=undefended),
+        *(surrogate_free_is_flat(outcomes, axis) for axis in ("balance", "architecture")),
+        grows_with_eps(outcomes),
+        gradients_are_there(outcomes.sets),
+        stays_in_the_ball(outcomes.sets),
+    ]
+
+
+def no_budget_no_effect(outcomes: Outcomes) -> ControlCheck:
+    """At eps = 0 the images are the clean ones, so what the victim gets right stays right: ASR is 0 exactly."""
+    check = _check("eps = 0", "ASR 0 exactly")
+    zero = (outcomes.cells["eps"].map(eps_value) == 0).to_numpy(dtype=bool) & ~outcomes.targeted
+    if not zero.any():
+        return check("no cell at eps 0", "not run")
+    k, n = int(outcomes.success[zero].sum()), int(outcomes.n[zero].sum())
+    numbers = {"cells": int(zero.sum()), "n": n, "k": k}
+    return check(f"{k} of {n} clean answers changed, {zero.sum()} cells", "failed" if k else "passed", numbers)
+
+
+def white_box_succeeds(
+    outcomes: Outcomes,
+    *,
+    headline_eps: str | None = None,
+    at_least: float = WHITE_BOX,
+    undefended: Collection[str] | None = None,
+) -> ControlCheck:
+    """On each surrogate's own model the strongest attack must nearly always succeed, or attack and model do not fit.
+
+    The strongest attack of each model and norm is judged, since single-step and regularised attacks have no duty to
+    succeed and an iterative one is then among the rest. Warns: a defended model or a small eps may be the reason.
+    """
+    check = _check("white box", f"strongest attack reaches ASR {at_least:g} on every surrogate's own model")
+    chosen = (outcomes.cells["case"] == 0).to_numpy(dtype=bool) & ~outcomes.targeted & (outcomes.n > 0)
+    if undefended is not None:
+        chosen &= outcomes.cells["recipe_v"].isin(list(undefended)).to_numpy(dtype=bool)
+    eps = outcomes.cells["eps"].map(eps_value)
+    if headline_eps is not None:
+        chosen &= (eps == eps_value(headline_eps)).to_numpy(dtype=bool)
+    cells = outcomes.cells[chosen].assign(asr=outcomes.asr[chosen], size=eps[chosen])
+    cells = cells[cells["size"] == cells.groupby("norm")["size"].transform("max")]
+    cells = cells[cells["size"] > 0]
+    if cells.empty:
+        return check("no C0 cell at the headline eps", "not run")
+    best = cells.groupby(["victim", "norm"], sort=False)["asr"].max()
+    victim, norm = best.index[int(best.to_numpy().argmin())]
+    low = int((best < at_least).sum())
+    came = f"lowest {best.min():.3f} ({victim}, {norm}); {low} of {len(best)} below"
+    numbers = {"lowest": float(best.min()), "below": low, "models": len(best)}
+    return check(came, "warned" if low else "passed", numbers)
+
+
+def surrogate_free_is_flat(outcomes: Outcomes, axis: str) -> ControlCheck:
+    """No surrogate made a control, so within a victim it cannot tell a matching surrogate from another.
+
+    Each control is laid beside every surrogate that met the victim (or the one it names), and the contrast of the axis
+    is taken within each victim, control, eps and seed. Anything but 0 means that rates which should be one differ:
+    images, denominators or predictions got mixed up.
+    """
+    check = _check(f"controls, {axis}", "contrast 0 exactly within every victim")
+    cells = outcomes.cells
+    sides = [f"{axis}_s", f"{axis}_v"]
+    columns = ["victim", "attack", "norm", "eps", "attack_seed"]
+    mine = cells.loc[outcomes.control, ["surrogate", *columns, *sides]].assign(asr=outcomes.asr[outcomes.control])
+    met = cells.loc[outcomes.transfer, ["surrogate", "victim", *sides]].drop_duplicates(["surrogate", "victim"])
+    expanded = [
+        mine[mine["surrogate"] != ""],
+        mine.loc[mine["surrogate"] == "", [*columns, "asr"]].merge(met, on="victim"),
+    ]
+    laid = pd.concat([frame for frame in expanded if len(frame)] or expanded[:1], ignore_index=True)
+    laid = laid[laid["asr"].notna()]
+    laid = laid.assign(flag=match_flags(laid)[axis] if len(laid) else "")
+    # Centred on the first rate of its group, equal rates are exact zeros, and so is their contrast.
+    group = laid.groupby(columns, sort=False)["asr"]
+    laid = laid.assign(asr=laid["asr"] - group.transform("first"))
+    means = laid[laid["flag"] != ""].groupby([*columns, "flag"], sort=False)["asr"].mean().unstack("flag")
+    if not {"same", "differs"} <= set(means.columns):
+        return check("no control meets matching and differing surrogates", "not run")
+    contrasts = (means["differs"] - means["same"]).dropna()
+    if contrasts.empty:
+        return check("no victim meets both matching and differing surrogates", "not run")
+    worst = float(contrasts.abs().max())
+    off = int((contrasts != 0).sum())
+    numbers = {"largest": worst, "contrasts": len(contrasts), "not zero": off}
+    came = f"{off} of {len(contrasts)} contrasts are not 0, the largest {worst:.4f}"
+    return check(came, "failed" if off else "passed", numbers)
+
+
+def grows_with_eps(outcomes: Outcomes) -> ControlCheck:
+    """More budget should not lower the ASR: a fall beyond its paired interval means an attack that lost its way.
+
+    Within each attack, norm and case, neighbouring eps are compared on the cells that have both, images drawn with all
+    of their cells. The interval is at the level 1 - 0.05 / steps, one-sided, since a fall anywhere is looked for.
+    """
+    check = _check("ASR over eps", "no fall beyond its paired interval")
+    steps = _eps_steps(outcomes)
+    if not steps:
+        return check("no attack has two eps", "not run")
+    gain, n = (np.stack([step[part] for step in steps]).astype(np.float64) for part in (1, 2))
+    draws = resampled_ratios(gain, n, outcomes.image_source)
+    change = np.nan_to_num(ratio(gain.sum(1), n.sum(1)))
+    reach = normal_reach(1 - 2 * (1 - LEVEL) / len(steps)) * np.sqrt(draw_variance(draws))
+    falls = [(float(change[i]), steps[int(i)][0]) for i in np.flatnonzero((change < 0) & (change + reach < 0))]
+    lowest = float(change.min())
+    numbers = {"steps": len(steps), "falls": len(falls), "lowest change": lowest}
+    if not falls:
+        return check(f"lowest change {lowest:+.4f} over {len(steps)} steps", "passed", numbers)
+    fall, name = min(falls)
+    return check(f"{len(falls)} of {len(steps)} steps fall, most {name}: {fall:+.4f}", "warned", numbers)
+
+
+def gradients_are_there(sets: pd.DataFrame | None) -> ControlCheck:
+    """A gradient of exactly 0 gives an attack nothing to follow: masked or saturated, the victim only looks robust."""
+    check = _check("zero gradients", f"at most {ZERO_GRADIENTS:.0%} of the gradients of any set are exactly 0")
+    if sets is None or "zero_gradient_fraction" not in sets or sets["zero_gradient_fraction"].isna().all():
+        return check("not recorded", "not run")
+    worst = sets.sort_values("zero_gradient_fraction", ascending=False, na_position="last").iloc[0]
+    value = float(worst["zero_gradient_fraction"])
+    came = f"highest {value:.3f} ({worst['attack']} on {worst['surrogate']}, eps {worst['eps']})"
+    return check(came, "warned" if value > ZERO_GRADIENTS else "passed", {"highest": value})
+
+
+def stays_in_the_ball(sets: pd.DataFrame | None) -> ControlCheck:
+    """Mean size over eps is at most 1; far below it, an attack leaves budget unused, which is shown, not judged."""
+    check = _check("size / eps", "mean size of every set at most eps")
+    if sets is None or "mean_size_over_eps" not in sets or sets["mean_size_over_eps"].isna().all():
+        return check("not recorded", "not run")
+    sizes = sets["mean_size_over_eps"].dropna().astype(float)
+    low, high = float(sizes.min()), float(sizes.max())
+    status: Status = "failed" if high > 1 + ROUNDING else "passed"
+    return check(f"{low:.3f} to {high:.3f}", status, {"lowest": low, "highest": high})
+
+
+def _check(name: str, expected: str) -> Callable[..., ControlCheck]:
+    def made(came: str, status: Status, numbers: Mapping[str, float] | None = None) -> ControlCheck:
+        return ControlCheck(name=name, expected=expected, came=came, status=status, numbers=dict(numbers or {}))
+
+    return made
+
+
+def _eps_steps(outcomes: Outcomes) -> Sequence[tuple[str, Ints, Ints]]:
+    """Neighbouring eps of each attack, norm and case: name, gained successes and n of each image."""
+    cells = outcomes.cells.assign(_row=np.arange(len(outcomes.cells)))[~outcomes.control]
+    following: dict[tuple[object, ...], str] = {}
+    for (attack, norm), group in cells.groupby(["attack", "norm"], sort=False):
+        for small, large in itertools.pairwise(sorted(group["eps"].unique(), key=eps_value)):
+            following[attack, norm, small] = large
+    names = zip(cells["attack"], cells["norm"], cells["eps"], strict=True)
+    lower = cells.assign(_next=[following.get(name, "") for name in names])
+    upper = cells[[*CELL, "_row"]].rename(columns={"eps": "_next", "_row": "_upper"})
+    pairs = lower.merge(upper, on=["_next", *(c for c in CELL if c != "eps")])
+    steps = []
+    step = ["attack", "norm", "case", "eps", "_next"]
+    for (attack, norm, case, small, large), pair in pairs.groupby(step, sort=False):
+        i, j = pair["_row"].to_numpy(), pair["_upper"].to_numpy()
+        gain = outcomes.success[j].sum(0, dtype=np.int64) - outcomes.success[i].sum(0, dtype=np.int64)
+        n = outcomes.right[outcomes.victim_index[i]].sum(0, dtype=np.int64)
+        steps.append((f"{attack} ({norm}, C{case}) from {small} to {large}", gain, n))
+    return steps
