@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from carom.errors import InputError, MissingData
+from carom.identity import tensor_digest
 from carom.zoo.tasks import fashion_mnist
 from carom.zoo.tasks.fashion_mnist import DEBIAN, FashionMnist, read_idx
 from carom.zoo.tasks.recapture import recapture
+from carom.zoo.tasks.splits import training_part
 
 N_TRAIN, N_TEST = 120, 30
 
@@ -169,6 +171,16 @@ def test_recapturing_keeps_the_picture_but_raises_black_and_lowers_white() -> No
     assert (outside > 2).all()
     assert (outside < 30).all()
     assert outside.std() > 2  # every picture has its own camera settings
+
+
+def test_what_version_1_promises() -> None:
+    """If this fails on purpose, raise `version` of every task concerned: stored results no longer fit."""
+    images = (torch.arange(5 * 3 * 8 * 7) * 37 % 256).to(torch.uint8).reshape(5, 3, 8, 7)
+    assert tensor_digest({"images": recapture(images, torch.arange(5))}).startswith("54bc406099b1dc20")
+    labels, ids = torch.arange(40) % 4, torch.arange(40)
+    assert training_part(labels, ids, "validation", "all", carve=True).tolist() == [4, 9, 10, 11]
+    half = [1, 5, 7, 8, 12, 18, 19, 20, 21, 23, 25, 26, 27, 30, 32, 34, 37, 39]
+    assert training_part(labels, ids, "train", "a", carve=True).tolist() == half
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's dataset-fashion-mnist")
