@@ -1,0 +1,84 @@
+"""The bytes of every attack and control on a tiny network, pinned.
+
+When a digest changes, raise the `version` of the component that changed, then run this file to write the new ones.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from carom.attacks import ATTACKS, CONTROLS, craft, craft_control, parse_attack, parse_control
+from carom.budget import Budget
+from carom.identity import content_key, tensor_digest
+from carom.protocols import Classifier, Combination
+
+FILE = Path(__file__).parent / "digests.json"
+BUDGETS = {"linf": Budget.parse("linf", "16/255"), "l2": Budget.parse("l2", "1.5")}
+NAMES = [*ATTACKS, "mi+di+ti", "ni+si", *CONTROLS]
+
+
+class Exact:
+    """Float64 weights that are multiples of 1/16, so that no rounding of a machine shows in 8 bits."""
+
+    def __init__(self) -> None:
+        i = torch.arange(6 * 168, dtype=torch.float64)
+        self.weight = (((i * i * 7 + i * 3) % 17 - 8) / 16).reshape(6, 168)
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        logits = x.double().flatten(1) @ self.weight.T / 4
+        return logits + logits.square().roll(1, 1) / 8
+
+
+class ExactSource:
+    combination: Combination = "logits"
+
+    def __init__(self) -> None:
+        self.network = Exact()
+
+    def members(self, step: int, copy: int) -> Sequence[Classifier]:
+        return [self.network]
+
+
+def measured(name: str, norm: str) -> dict[str, str]:
+    """What is asked (versions are in it), and what comes."""
+    budget = BUDGETS[norm]
+    i = torch.arange(5 * 168)
+    pixels = ((i * i * 31 + i * 57) % 256).to(torch.uint8).reshape(5, 3, 8, 7)
+    y, ids = torch.arange(5), torch.tensor([5, 0, 123456789, -1, 77])
+    if name in CONTROLS:
+        control = parse_control(name)
+        ((crafted), asked) = (craft_control([(control, budget)], pixels, seed=1, ids=ids)[0], control)
+        return {"key": content_key(asked, budget), "digest": tensor_digest({"images": crafted.images})}
+    attack = parse_attack(name)
+    (crafted,) = craft([(attack, budget)], ExactSource(), pixels, y, seed=1, ids=ids)
+    return {"key": content_key(attack, budget), "digest": tensor_digest({"images": crafted.images})}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("norm", BUDGETS)
+def test_bytes_change_only_with_the_version(name: str, norm: str) -> None:
+    pinned = json.loads(FILE.read_text()).get(f"{name} {norm}")
+    assert pinned is not None, f"no digest of {name}; run {Path(__file__).name}"
+    now = measured(name, norm)
+    if now["digest"] != pinned["digest"]:
+        assert now["key"] != pinned["key"], f"{name} makes other images: raise the version of what changed"
+    assert now == pinned, f"the question has changed; if that was meant, run {Path(__file__).name}"
+
+
+def write() -> None:
+    """Write what is new; refuse to change bytes under the same versions."""
+    known = json.loads(FILE.read_text()) if FILE.exists() else {}
+    now = {f"{name} {norm}": measured(name, norm) for name in NAMES for norm in BUDGETS}
+    for name, entry in now.items():
+        old = known.get(name, entry)
+        if old["key"] == entry["key"] and old["digest"] != entry["digest"]:
+            raise SystemExit(f"{name} makes other images: raise the version of what changed first")
+    FILE.write_text(json.dumps(now, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write()
