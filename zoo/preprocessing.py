@@ -1,0 +1,82 @@
+"""What stands between pixels in [0, 1] and a network: channels, size, mean and deviation."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from carom.errors import InputError
+from carom.typing import Images
+
+Shape = tuple[int, int, int]  # channels, rows, columns
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Resize, then `(x - mean) / std`; part of a classifier, so that an attack sees through it.
+
+    Attributes:
+        mean: One number a channel of the network. Three numbers on images of one channel repeat that channel.
+        std: As `mean`, above 0.
+        resize: Rows and columns that the network wants; None keeps those of the images. There is no crop.
+        interpolation: How to resize.
+        antialias: Low-pass before shrinking. Nearest has none.
+
+    Raises:
+        InputError: Lengths differ, a deviation is not above 0, or a size is not above 0.
+    """
+
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    resize: tuple[int, int] | None = None
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+        if not self.mean or len(self.mean) != len(self.std):
+            raise InputError(f"preprocessing: {len(self.mean)} means and {len(self.std)} deviations; expected equal")
+        if not all(v > 0 for v in self.std):
+            raise InputError(f"preprocessing: deviations must be above 0, got {self.std}")
+        if self.resize is not None and not all(v > 0 for v in self.resize):
+            raise InputError(f"preprocessing: rows and columns must be above 0, got {self.resize}")
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network gets."""
+        return len(self.mean)
+
+    def check(self, shape: Shape, *, where: str = "preprocessing") -> None:
+        """Refuse images that this cannot take.
+
+        Raises:
+            InputError: The images' channels are neither one nor as many as there are means.
+        """
+        if shape[0] not in (1, self.channels):
+            raise InputError(
+                f"{where}: images have {shape[0]} channels, the network takes {self.channels}; "
+                f"expected {self.channels}, or 1, which is repeated"
+            )
+
+    def apply(self, x: Images, mean: Images, std: Images) -> Images:
+        """What the network gets, from images in [0, 1]; `mean` and `std` as tensors `1 c 1 1`."""
+        if self.resize is not None and self.resize != (x.shape[2], x.shape[3]):
+            smooth = self.antialias and self.interpolation != "nearest"
+            corners = None if self.interpolation == "nearest" else False
+            x = nn.functional.interpolate(
+                x, self.resize, mode=self.interpolation, align_corners=corners, antialias=smooth
+            )
+        return (x - mean) / std
+
+
+def centred(shape: Shape) -> Preprocessing:
+    """[0, 1] to [-1, 1], whatever the data: for networks trained from scratch.
+
+    A constant, not the statistics of the training images: those would tell sources and balances of one task apart, and
+    a surrogate's preprocessing would then depend on which images it happened to see.
+    """
+    return Preprocessing(mean=(0.5,) * shape[0], std=(0.5,) * shape[0])

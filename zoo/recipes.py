@@ -1,0 +1,218 @@
+"""Training recipes: what the one training loop is told to do.
+
+A recipe is a frozen dataclass; its `slots` are the functions that the loop calls. Another way of training is a subclass
+with its own arguments that replaces some of the slots, not another loop. To add one: write the class where it belongs
+(a defence in `defenses`, say); plain ones are listed here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from math import cos, pi
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from carom.errors import InputError
+from carom.registry import build, lookup
+from carom.typing import Images, Labels, Logits
+
+if TYPE_CHECKING:
+    from carom.zoo.training import State
+
+OptimizerName = Literal["sgd", "adamw"]
+ScheduleName = Literal["constant", "cosine", "one-cycle"]
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """What a step makes smaller."""
+
+    def __call__(self, state: "State", x: Images, y: Labels) -> tuple[Float[Tensor, ""], Logits]:
+        """The loss of one batch, and the logits that its training accuracy is read from.
+
+        Args:
+            state: The classifier (in training mode), and where the training stands. What a loss draws comes from
+                `state.generator` or from draws of (state.seed, purpose, state.epoch); passes beyond one forward and one
+                backward per image are added to `state.passes`.
+            x: Augmented images in [0, 1], `n c h w`; `state.batch` has their ids.
+            y: Classes, `n`.
+        """
+        ...
+
+
+@runtime_checkable
+class Update(Protocol):
+    """How a loss changes the weights."""
+
+    def __call__(self, state: "State", gradient: Callable[[], None]) -> None:
+        """One step of `state.optimizer`.
+
+        Args:
+            state: Where the training stands.
+            gradient: Sets every parameter's gradient to that of the batch's loss at the present weights. May be called
+                again after the weights moved, as sharpness-aware minimisation does.
+        """
+        ...
+
+
+def cross_entropy(label_smoothing: float = 0.0) -> Loss:
+    """Mean cross-entropy of a batch."""
+
+    def loss(state: "State", x: Images, y: Labels) -> tuple[Float[Tensor, ""], Logits]:
+        logits = state.classifier(x)
+        return nn.functional.cross_entropy(logits, y, label_smoothing=label_smoothing), logits
+
+    return loss
+
+
+def descend(state: "State", gradient: Callable[[], None]) -> None:
+    """Follow the gradient."""
+    gradient()
+    state.optimizer.step()
+
+
+SCHEDULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
+    {
+        "constant": lambda done: 1.0,
+        "cosine": lambda done: 0.5 + 0.5 * cos(pi * done),
+        # up in the first fifth, then a cosine: the peak of Smith and Topin 2018, arXiv:1708.07120
+        "one-cycle": lambda done: 0.04 + 4.8 * done if done < 0.2 else 0.5 + 0.5 * cos(pi * (done - 0.2) / 0.8),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """The functions that the training loop calls.
+
+    Attributes:
+        optimizer: From the classifier to an optimizer of its parameters.
+        schedule: From the part of the steps that is done, in [0, 1), to the factor on the optimizer's learning rates.
+        loss: What a step makes smaller.
+        update: How.
+        after_step: Called after each step.
+        after_epoch: Called after each epoch, before its validation.
+    """
+
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+    schedule: Callable[[float], float]
+    loss: Loss
+    update: Update = descend
+    after_step: tuple[Callable[["State"], None], ...] = ()
+    after_epoch: tuple[Callable[["State"], None], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Plain supervised training: cross-entropy on images that are shifted, turned and scaled a little.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images of a step; batches of an epoch differ by at most one image.
+        optimizer: "adamw", or "sgd" with Nesterov momentum.
+        learning_rate: At the peak of the schedule.
+        momentum: Of "sgd"; the first beta of "adamw".
+        weight_decay: On weight matrices and kernels, not on biases, norms and positions.
+        schedule: "constant", "cosine" from the peak to 0, or "one-cycle": up for a fifth of the steps, then a cosine.
+        label_smoothing: Mass moved from the true class to all.
+        shift: Largest shift of an image, in pixels, along each side. Borders are repeated.
+        rotation: Largest turn, in degrees.
+        scale: Largest change of size, as a part of it.
+        flip: Mirror left and right, every other time.
+        select: The weights to keep: "best" of the epochs by validation macro accuracy, or "last".
+        threads: Of the processor. A field, because the order of sums depends on it.
+
+    Raises:
+        InputError: A number out of range.
+    """
+
+    epochs: int = 40
+    batch_size: int = 32
+    optimizer: OptimizerName = "adamw"
+    learning_rate: float = 0.003
+    momentum: float = 0.9
+    weight_decay: float = 0.05
+    schedule: ScheduleName = "one-cycle"
+    label_smoothing: float = 0.0
+    shift: float = 1.0
+    rotation: float = 10.0
+    scale: float = 0.1
+    flip: bool = False
+    select: Literal["best", "last"] = "best"
+    threads: int = 1
+
+    version: ClassVar[int] = 1
+    paper: ClassVar[str] = "Loshchilov and Hutter 2019, arXiv:1711.05101"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.type is float:  # 1 and 1.0 are one value, so they must be one key
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        for name, low, high in (
+            ("epochs", 1, 1e6),
+            ("batch_size", 2, 1e6),
+            ("threads", 1, 1024),
+            ("learning_rate", 0, 1e3),
+            ("momentum", 0, 0.9999),
+            ("weight_decay", 0, 1e3),
+            ("label_smoothing", 0, 0.999),
+            ("shift", 0, 1e3),
+            ("rotation", 0, 180),
+            ("scale", 0, 0.99),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"recipe: {name} must be in [{low:g}, {high:g}], got {getattr(self, name):g}")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            lookup(getattr(self, name), known, where=f"recipe.{name}", what=name)
+
+    def slots(self) -> Slots:
+        """What the training loop calls."""
+        return Slots(
+            optimizer=lambda classifier: OPTIMIZERS[self.optimizer](self, groups(classifier, self.weight_decay)),
+            schedule=SCHEDULES[self.schedule],
+            loss=cross_entropy(self.label_smoothing),
+        )
+
+
+def groups(classifier: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Parameters for an optimizer: matrices and kernels decay; vectors, and tokens of one batch (`1 t d`), do not."""
+    trained = [p for p in classifier.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1 and not (p.ndim == 3 and p.shape[0] == 1)]
+    ids = {id(p) for p in decayed}
+    kept = [p for p in trained if id(p) not in ids]
+    return [{"params": part, "weight_decay": decay} for part, decay in ((decayed, weight_decay), (kept, 0.0)) if part]
+
+
+def _sgd(recipe: Recipe, parameters: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        parameters, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True
+    )
+
+
+def _adamw(recipe: Recipe, parameters: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=True)
+
+
+OPTIMIZERS: Mapping[str, Callable[[Recipe, Iterable[dict[str, object]]], torch.optim.Optimizer]] = MappingProxyType(
+    {"sgd": _sgd, "adamw": _adamw}
+)
+
+RECIPES: Mapping[str, type[Recipe]] = MappingProxyType(
+    {
+        "standard": Recipe,
+    }
+)
+
+
+def recipe(value: str | Mapping[str, object], *, where: str = "recipe") -> Recipe:
+    """From "standard", or a table of `name` (left out: "standard") and fields.
+
+    Raises:
+        InputError: Unknown name or field, with the nearest known one, or a wrong value.
+    """
+    table = {"name": value} if isinstance(value, str) else dict(value)
+    cls = lookup(table.pop("name", "standard"), RECIPES, where=where, what="recipe")
+    return build(cls, table, where=where)
