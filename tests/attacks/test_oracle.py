@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torchattacks as untyped
-from torch import Tensor, nn
+from torch import nn
 
 from carom.attacks import Gradients, parse_attack
 from carom.budget import Budget
