@@ -8,14 +8,13 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from carom.budget import parse_eps
 from carom.errors import InputError
 
 T = TypeVar("T")
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """ "; did you mean 'x'?" or nothing."""
+    """The ending of an error: the nearest known name as a question, or nothing."""
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -78,6 +77,8 @@ def build(cls: Callable[..., T], table: Mapping[str, Any], *, where: str) -> T:
 
 def _as_written(value: object, annotation: object, where: str) -> object:
     """TOML has lists where dataclasses have tuples, and strings where they have exact fractions."""
+    from carom.budget import parse_eps  # here, because it brings torch, and readers of a store do without
+
     if value is not None and annotation in (Fraction, Fraction | None):
         return parse_eps(value, where=where)
     if isinstance(value, list):

@@ -1,0 +1,47 @@
+# Every target brings what it needs: `make demo` or `make test` is all that a fresh machine has to be told.
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+BIN := .venv/bin
+export UV_PROJECT_ENVIRONMENT := .venv
+ifeq ($(HOME),)
+export HOME := $(CURDIR)/.uv/home
+endif
+
+.PHONY: help demo test lint science bench app clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/.installed: pyproject.toml $(filter .uv/bin/uv,$(UV))
+	$(UV) sync --quiet --all-extras --no-python-downloads
+	@touch $@
+
+demo: .venv/.installed  ## train, attack, evaluate and print the table of the embedded digits
+	$(BIN)/carom demo
+
+test: .venv/.installed  ## the whole test suite
+	$(BIN)/pytest -n 2 --dist worksteal -q
+
+lint: .venv/.installed  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+science: .venv/.installed  ## the slow checks and the full grids; resumable; results go to docs/science
+	$(BIN)/pytest -m slow -q
+	$(BIN)/carom run digits-dumb
+	$(BIN)/carom show digits-dumb
+
+bench: .venv/.installed  ## speed ratios against the libraries, side by side
+	$(BIN)/python benchmarks/crafting.py
+	$(BIN)/python benchmarks/matrix.py
+
+app: .venv/.installed  ## the explorer, read-only, on localhost
+	$(BIN)/carom app
+
+clean:  ## remove the environment, not the results
+	rm -rf .venv .uv

@@ -1,0 +1,176 @@
+"""Everything that a scenario can name, with its paper and defaults, for `carom list` and `carom describe`."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from carom.errors import InputError
+from carom.registry import did_you_mean, lookup, summary
+
+Entry = dict[str, Any]
+
+
+def catalogue(kind: str) -> list[Entry]:
+    """All entries of a kind, each with at least `name`, `summary` and `paper`.
+
+    Raises:
+        InputError: No such kind.
+    """
+    readers = {
+        "attacks": _attacks,
+        "architectures": _architectures,
+        "balances": _balances,
+        "controls": _controls,
+        "defenses": _defenses,
+        "presets": _presets,
+        "recipes": _recipes,
+        "surrogates": _surrogates,
+        "tasks": _tasks,
+    }
+    return lookup(kind, readers, where="carom list", what="kind")()
+
+
+KINDS = ("attacks", "controls", "surrogates", "defenses", "architectures", "recipes", "balances", "tasks", "presets")
+
+
+def description(name: str) -> Entry:
+    """One entry in full; a sum of attacks is described as the loop that it makes.
+
+    Raises:
+        InputError: Nothing has this name.
+    """
+    known: dict[str, Entry] = {}
+    for kind in KINDS:
+        for entry in catalogue(kind):
+            known.setdefault(entry["name"], {"name": entry["name"], "kind": kind.removesuffix("s")} | entry)
+    if name in known:
+        return known[name]
+    if "+" in name:
+        from carom.attacks import parse_attack
+
+        attack = parse_attack(name, where="carom describe")
+        return {"name": name, "kind": "attack", "passes": attack.passes(), **_fields(attack)}
+    raise InputError(
+        f"carom describe: nothing is called {name!r}{did_you_mean(name, known)}; `carom list KIND` lists all"
+    )
+
+
+def _attacks() -> list[Entry]:
+    from carom.attacks import ATTACKS
+
+    return [
+        {
+            "name": name,
+            "summary": part.summary,
+            "paper": part.paper,
+            "family": part.family,
+            "passes": part.passes,
+            "defaults": dict(part.defaults),
+        }
+        for name, part in ATTACKS.items()
+    ]
+
+
+def _controls() -> list[Entry]:
+    from carom.attacks import CONTROLS
+
+    return _classes(CONTROLS)
+
+
+def _surrogates() -> list[Entry]:
+    from carom.surrogates import SURROGATES
+
+    return _classes(SURROGATES)
+
+
+def _defenses() -> list[Entry]:
+    from carom.defenses import DEFENSES
+
+    return _classes(DEFENSES)
+
+
+def _architectures() -> list[Entry]:
+    from carom.zoo.architectures import ARCHITECTURES, LIBRARIES
+
+    libraries = [
+        {"name": f"{prefix}:NAME", "summary": summary(cls), "paper": cls.paper} for prefix, cls in LIBRARIES.items()
+    ]
+    return _classes(ARCHITECTURES) + libraries
+
+
+def _recipes() -> list[Entry]:
+    from carom.zoo.recipes import RECIPES
+
+    return _classes(RECIPES)
+
+
+def _balances() -> list[Entry]:
+    from carom.zoo.balance import NAMED, Balance, parse_balance
+
+    return [
+        {
+            "name": name,
+            "summary": f"class shares {float(parse_balance(name).total_variation):g} in total variation from uniform",
+            "paper": Balance.paper,
+            "defaults": _fields(parse_balance(name)),
+        }
+        for name in NAMED
+    ]
+
+
+def _tasks() -> list[Entry]:
+    from carom.zoo.tasks import TASKS
+
+    return _classes(TASKS)
+
+
+def _presets() -> list[Entry]:
+    from .spec import presets
+
+    entries = []
+    for name, text in presets().items():
+        table = tomllib.loads(text)
+        paper = "Alecci et al. 2023, RAID, arXiv:2306.15363"
+        entries.append(
+            {"name": name, "summary": table["description"], "paper": paper, "task": table["task"], "text": text}
+        )
+    return entries
+
+
+def _classes(registry: Mapping[str, Any]) -> list[Entry]:
+    return [
+        {"name": name, "summary": summary(cls), "paper": cls.paper, "defaults": _defaults(cls)}
+        for name, cls in registry.items()
+    ]
+
+
+def _defaults(cls: Any) -> Entry:
+    """Fields with their defaults; a field without one has to be given."""
+    shown: Entry = {}
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            shown[field.name] = _plain(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            shown[field.name] = _plain(field.default_factory())
+        else:
+            shown[field.name] = "(required)"
+    return shown
+
+
+def _fields(value: Any) -> Entry:
+    return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = _fields(value)
+        return {"kind": type(value).__name__, **fields} if fields else type(value).__name__
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return value

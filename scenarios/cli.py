@@ -1,0 +1,376 @@
+"""The command line: thin over the library, results on stdout, progress on stderr.
+
+Heavy imports stand inside commands, so that `carom --help` answers at once. Exit 0: done; 1: a job failed; 2: the input
+was wrong, with one line that says where, what came, what was expected and what to do.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from carom.errors import CaromError
+
+app = typer.Typer(
+    name="carom",
+    help="Who fools whom, under which mismatch, at what cost, and with what confidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StoreOption = Annotated[Path, typer.Option("--store", envvar="CAROM_STORE", help="Folder of results.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=0, help="Processes; default one a core or GPU; 0 works in this process.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or names such as cuda:0,cuda:1.")]
+STORE = Path(".carom")
+
+
+def main() -> NoReturn:
+    """Run the command line; every error that carom raises on purpose is one line and exit code 2."""
+    import click
+
+    try:
+        app(standalone_mode=False)
+    except CaromError as error:
+        fail(str(error), 2)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        fail("interrupted; what was computed is kept, so the same command goes on from here", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """One line on stderr, and the end."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+# ----------------------------------------------------------------------------------------------------------- running
+
+
+@app.command()
+def demo(store: StoreOption = STORE, workers: WorkersOption = None, device: DeviceOption = "auto") -> None:
+    """The embedded default, end to end, without a download.
+
+    Example: carom demo
+    """
+    _run(["digits-quick"], store, workers, device, profile=False, as_json=False)
+
+
+@app.command()
+def run(
+    scenarios: Annotated[list[str], typer.Argument(help="Scenario files, or names of presets.")],
+    store: StoreOption = STORE,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print time inside and outside forward and backward passes.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Do what the store lacks; Ctrl-C is safe, and the same command resumes.
+
+    Example: carom run digits-dumb my-scenario.toml
+    """
+    _run(scenarios, store, workers, device, profile=profile, as_json=as_json)
+
+
+def _run(names: list[str], folder: Path, workers: int | None, device: str, *, profile: bool, as_json: bool) -> None:
+    import signal
+
+    def interrupted(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupted)
+
+    from .console import Console
+    from .run import run_scenario
+    from .show import show_run
+    from .spec import load_scenario
+    from .store import Store
+
+    console = Console()
+    scenarios = [load_scenario(name) for name in names]  # all of them first: nothing runs while one is wrong
+    code, reports = 0, []
+    for scenario in scenarios:
+        with console.progress() as progress:
+            report = run_scenario(scenario, folder, workers=workers, device=device, progress=progress)
+        reports.append(report)
+        if report.failures:
+            console.say(f"{report.run}: {len(report.failures)} jobs failed; run again to retry them")
+            code = max(code, 2 if report.input_at_fault else 1)
+        if report.nothing_to_do:
+            console.say(f"{report.run}: nothing to do, the store holds all {report.cells} cells")
+        else:
+            console.say(
+                f"{report.run}: trained {report.trained}, crafted {report.crafted} sets, evaluated "
+                f"{report.evaluated} of {report.cells} cells in {report.seconds:.0f} s"
+            )
+        if profile:
+            console.profile(report)
+        if not as_json and len(report.failures) < max(1, report.jobs):
+            with Store(folder) as store:
+                console.tables(show_run(store, report.run, brief=True))
+            console.say(f"all tables: carom show {report.run}{_store_option(folder)}")
+    if as_json:
+        import dataclasses
+
+        console.json([dataclasses.asdict(r) for r in reports])
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    scenario: Annotated[str, typer.Argument(help="Scenario file, or name of a preset.")],
+    store: StoreOption = STORE,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Jobs, what is there already, passes, time and disk expected; nothing is computed or written.
+
+    Example: carom plan digits-dumb
+    """
+    from .console import Console
+    from .estimate import estimate
+    from .spec import load_scenario
+
+    console = Console()
+    expected = estimate(load_scenario(scenario), store, workers)
+    console.json(expected) if as_json else console.pairs(expected)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, such as standard.")],
+    task: Annotated[str, typer.Argument(help="Name of a task, such as digits.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .safetensors, .pt or .pth.")],
+    architecture: Annotated[str, typer.Option(help="Name of an architecture.")] = "lenet",
+    source: Annotated[str | None, typer.Option(help="Image source; default the task's first.")] = None,
+    balance: Annotated[str, typer.Option(help="Class balance.")] = "uniform",
+    seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Epochs; default the recipe's own.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train one model and export it as a plain state dict.
+
+    Example: carom train standard digits --architecture resnet-small -o model.safetensors
+    """
+    from .console import Console
+    from .train_one import train_one
+
+    console = Console()
+    with console.progress() as progress:
+        line = train_one(
+            recipe,
+            task,
+            output,
+            architecture_name=architecture,
+            source=source,
+            balance=balance,
+            seed=seed,
+            epochs=epochs,
+            device=device,
+            progress=progress,
+        )
+    console.out(line)
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+
+@app.command()
+def show(
+    run: Annotated[str | None, typer.Argument(help="Run or scenario; default the latest run.")] = None,
+    store: StoreOption = STORE,
+    split: Annotated[str, typer.Option(help="test, or validation for validation victims.")] = "test",
+    as_json: JsonOption = False,
+) -> None:
+    """Tables of a run: by case, effect, surrogate, attack and victim, with controls.
+
+    Example: carom show digits-dumb
+    """
+    from .console import Console
+    from .reader import find_run
+    from .show import show_run
+    from .store import Store
+
+    console = Console()
+    with Store(store) as opened:
+        found = find_run(opened, run)
+        tables = show_run(opened, found.id, split=split)
+    console.json({t.name: t.records() for t in tables}) if as_json else console.tables(tables)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="Run or scenario.")],
+    second: Annotated[str, typer.Argument(help="Run or scenario to compare it with.")],
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Differences of two runs on the same images, with intervals and paired tests.
+
+    Example: carom compare digits-quick my-scenario
+    """
+    from .console import Console
+    from .reader import find_run
+    from .show import compare_runs
+    from .store import Store
+
+    console = Console()
+    with Store(store) as opened:
+        tables = compare_runs(opened, find_run(opened, first).id, find_run(opened, second).id)
+    console.json({t.name: t.records() for t in tables}) if as_json else console.tables(tables)
+
+
+@app.command()
+def export(
+    run: Annotated[str | None, typer.Argument(help="Run or scenario; default the latest run.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")] = Path("export"),
+    form: Annotated[str, typer.Option("--format", help="parquet, csv, latex, markdown or html.")] = "csv",
+    store: StoreOption = STORE,
+) -> None:
+    """Write the tables of a run, and its cells one by one, into a folder.
+
+    Example: carom export digits-dumb --format latex -o tables
+    """
+    from .console import Console
+    from .export import export_run
+    from .reader import find_run
+    from .store import Store
+
+    console = Console()
+    with Store(store) as opened:
+        for path in export_run(opened, find_run(opened, run).id, output, form):
+            console.out(str(path))
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="attacks, controls, surrogates, defenses, architectures, tasks, ...")],
+    as_json: JsonOption = False,
+) -> None:
+    """Everything of one kind that a scenario can name.
+
+    Example: carom list attacks --json
+    """
+    from .catalogue import catalogue
+    from .console import Console
+
+    console = Console()
+    entries = catalogue(kind)
+    console.json(entries) if as_json else console.entries(kind, entries)
+
+
+@app.command()
+def describe(
+    name: Annotated[str, typer.Argument(help="A name of any kind, such as mi, lenet or digits.")],
+    as_json: JsonOption = False,
+) -> None:
+    """One name in full: what it is, its paper, its defaults.
+
+    Example: carom describe mi+di
+    """
+    from .catalogue import description
+    from .console import Console
+
+    console = Console()
+    entry = description(name)
+    console.json(entry) if as_json else console.pairs(entry)
+
+
+# ------------------------------------------------------------------------------------------------------------ upkeep
+
+
+@app.command(name="app")
+def app_(
+    store: StoreOption = STORE,
+    port: Annotated[int, typer.Option(help="Port on localhost.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+) -> None:
+    """The explorer, read-only, on localhost.
+
+    Example: carom app
+    """
+    from importlib.util import find_spec
+
+    if find_spec("streamlit") is None:
+        fail("the explorer needs streamlit; install it with: pip install 'carom[app]'", 2)
+    from carom.scenarios.store import Store
+
+    Store(store).close()  # says at once when there is nothing to show
+
+    import os
+
+    page = Path(__file__).resolve().parents[1] / "app" / "page.py"
+    arguments = [
+        "run",
+        str(page),
+        f"--server.port={port}",
+        "--server.address=localhost",
+        f"--server.headless={'false' if browser else 'true'}",
+        "--browser.gatherUsageStats=false",
+    ]
+    os.environ["CAROM_STORE"] = str(store.resolve())
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", *arguments])
+
+
+@app.command()
+def doctor(store: StoreOption = STORE, as_json: JsonOption = False) -> None:
+    """Devices, data sets found, optional libraries, and whether the store is whole.
+
+    Example: carom doctor
+    """
+    from .console import Console
+    from .doctor import examine
+
+    console = Console()
+    findings = examine(store)
+    console.json([f.record() for f in findings]) if as_json else console.findings(findings)
+    raise typer.Exit(1 if any(f.level == "bad" for f in findings) else 0)
+
+
+@app.command()
+def gc(
+    store: StoreOption = STORE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be freed.")] = False,
+    sets: Annotated[bool, typer.Option("--sets", help="Also free the adversarial images; outcomes stay.")] = False,
+) -> None:
+    """Free what no run of the store names, and left-over temporary files.
+
+    Example: carom gc --sets --dry-run
+    """
+    from .console import Console
+    from .gc import collect
+
+    Console().out(collect(store, dry_run=dry_run, sets=sets))
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        import carom
+
+        print(f"carom {carom.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def _store_option(folder: Path) -> str:
+    return "" if folder == STORE else f" --store {folder}"

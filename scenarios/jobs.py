@@ -1,0 +1,439 @@
+"""What workers do: train a model, craft the sets of a surrogate, evaluate a victim.
+
+A job reads what it needs from files, writes files or returns outcome bytes, and never touches the database, so the same
+functions serve threads of one process, a pool of processes, or a cluster.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from carom.attacks import Iterative, craft, craft_control
+from carom.budget import Budget
+from carom.errors import CaromError, InputError, ModelError, StoreError
+from carom.identity import tensor_digest
+from carom.protocols import Control, Victim
+from carom.surrogates import SurrogateBuilder
+from carom.zoo.balance import draw
+from carom.zoo.classifier import Classifier, restore
+from carom.zoo.images import ImageSet, Split
+from carom.zoo.prepare import prepare
+from carom.zoo.references import Reference, load_reference
+from carom.zoo.tasks import Task
+from carom.zoo.training import train
+
+from .plan import target_classes
+from .spec import Configuration, Precision
+from .store import NO_ANSWER, Kind, Written, adopt, pack_predictions, read_artifact, write_artifact
+
+EVALUATION_BATCH = 128  # fixed places, so that outcomes do not depend on how the work was cut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a job runs."""
+
+    folder: Path
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsOf:
+    """A model that a job has to load: trained here (by key and digest) or referenced."""
+
+    key: str
+    label: str
+    task: Task
+    configuration: Configuration | None
+    reference: Reference | None
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """Train one model."""
+
+    key: str
+    label: str
+    task: Task
+    configuration: Configuration
+    seed: int
+    inputs: Mapping[str, str]
+
+    kind = "train"
+
+    @property
+    def units(self) -> int:
+        """Work, for the time left: image passes, forward and backward."""
+        return 2 * (self.configuration.n or 0) * self.configuration.recipe.epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetToCraft:
+    """One adversarial set of a surrogate."""
+
+    key: str
+    attack: Iterative
+    budget: Budget
+    seed: int
+    targeted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CraftJob:
+    """Craft the sets of one surrogate on one image set; the surrogate is prepared once for all of them."""
+
+    label: str
+    members: tuple[WeightsOf, ...]
+    builder: SurrogateBuilder
+    sets: tuple[SetToCraft, ...]
+    images_key: str
+    images_digest: str
+    n: int
+    classes: int
+    precision: Precision
+
+    kind = "craft"
+
+    @property
+    def units(self) -> int:
+        """Work, for the time left: image passes, as if all members were read at every step."""
+        return sum(2 * s.attack.passes() for s in self.sets) * len(self.members) * self.n
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlJob:
+    """Make surrogate-free sets."""
+
+    label: str
+    sets: tuple[tuple[str, Control, Budget, int], ...]
+    images_key: str
+    images_digest: str
+
+    kind = "craft"
+
+    @property
+    def units(self) -> int:
+        """Work, for the time left: next to none."""
+        return len(self.sets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateJob:
+    """Ask one victim about stored sets; it is loaded once for all of them."""
+
+    label: str
+    victim: WeightsOf
+    sets: tuple[tuple[Kind, str, str], ...]  # kind, key, digest; the clean images are of kind "images"
+    n: int
+    classes: int
+    precision: Precision
+
+    kind = "evaluate"
+
+    @property
+    def units(self) -> int:
+        """Work, for the time left: image passes."""
+        return len(self.sets) * self.n
+
+
+Job = TrainJob | CraftJob | ControlJob | EvaluateJob
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What a job did, or why it failed."""
+
+    label: str
+    kind: str
+    written: list[Written] = field(default_factory=list)
+    outcomes: dict[str, bytes] = field(default_factory=dict)  # packed predictions by set key
+    seconds: float = 0.0
+    inside: float = 0.0  # seconds in forward and backward passes
+    passes: int = 0
+    failure: str | None = None
+    fault: str | None = None  # "input": the user's model or file; "store": the disk; "job": anything else
+
+
+def perform(job: Job, place: Place) -> Result:
+    """Do a job; failures come back as values, so that the rest of a run goes on."""
+    start = time.perf_counter()
+    torch.set_num_threads(place.threads)
+    result = Result(label=job.label, kind=job.kind)
+    try:
+        if isinstance(job, TrainJob):
+            _train(job, place, result)
+        elif isinstance(job, CraftJob):
+            _craft(job, place, result)
+        elif isinstance(job, ControlJob):
+            _control(job, place, result)
+        else:
+            _evaluate(job, place, result)
+    except StoreError as error:
+        result.failure, result.fault = str(error), "store"
+    except InputError as error:
+        result.failure, result.fault = str(error), "input"
+    except CaromError as error:
+        result.failure, result.fault = str(error), "job"
+    except torch.OutOfMemoryError:
+        result.failure, result.fault = "out of memory on the device; free some or use a smaller model", "job"
+    except Exception as error:  # a job must not take the run with it, whatever a model or library raises
+        result.failure, result.fault = f"{type(error).__name__}: {_one_line(error)}", "job"
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or "no message"
+
+
+# ------------------------------------------------------------------------------------------------------------- train
+
+
+@lru_cache(maxsize=8)
+def _load(task: Task, source: str, split: Split, samples: str) -> ImageSet:
+    return task.load(source, split, samples)
+
+
+def _train(job: TrainJob, place: Place, result: Result) -> None:
+    found = adopt(place.folder, "weights", job.key, job.inputs)
+    if found is not None:
+        result.written.append(found)
+        return
+    configuration = job.configuration
+    pool = _load(job.task, configuration.source, "train", configuration.samples)
+    validation = _load(job.task, configuration.source, "validation", "all")
+    classes = len(job.task.classes)
+    assert configuration.n is not None
+    images = draw(pool, configuration.balance.counts(configuration.n, classes), job.seed)
+    torch.set_num_threads(configuration.recipe.threads)
+    trained = train(
+        configuration.recipe,
+        configuration.architecture,
+        train=images,
+        validation=validation,
+        classes=classes,
+        seed=job.seed,
+        device=place.device,
+    )
+    chosen = trained.best if trained.select == "best" else trained.last
+    record = {
+        "kind": "trained",
+        "label": job.label,
+        "n": len(images),
+        "best_epoch": trained.best_epoch,
+        "history": [asdict(epoch) for epoch in trained.history],
+        "forward": trained.passes.forward,
+        "backward": trained.passes.backward,
+        "seconds": trained.seconds,
+    }
+    tensors = {k: v.cpu() for k, v in chosen.items()}
+    _finish(place, result, "weights", job.key, tensors, tensor_digest(tensors), job.inputs, record)
+    result.inside += trained.model_seconds
+    result.passes += trained.passes.forward + trained.passes.backward
+
+
+# ------------------------------------------------------------------------------------------------------------- craft
+
+
+def _craft(job: CraftJob, place: Place, result: Result) -> None:
+    inputs = {"images": job.images_digest} | {f"member {i}": m.digest for i, m in enumerate(job.members)}
+    todo = _not_adopted(job.sets, place, inputs, result)
+    if not todo:
+        return
+    clean = read_artifact(place.folder, "images", job.images_key, job.images_digest)
+    networks = []
+    for member in job.members:
+        model = _load_model(member, place)
+        if not isinstance(model, Classifier):
+            raise ModelError(f"{member.label}: a surrogate needs gradients, and this model is a plain function")
+        networks.append(with_precision(prepare(model), job.precision))
+    for seed in dict.fromkeys(s.seed for s in todo):
+        surrogate = job.builder.surrogate(networks, seed)
+        for targeted in (False, True):
+            some = [s for s in todo if s.seed == seed and s.targeted == targeted]
+            if not some:
+                continue
+            target = target_classes(clean["labels"], clean["ids"], job.classes) if targeted else None
+            crafted = craft(
+                [(s.attack, s.budget) for s in some],
+                surrogate,
+                clean["images"],
+                clean["labels"],
+                ids=clean["ids"],
+                seed=seed,
+                target=target,
+                device=torch.device(place.device),
+            )
+            for wanted, made in zip(some, crafted, strict=True):
+                record = {
+                    "forward": made.passes.forward,
+                    "backward": made.passes.backward,
+                    "zero_gradient_fraction": made.zero_gradients,
+                    "seconds": made.seconds,
+                    **visibility(made.images, clean["images"], wanted.budget),
+                }
+                tensors = {"images": made.images}
+                if target is not None:
+                    tensors["target"] = target
+                digest = tensor_digest(tensors)
+                _finish(place, result, "sets", wanted.key, tensors, digest, inputs, record)
+                result.passes += made.passes.forward + made.passes.backward
+                result.inside += made.model_seconds
+
+
+def _control(job: ControlJob, place: Place, result: Result) -> None:
+    inputs = {"images": job.images_digest}
+    clean = read_artifact(place.folder, "images", job.images_key, job.images_digest)
+    for key, control, budget, seed in job.sets:
+        found = adopt(place.folder, "sets", key, inputs)
+        if found is not None:
+            result.written.append(found)
+            continue
+        images = craft_control([(control, budget)], clean["images"], ids=clean["ids"], seed=seed)[0].images
+        record = {"forward": 0, "backward": 0, "seconds": 0.0, **visibility(images, clean["images"], budget)}
+        tensors = {"images": images}
+        _finish(place, result, "sets", key, tensors, tensor_digest(tensors), inputs, record)
+
+
+def _not_adopted(
+    sets: Sequence[SetToCraft], place: Place, inputs: Mapping[str, str], result: Result
+) -> list[SetToCraft]:
+    todo = []
+    for wanted in sets:
+        found = adopt(place.folder, "sets", wanted.key, inputs)
+        if found is None:
+            todo.append(wanted)
+        else:
+            result.written.append(found)
+    return todo
+
+
+def visibility(adversarial: torch.Tensor, clean: torch.Tensor, budget: Budget) -> dict[str, float]:
+    """How far a set went and how visible it is: means over images of L2, Linf, size / eps, and SSIM."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    a, c = adversarial.float() / 255, clean.float() / 255
+    delta = (a - c).flatten(1)
+    eps = float(budget.eps)
+    # the 11 x 11 window of the usual definition does not fit into images narrower than it
+    side = min(11, (min(a.shape[-2:]) - 1) // 2 * 2 + 1)
+    ssim = structural_similarity_index_measure(
+        a, c, data_range=1.0, reduction="none", gaussian_kernel=False, kernel_size=side
+    )
+    return {
+        "l2": float(delta.square().sum(1).sqrt().mean()),
+        "linf": float(delta.abs().amax(1).mean()),
+        "size_over_eps": float(budget.size(a, c).mean()) / eps if eps > 0 else 0.0,
+        "ssim": float(torch.as_tensor(ssim).mean()),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------- evaluate
+
+
+def _evaluate(job: EvaluateJob, place: Place, result: Result) -> None:
+    model = _load_model(job.victim, place)
+    victim: Victim = with_precision(prepare(model), job.precision) if isinstance(model, Classifier) else model
+    for kind, key, digest in job.sets:
+        images = read_artifact(place.folder, kind, key, digest)["images"]
+        start = time.perf_counter()
+        predictions = answers(victim, images, classes=job.classes, device=place.device, name=job.label)
+        result.inside += time.perf_counter() - start
+        result.outcomes[key] = pack_predictions(predictions, job.classes)
+        result.passes += len(images)
+
+
+@torch.inference_mode()
+def answers(victim: Victim, images: torch.Tensor, *, classes: int, device: str, name: str) -> "np.ndarray[Any, Any]":
+    """The class that a victim gives each 8-bit image, `n` int16; -1 where it gives none (scores that are not finite).
+
+    Raises:
+        ModelError: It raised, or answered in another shape than promised; names the batch.
+    """
+    parts = []
+    for number, batch in enumerate(images.split(EVALUATION_BATCH)):
+        x = batch.to(device).float() / 255
+        try:
+            answer = victim(x)
+        except InputError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"{name}: raised on batch {number + 1}: {type(error).__name__}: {_one_line(error)}; "
+                "mend the model and run again: what was computed is kept"
+            ) from None
+        parts.append(_classes(answer, len(x), classes, name))
+    return np.concatenate(parts).astype(np.int16)
+
+
+def _classes(answer: object, n: int, classes: int, name: str) -> "np.ndarray[Any, Any]":
+    values = torch.as_tensor(answer).detach().cpu()
+    if values.ndim == 2 and values.shape == (n, classes):
+        chosen = values.argmax(1)
+        return torch.where(values.isfinite().all(1), chosen, NO_ANSWER).numpy()
+    if values.ndim == 1 and len(values) == n and not values.is_floating_point():
+        inside = (values >= 0) & (values < classes)
+        return torch.where(inside, values, NO_ANSWER).numpy()
+    raise ModelError(
+        f"{name}: answered {tuple(values.shape)} {values.dtype} to {n} images; expected scores ({n}, {classes}) or "
+        f"{n} whole-number labels"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ models
+
+
+class Bfloat16(nn.Module):
+    """Runs a classifier's arithmetic in bfloat16 and answers in float32; the image itself stays float32."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits `n k`, float32."""
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            logits: torch.Tensor = self.classifier(x)
+        return logits.float()
+
+
+def with_precision(classifier: nn.Module, precision: Precision) -> nn.Module:
+    """The classifier in a scenario's declared precision."""
+    return Bfloat16(classifier) if precision == "bfloat16" else classifier
+
+
+def _load_model(weights: WeightsOf, place: Place) -> Classifier | Callable[..., Any]:
+    if weights.reference is not None:
+        model = load_reference(
+            weights.reference, name=weights.label, shape=weights.task.shape, classes=len(weights.task.classes)
+        )
+        return model.to(place.device) if isinstance(model, nn.Module) else model
+    assert weights.configuration is not None
+    tensors = read_artifact(place.folder, "weights", weights.key, weights.digest)
+    shape, classes = weights.task.shape, len(weights.task.classes)
+    return restore(weights.configuration.architecture, tensors, shape=shape, classes=classes).to(place.device)
+
+
+def _finish(
+    place: Place,
+    result: Result,
+    kind: Kind,
+    key: str,
+    tensors: Mapping[str, torch.Tensor],
+    digest: str,
+    inputs: Mapping[str, str],
+    record: Mapping[str, Any],
+) -> None:
+    """Write an artefact, and tell the driver."""
+    written = Written(kind=kind, key=key, digest=digest, inputs=dict(inputs), record=dict(record))
+    write_artifact(place.folder, written, tensors)
+    result.written.append(written)

@@ -1,0 +1,364 @@
+"""From a scenario to jobs: what has to be trained, crafted and evaluated, each under a key, and which cells that gives.
+
+Planning reads data and checks every model that exists already, so that what is wrong is said before anything is
+computed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import torch
+
+from carom.attacks.controls import CONTROLS
+from carom.budget import Budget
+from carom.draws import Draws
+from carom.errors import InputError
+from carom.identity import content_key
+from carom.protocols import Control
+from carom.typing import Ids, Labels
+from carom.zoo.architectures import architecture
+from carom.zoo.attacked import attacked_images
+from carom.zoo.balance import largest_n
+from carom.zoo.images import ImageSet, Split
+from carom.zoo.references import Reference, check_reference
+from carom.zoo.tasks import Task
+
+from .cases import case
+from .spec import (
+    AttackSpec,
+    Configuration,
+    Model,
+    ReferencedModel,
+    Role,
+    Scenario,
+    SurrogateSpec,
+    TrainedModel,
+)
+
+CONTROL_SEED = 0  # surrogate-free sets are made once per image set, whatever the seeds of the attacks
+
+TARGET_SEED = 0
+
+# Surrogate-free sets of every scenario, by the name in tables. The ladder of sign noise gives each adversarial set a
+# control of at least its own L2.
+SCENARIO_CONTROLS: Mapping[str, Control] = {
+    "identity": CONTROLS["identity"](),
+    "sign-noise 1/2": CONTROLS["sign-noise"](scale=Fraction(1, 2)),
+    "sign-noise 3/4": CONTROLS["sign-noise"](scale=Fraction(3, 4)),
+    "sign-noise 1": CONTROLS["sign-noise"](),
+    "gaussian-noise": CONTROLS["gaussian-noise"](),
+    "box-blur": CONTROLS["box-blur"](),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackedImages:
+    """The images that every set of one split starts from."""
+
+    key: str
+    split: Split
+    images: ImageSet
+    image_source: Labels  # index into the task's sources, image by image
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the images, labels and ids."""
+        return self.images.digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedModel:
+    """A model under its key."""
+
+    key: str
+    model: Model
+    inputs: Mapping[str, str]
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSet:
+    """An adversarial set under its key: one target x attack x budget x seed on one image set."""
+
+    key: str
+    surrogate: str | None  # label; None for a surrogate-free control
+    members: tuple[str, ...]  # keys of the surrogate's networks
+    spec: SurrogateSpec | None
+    attack: AttackSpec | None
+    control: str | None
+    budget: Budget
+    seed: int
+    split: Split
+
+    @property
+    def label(self) -> str:
+        """The attack's or control's name."""
+        return self.attack.label if self.attack else str(self.control)
+
+    @property
+    def targeted(self) -> bool:
+        """Whether success means a given other class."""
+        return self.attack is not None and self.attack.targeted
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """An adversarial set x a victim."""
+
+    set_key: str
+    victim_key: str
+    case: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that a scenario needs, in the order in which it is computed."""
+
+    scenario: Scenario
+    images: Mapping[Split, AttackedImages]
+    models: Mapping[str, PlannedModel]
+    roles: Sequence[tuple[str, Role, str]]  # model key, role, label
+    sets: Mapping[str, PlannedSet]
+    cells: Sequence[PlannedCell]
+    checks: Sequence[str] = field(default=())  # what checking the referenced models noticed
+
+
+def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None] | None = None) -> Plan:
+    """The plan of a scenario.
+
+    Args:
+        scenario: What is asked.
+        run_id: Key of outcomes of victims without a revision: they serve one run only.
+        progress: Told what is being read.
+
+    Raises:
+        InputError: A source is too small for what is asked, or a referenced model breaks its contract.
+        MissingData: The task's files are not on this machine.
+    """
+    say = progress or (lambda _: None)
+    task = scenario.task
+    n = _training_images(scenario, say)
+    splits: list[Split] = ["test"]
+    if any(v.role == "validation victim" for v in scenario.victims):
+        splits.append("validation")
+    images = {split: _attacked(task, split, scenario.per_source) for split in splits}
+    digests = _data_digests(scenario)
+    checks: list[str] = []
+    models: dict[str, PlannedModel] = {}
+    roles: list[tuple[str, Role, str]] = []
+
+    def add(model: Model, role: Role, label: str) -> str:
+        planned = _planned_model(model, task, n, digests, label, run_id)
+        if planned.key not in models and isinstance(model, ReferencedModel):
+            say(f"checking {label}")
+            checks.extend(
+                check_reference(
+                    model.reference,
+                    name=label,
+                    shape=task.shape,
+                    classes=len(task.classes),
+                    images=images["test"].images.images[:8],
+                    surrogate=role == "surrogate",
+                )
+            )
+        models.setdefault(planned.key, planned)
+        if (planned.key, role, label) not in roles:
+            roles.append((planned.key, role, label))
+        return planned.key
+
+    sets: dict[str, PlannedSet] = {}
+    cells: list[PlannedCell] = []
+    members: dict[str, tuple[str, ...]] = {}
+    for spec in scenario.surrogates:
+        members[spec.label] = tuple(add(m, "surrogate", _member_label(spec, m)) for m in _surrogate_models(spec))
+    victims = [(add(v.model, v.role, v.label), v) for v in scenario.victims]
+    for key, victim in victims:
+        twins = [v.label for k, v in victims if k == key]
+        if len(twins) > 1:
+            raise InputError(
+                f"scenario {scenario.name}: victims {twins[0]!r} and {twins[1]!r} are the same model; "
+                f"drop {victim.label!r}"
+            )
+
+    for split in splits:
+        judged = [(k, v) for k, v in victims if (v.role == "validation victim") == (split == "validation")]
+        for planned in (*_controls(scenario, images[split]), *_sets(scenario, images[split], members)):
+            if planned.key in sets:
+                twin = sets[planned.key]
+                raise InputError(
+                    f"scenario {scenario.name}: {twin.surrogate}, {twin.label} and {planned.surrogate}, "
+                    f"{planned.label} ask for the same adversarial set; drop one"
+                )
+            sets[planned.key] = planned
+            for victim_key, victim in judged:
+                number = None if planned.spec is None else _case(planned.spec.base, victim.model)
+                cells.append(PlannedCell(set_key=planned.key, victim_key=victim_key, case=number))
+            if planned.spec is not None and scenario.itself and split == "test":
+                for member in dict.fromkeys(planned.members):
+                    cells.append(PlannedCell(set_key=planned.key, victim_key=member, case=0))
+    return Plan(
+        scenario=scenario, images=images, models=models, roles=roles, sets=sets, cells=cells, checks=tuple(checks)
+    )
+
+
+def target_classes(labels: Labels, ids: Ids, classes: int) -> Labels:
+    """For targeted attacks: a class other than the true one, uniform, one for each image in all scenarios."""
+    offset = 1 + Draws(TARGET_SEED, ids).integers("target class", classes - 1)
+    return (labels + offset) % classes
+
+
+# ------------------------------------------------------------------------------------------------------------- parts
+
+
+def _training_images(scenario: Scenario, say: Callable[[str], None]) -> int | None:
+    """The largest N that every balance can draw from every source; None when every model states its own."""
+    open_models = [m for m in _trained_models(scenario) if m.configuration.n is None]
+    if not open_models:
+        return None
+    available = []
+    for source, samples in dict.fromkeys((m.configuration.source, m.configuration.samples) for m in open_models):
+        say(f"reading {scenario.task_name}: {source}")
+        labels = scenario.task.load(source, "train", samples).labels
+        available.append(tuple(torch.bincount(labels, minlength=len(scenario.task.classes)).tolist()))
+    balances = list(dict.fromkeys(m.configuration.balance for m in open_models))
+    n = largest_n(available, balances)
+    if n < len(scenario.task.classes):
+        raise InputError(
+            f"scenario {scenario.name}: no number of training images suits every balance and source; "
+            f"the sources hold {[sum(a) for a in available]} images; drop a balance or set n"
+        )
+    return n
+
+
+def _trained_models(scenario: Scenario) -> list[TrainedModel]:
+    models = [m for s in scenario.surrogates for m in _surrogate_models(s)] + [v.model for v in scenario.victims]
+    return [m for m in models if isinstance(m, TrainedModel)]
+
+
+def _surrogate_models(spec: SurrogateSpec) -> list[Model]:
+    """The networks that a surrogate's builder asks for."""
+    if isinstance(spec.base, ReferencedModel):
+        return [spec.base]
+    models: list[Model] = []
+    for member in spec.builder.members(spec.base.seed):
+        configuration, axes = spec.base.configuration, dict(spec.base.axes)
+        if member.architecture is not None:
+            network = architecture(member.architecture, where=f"{spec.label}: architecture")
+            configuration = replace(configuration, architecture=network)
+            axes["architecture"] = member.architecture
+        models.append(TrainedModel(configuration=configuration, seed=member.seed, axes=axes))
+    return models
+
+
+def _member_label(spec: SurrogateSpec, model: Model) -> str:
+    if isinstance(model, ReferencedModel) or spec.builder_name == "single":
+        return spec.label
+    return f"{spec.label} > {model.axes['architecture']}/s{model.seed}"
+
+
+def _data_digests(scenario: Scenario) -> dict[tuple[str, str], dict[str, str]]:
+    digests: dict[tuple[str, str], dict[str, str]] = {}
+    for model in _trained_models(scenario):
+        place = (model.configuration.source, model.configuration.samples)
+        if place not in digests:
+            digests[place] = {
+                "train": scenario.task.load(place[0], "train", place[1]).digest,
+                "validation": scenario.task.load(place[0], "validation").digest,
+            }
+    return digests
+
+
+def _planned_model(
+    model: Model,
+    task: Task,
+    n: int | None,
+    digests: Mapping[tuple[str, str], Mapping[str, str]],
+    label: str,
+    run_id: str,
+) -> PlannedModel:
+    if isinstance(model, ReferencedModel):
+        serves = () if model.reference.permanent else (run_id,)
+        key = content_key("reference", model.reference.identity, *serves)
+        return PlannedModel(key=key, model=model, inputs={}, label=label)
+    configuration = model.configuration
+    if configuration.n is None:
+        configuration = replace(configuration, n=n)
+    planned = replace(model, configuration=configuration)
+    key = content_key("train", task, configuration, model.seed)
+    return PlannedModel(
+        key=key, model=planned, inputs=digests[configuration.source, configuration.samples], label=label
+    )
+
+
+def _attacked(task: Task, split: Split, per_source: int) -> AttackedImages:
+    images, source = attacked_images(task, split, per_source, 0)
+    key = content_key("attacked images", task, split, per_source)
+    return AttackedImages(key=key, split=split, images=images, image_source=source)
+
+
+def _controls(scenario: Scenario, attacked: AttackedImages) -> list[PlannedSet]:
+    sets = []
+    for name, control in SCENARIO_CONTROLS.items():
+        for budget in scenario.budgets:
+            if name == "identity":
+                budget = replace(budget, eps=Fraction(0))
+            key = content_key("control", control, budget, CONTROL_SEED, attacked.key)
+            sets.append(
+                PlannedSet(
+                    key=key,
+                    surrogate=None,
+                    members=(),
+                    spec=None,
+                    attack=None,
+                    control=name,
+                    budget=budget,
+                    seed=CONTROL_SEED,
+                    split=attacked.split,
+                )
+            )
+    return list({s.key: s for s in sets}.values())
+
+
+def _sets(scenario: Scenario, attacked: AttackedImages, members: Mapping[str, tuple[str, ...]]) -> list[PlannedSet]:
+    sets = []
+    for spec in scenario.surrogates:
+        for attack in scenario.attacks:
+            for budget in scenario.budgets:
+                for seed in scenario.attack_seeds:
+                    asked: tuple[Any, ...] = (spec.builder, members[spec.label], attack.attack, attack.targeted)
+                    key = content_key("craft", *asked, budget, seed, attacked.key, scenario.precision)
+                    sets.append(
+                        PlannedSet(
+                            key=key,
+                            surrogate=spec.label,
+                            members=members[spec.label],
+                            spec=spec,
+                            attack=attack,
+                            control=None,
+                            budget=budget,
+                            seed=seed,
+                            split=attacked.split,
+                        )
+                    )
+    return sets
+
+
+def _case(attacker: Model, victim: Model) -> int | None:
+    """C1..C8; None where the source, balance or architecture of a model that was not trained here was not declared."""
+    names = ("source", "balance", "architecture")
+    if any(name not in model.axes for model in (attacker, victim) for name in names):
+        return None
+    source, balance, network = (attacker.axes[name] == victim.axes[name] for name in names)
+    return case(False, source, balance, network)
+
+
+def reference_of(model: Model) -> Reference | None:
+    """The reference of a model that exists already."""
+    return model.reference if isinstance(model, ReferencedModel) else None
+
+
+def configuration_of(model: Model) -> Configuration | None:
+    """The configuration of a model that the scenario trains."""
+    return model.configuration if isinstance(model, TrainedModel) else None

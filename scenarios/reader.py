@@ -1,0 +1,309 @@
+"""What a store holds, for tables, the explorer and exports. Imports no torch, writes nothing.
+
+`carom show`, `carom export`, `carom compare` and the app all read through these functions.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+from carom.errors import InputError
+from carom.registry import did_you_mean
+
+from .statistics import Outcomes
+from .store import (
+    Store,
+    artifact_path,
+    artifacts,
+    attempts,
+    cells,
+    clean,
+    image_sets,
+    meta,
+    run_cells,
+    run_models,
+    run_sets,
+    runs,
+    unpack_changes,
+    unpack_predictions,
+)
+
+AXES = ("source", "samples", "balance", "architecture", "recipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a store.
+
+    Attributes:
+        id: Name of the scenario and a piece of its content key.
+        status: running, done, failed or interrupted.
+        cells: Planned cells.
+        done: Cells that have an outcome.
+        failed: Cells that have none because something failed.
+    """
+
+    id: str
+    scenario: str
+    description: str
+    task: str
+    status: str
+    started: str
+    finished: str | None
+    environment: dict[str, Any]
+    text: str
+    cells: int
+    done: int
+    failed: int
+
+
+def changes(store: Store) -> int:
+    """A counter that moves with every write: what was read at one count need not be read again at the same."""
+    with store.reading() as connection:
+        value = connection.execute(sa.select(meta.c.value).where(meta.c.name == "changes")).scalar()
+    return int(value or 0)
+
+
+def list_runs(store: Store) -> list[Run]:
+    """All runs, the latest first."""
+    joined = run_cells.outerjoin(
+        cells,
+        (cells.c.adversarial_set == run_cells.c.adversarial_set) & (cells.c.victim == run_cells.c.victim),
+    )
+    counts = (
+        sa.select(
+            run_cells.c.run,
+            sa.func.count().label("cells"),
+            sa.func.count(cells.c.n).label("done"),
+            sa.func.count(run_cells.c.failure).label("failed"),
+        )
+        .select_from(joined)
+        .group_by(run_cells.c.run)
+        .subquery()
+    )
+    query = sa.select(runs, counts.c.cells, counts.c.done, counts.c.failed).outerjoin(counts, counts.c.run == runs.c.id)
+    with store.reading() as connection:
+        rows = connection.execute(query.order_by(runs.c.started.desc(), runs.c.id)).all()
+    return [
+        Run(
+            id=row.id,
+            scenario=row.scenario,
+            description=row.description,
+            task=row.task,
+            status=row.status,
+            started=row.started,
+            finished=row.finished,
+            environment=json.loads(row.environment),
+            text=row.text,
+            cells=row.cells or 0,
+            done=row.done or 0,
+            failed=row.failed or 0,
+        )
+        for row in rows
+    ]
+
+
+def find_run(store: Store, name: str | None = None) -> Run:
+    """A run by its id, the start of its id, or its scenario's name (the latest); without a name the latest of all.
+
+    Raises:
+        InputError: No run, or none of this name.
+    """
+    known = list_runs(store)
+    if not known:
+        raise InputError(f"{store.folder}: no run yet; run a scenario first, such as `carom demo`")
+    if name is None:
+        return known[0]
+    for match in (
+        [r for r in known if r.id == name],
+        [r for r in known if r.scenario == name],
+        [r for r in known if r.id.startswith(name)],
+    ):
+        if match:
+            return match[0]
+    names = [r.id for r in known]
+    raise InputError(f"{store.folder}: no run {name!r}{did_you_mean(name, names)} (runs: {', '.join(names[:10])})")
+
+
+def read_outcomes(store: Store, run: str, *, split: str = "test") -> Outcomes:
+    """Every prediction of a run's cells on the images of one split.
+
+    Raises:
+        InputError: The run has no outcome yet on this split.
+    """
+    with store.reading() as connection:
+        images = connection.execute(
+            sa.select(image_sets)
+            .join(run_sets, run_sets.c.image_set == image_sets.c.artifact)
+            .where(run_sets.c.run == run, image_sets.c.split == split)
+            .limit(1)
+        ).first()
+        if images is None:
+            raise InputError(f"{store.folder}: run {run} has no {split} images; expected another split")
+        query = (
+            sa.select(
+                run_cells.c.adversarial_set,
+                run_cells.c.victim,
+                run_cells.c.case,
+                cells.c.changes,
+                clean.c.predictions,
+            )
+            .join(
+                cells,
+                (cells.c.adversarial_set == run_cells.c.adversarial_set) & (cells.c.victim == run_cells.c.victim),
+            )
+            .join(run_sets, (run_sets.c.run == run_cells.c.run) & (run_sets.c.artifact == run_cells.c.adversarial_set))
+            .join(clean, (clean.c.victim == run_cells.c.victim) & (clean.c.image_set == run_sets.c.image_set))
+            .where(run_cells.c.run == run, run_sets.c.image_set == images.artifact)
+            .order_by(run_cells.c.adversarial_set, run_cells.c.victim)
+        )
+        rows = connection.execute(query).all()
+        sets = {r.artifact: r for r in connection.execute(sa.select(run_sets).where(run_sets.c.run == run)).all()}
+        models = {
+            (r.artifact, r.role): r
+            for r in connection.execute(sa.select(run_models).where(run_models.c.run == run)).all()
+        }
+        records = {
+            r.id: (r.key, json.loads(r.record))
+            for r in connection.execute(
+                sa.select(artifacts.c.id, artifacts.c.key, artifacts.c.record).where(artifacts.c.id.in_(list(sets)))
+            ).all()
+        }
+    if not rows:
+        raise InputError(
+            f"{store.folder}: run {run} has no outcome yet; wait for it, or run it again to see what fails"
+        )
+    classes = tuple(json.loads(images.classes))
+    victim_role = "validation victim" if split == "validation" else "victim"
+    victims = list(dict.fromkeys(r.victim for r in rows))
+    place = {v: i for i, v in enumerate(victims)}
+    unattacked = {r.victim: r.predictions for r in rows}
+    table = []
+    for row in rows:
+        role = "surrogate" if row.case == 0 else victim_role
+        table.append(_cell(row, sets[row.adversarial_set], models[row.victim, role], place[row.victim]))
+    adversarial = np.stack([unpack_predictions(unpack_changes(r.changes, r.predictions), len(classes)) for r in rows])
+    return Outcomes(
+        cells=pd.DataFrame(table),
+        adversarial=adversarial,
+        clean_predictions=np.stack([unpack_predictions(unattacked[v], len(classes)) for v in victims]),
+        labels=np.frombuffer(images.labels, "<i4").astype(np.int64),
+        image_source=np.frombuffer(images.image_source, "<i4").astype(np.int64),
+        image_sources=tuple(json.loads(images.sources)),
+        classes=classes,
+        target=_target(store, sets, records),
+        image_ids=np.frombuffer(images.ids, "<i8").astype(np.int64),
+        sets=pd.DataFrame(
+            [_set(made, records[id_][1]) for id_, made in sets.items() if made.image_set == images.artifact]
+        ),
+    )
+
+
+def _cell(row: "sa.Row[Any]", made: "sa.Row[Any]", victim: "sa.Row[Any]", place: int) -> dict[str, Any]:
+    attacker, attacked = json.loads(made.surrogate_axes), json.loads(victim.axes)
+    control = made.surrogate is None
+    return {
+        "surrogate": made.surrogate or "",
+        "attack": made.attack,
+        "norm": made.norm,
+        "eps": made.eps,
+        "attack_seed": made.attack_seed,
+        "victim": victim.label,
+        "victim_index": place,
+        # a model whose axes nobody declared belongs to no case; it is counted where cases are not asked for
+        "case": -1 if control else (UNKNOWN_CASE if row.case is None else row.case),
+        "control": control,
+        "targeted": bool(made.targeted),
+        "surrogate_config": _configuration(attacker),
+        "victim_config": _configuration(attacked),
+        "surrogate_seed": int(attacker.get("seed", -1)),
+        "victim_seed": int(attacked.get("seed", -1)),
+        **{f"{axis}_s": attacker.get(axis, "") for axis in AXES},
+        **{f"{axis}_v": attacked.get(axis, "") for axis in AXES},
+    }
+
+
+UNKNOWN_CASE = 99
+
+
+def _configuration(axes: dict[str, str]) -> str:
+    shown = [axes[a] for a in AXES if a in axes and (a, axes[a]) not in {("samples", "all"), ("recipe", "standard")}]
+    builder = axes.get("builder", "single")
+    return "/".join(shown) if builder == "single" else f"{builder}:{'/'.join(shown)}"
+
+
+def _set(made: "sa.Row[Any]", record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "surrogate": made.surrogate or "",
+        "attack": made.attack,
+        "norm": made.norm,
+        "eps": made.eps,
+        "attack_seed": made.attack_seed,
+        "zero_gradient_fraction": record.get("zero_gradient_fraction", np.nan),
+        "mean_size_over_eps": record.get("size_over_eps", np.nan),
+        "mean_l2": record.get("l2", np.nan),
+        "mean_linf": record.get("linf", np.nan),
+        "mean_ssim": record.get("ssim", np.nan),
+        "forward": record.get("forward", 0),
+        "backward": record.get("backward", 0),
+        "seconds": record.get("seconds", np.nan),
+    }
+
+
+def _target(store: Store, sets: dict[int, Any], records: dict[int, tuple[str, Any]]) -> "np.ndarray[Any, Any] | None":
+    """The target classes of targeted sets, from the first of them that is there."""
+    from safetensors.numpy import load_file
+
+    for id_, made in sets.items():
+        path = artifact_path(store.folder, "sets", records[id_][0])
+        if made.targeted and path.is_file():
+            return np.asarray(load_file(path)["target"], dtype=np.int64)
+    return None
+
+
+def list_models(store: Store, run: str) -> pd.DataFrame:
+    """The models of a run: role, label, axes, how they were trained and how long it took."""
+    query = (
+        sa.select(run_models.c.role, run_models.c.label, run_models.c.axes, artifacts.c.record, artifacts.c.digest)
+        .join(artifacts, artifacts.c.id == run_models.c.artifact)
+        .where(run_models.c.run == run)
+    )
+    with store.reading() as connection:
+        rows = connection.execute(query).all()
+    table = []
+    for row in rows:
+        record = json.loads(row.record)
+        table.append(
+            {
+                "role": row.role,
+                "model": row.label,
+                **json.loads(row.axes),
+                "trained": row.digest is not None,
+                "passes": record.get("forward", 0) + record.get("backward", 0),
+                "seconds": record.get("seconds", np.nan),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def list_failures(store: Store, run: str) -> pd.DataFrame:
+    """Why cells of a run have no outcome, and how many for each reason."""
+    query = (
+        sa.select(run_cells.c.failure.label("reason"), sa.func.count().label("cells"))
+        .where(run_cells.c.run == run, run_cells.c.failure.is_not(None))
+        .group_by(run_cells.c.failure)
+        .order_by(sa.func.count().desc())
+    )
+    with store.reading() as connection:
+        return pd.DataFrame(connection.execute(query).all(), columns=["reason", "cells"])
+
+
+def list_attempts(store: Store, run: str) -> pd.DataFrame:
+    """The jobs of a run as they were tried, the latest first."""
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(attempts).where(attempts.c.run == run).order_by(attempts.c.id.desc())).all()
+    return pd.DataFrame([row._asdict() for row in rows])

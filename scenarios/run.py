@@ -1,0 +1,674 @@
+"""Run a scenario: do what the store lacks, record it, and say what failed.
+
+The driver alone writes the database. Whatever is interrupted or killed resumes where it was: done is what the store
+holds with the digests of its inputs.
+"""
+
+import json
+import os
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from carom.errors import StoreError
+from carom.identity import content_key
+from carom.zoo.references import fingerprint
+
+from .jobs import ControlJob, CraftJob, EvaluateJob, Job, Result, SetToCraft, TrainJob, WeightsOf
+from .plan import SCENARIO_CONTROLS, AttackedImages, Plan, PlannedSet, plan, target_classes
+from .spec import ReferencedModel, Scenario, TrainedModel
+from .store import (
+    Kind,
+    Store,
+    Written,
+    attempts,
+    cells,
+    clean,
+    image_sets,
+    pack_changes,
+    run_cells,
+    run_models,
+    run_sets,
+    runs,
+    unpack_predictions,
+    write_artifact,
+)
+from .workers import Workers, devices_of
+
+IMAGES_PER_JOB = 200_000  # an evaluation is cut after so many images: what a kill can cost
+
+
+class Progress(Protocol):
+    """Told what a run is doing."""
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        ...
+
+    def begin(self, phase: str, units: int, left: "TimeLeft") -> None:
+        """A phase of so many units begins."""
+        ...
+
+    def advance(self, units: int, label: str) -> None:
+        """So many units are done."""
+        ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def begin(self, phase: str, units: int, left: "TimeLeft") -> None:
+        """Nothing."""
+
+    def advance(self, units: int, label: str) -> None:
+        """Nothing."""
+
+
+# Seconds for one image pass of the zoo's small networks on one core, until the store has measured its own.
+FIRST_GUESS = {"train": 1.5e-4, "craft": 1.0e-4, "evaluate": 8.0e-5}
+
+
+@dataclass
+class TimeLeft:
+    """Expects the rest of a run from what image passes have cost so far, by kind of job."""
+
+    units: dict[str, int]
+    workers: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    passes: dict[str, int] = field(default_factory=dict)
+
+    def learn(self, kind: str, seconds: float, passes: int) -> None:
+        """Count a job that was done."""
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
+        self.passes[kind] = self.passes.get(kind, 0) + passes
+
+    def done(self, kind: str, units: int) -> None:
+        """Take a job's units off what is left."""
+        self.units[kind] = max(0, self.units.get(kind, 0) - units)
+
+    def expected(self) -> float:
+        """Seconds that are left."""
+        total = 0.0
+        for kind, units in self.units.items():
+            passes = self.passes.get(kind, 0)
+            total += units * (self.seconds[kind] / passes if passes else FIRST_GUESS[kind])
+        return total / max(1, self.workers)
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What a run did."""
+
+    run: str
+    status: str = "done"
+    trained: int = 0
+    crafted: int = 0
+    evaluated: int = 0  # cells
+    cells: int = 0
+    jobs: int = 0
+    failures: list[str] = field(default_factory=list)
+    input_at_fault: bool = False
+    seconds: float = 0.0
+    busy: float = 0.0  # seconds of all workers in jobs
+    inside: float = 0.0  # of those, in forward and backward passes
+    workers: int = 0
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """The store held everything already."""
+        return self.trained + self.crafted + self.evaluated == 0 and not self.failures
+
+
+def run_scenario(
+    scenario: Scenario,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Report:
+    """Do what the store lacks of a scenario.
+
+    Args:
+        scenario: What is asked.
+        folder: The store; made when it is not there.
+        workers: Processes; None takes one for each core, or for each GPU; 0 works in this process.
+        device: "auto", "cpu", "cuda", or names such as "cuda:0,cuda:1".
+        progress: Told what happens.
+
+    Raises:
+        InputError: Something in the scenario, its data or its models is wrong; nothing was computed yet.
+        StoreError: The store cannot be written; what was computed is kept.
+    """
+    start = time.perf_counter()
+    devices = devices_of(device)
+    if workers is None:
+        workers = len(devices) if devices != ["cpu"] else len(os.sched_getaffinity(0))
+    with Store(folder, write=True) as store:
+        token = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f") + f"-{os.getpid()}"
+        planned = plan(scenario, run_id=token, progress=(progress or Silent()).say)
+        driver = _Driver(store, planned, progress or Silent(), max(1, workers))
+        driver.open(devices)
+        try:
+            with Workers(folder, count=workers, devices=devices) as pool:
+                driver.work(pool)
+        except BaseException as error:
+            driver.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        report = driver.close("failed" if driver.report.failures else "done")
+        report.seconds = time.perf_counter() - start
+        report.workers = max(1, workers)
+        return report
+
+
+def run_id_of(scenario: Scenario) -> str:
+    """The run of a scenario file: the same text is the same run, so that a run resumes under its own name."""
+    return f"{scenario.name}-{content_key('run', scenario.text)[:6]}"
+
+
+class _Driver:
+    """One run over one store."""
+
+    def __init__(self, store: Store, planned: Plan, progress: Progress, workers: int) -> None:
+        self.store, self.plan, self.progress = store, planned, progress
+        self.run = run_id_of(planned.scenario)
+        self.report = Report(run=self.run, cells=len(planned.cells))
+        self.failed: dict[str, str] = {}  # key of a model or set -> why it is not there
+        self.left = TimeLeft({}, workers)
+        self.classes = len(planned.scenario.task.classes)
+
+    # ------------------------------------------------------------------------------------------------ the run's rows
+
+    def open(self, devices: Sequence[str]) -> None:
+        """Write down what this run is going to show, and the images that it starts from."""
+        scenario = self.plan.scenario
+        self.models = self.store.ensure("weights", list(self.plan.models))
+        self.sets = self.store.ensure("sets", list(self.plan.sets))
+        self.images = self.store.ensure("images", [i.key for i in self.plan.images.values()])
+        for attacked in self.plan.images.values():
+            self._write_images(attacked)
+        row = {
+            "id": self.run,
+            "scenario": scenario.name,
+            "description": scenario.description,
+            "text": scenario.text,
+            "task": scenario.task_name,
+            "status": "running",
+            "started": _now(),
+            "finished": None,
+            "environment": json.dumps(_environment(devices)),
+        }
+        with self.store.writing() as connection:
+            statement = insert(runs).values(row)
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["id"], set_={k: v for k, v in row.items() if k not in ("id", "started")}
+                )
+            )
+            for table in (run_models, run_sets, run_cells):
+                connection.execute(table.delete().where(table.c.run == self.run))
+            connection.execute(
+                insert(run_models).on_conflict_do_nothing(), [self._model_row(*r) for r in self.plan.roles]
+            )
+            connection.execute(run_sets.insert(), [self._set_row(s) for s in self.plan.sets.values()])
+            connection.execute(
+                insert(run_cells).on_conflict_do_nothing(),
+                [
+                    {
+                        "run": self.run,
+                        "adversarial_set": self.sets[c.set_key],
+                        "victim": self.models[c.victim_key],
+                        "case": c.case,
+                    }
+                    for c in self.plan.cells
+                ],
+            )
+
+    def close(self, status: str) -> Report:
+        """Write down how the run ended and which of its cells have no outcome, and why."""
+        self.report.status = status
+        done = self._outcomes()
+        with self.store.writing() as connection:
+            connection.execute(runs.update().where(runs.c.id == self.run).values(status=status, finished=_now()))
+            failed = [
+                {"s": pair[0], "v": pair[1], "why": why}
+                for c in self.plan.cells
+                if (why := self.failed.get(c.set_key) or self.failed.get(c.victim_key))
+                and (pair := (self.sets[c.set_key], self.models[c.victim_key])) not in done
+            ]
+            if failed:
+                where = (
+                    (run_cells.c.run == self.run)
+                    & (run_cells.c.adversarial_set == sa.bindparam("s"))
+                    & (run_cells.c.victim == sa.bindparam("v"))
+                )
+                connection.execute(run_cells.update().where(where).values(failure=sa.bindparam("why")), failed)
+        return self.report
+
+    def _model_row(self, key: str, role: str, label: str) -> dict[str, Any]:
+        model = self.plan.models[key].model
+        axes = dict(model.axes)
+        if isinstance(model, TrainedModel):
+            axes |= {"seed": str(model.seed), "n": str(model.configuration.n)}
+        return {
+            "run": self.run,
+            "artifact": self.models[key],
+            "role": role,
+            "label": label,
+            "axes": json.dumps(axes),
+        }
+
+    def _set_row(self, planned: PlannedSet) -> dict[str, Any]:
+        axes: dict[str, str] = {}
+        if planned.spec is not None:
+            axes = {**planned.spec.base.axes, "builder": planned.spec.builder_name}
+            if isinstance(planned.spec.base, TrainedModel):
+                axes["seed"] = str(planned.spec.base.seed)
+        return {
+            "run": self.run,
+            "artifact": self.sets[planned.key],
+            "image_set": self.images[self.plan.images[planned.split].key],
+            "surrogate": planned.surrogate,
+            "surrogate_axes": json.dumps(axes),
+            "attack": planned.label,
+            "norm": planned.budget.norm,
+            "eps": str(planned.budget).split(" ")[1],
+            "attack_seed": planned.seed,
+            "targeted": planned.targeted,
+        }
+
+    def _write_images(self, attacked: AttackedImages) -> None:
+        state = self.store.states("images", [attacked.key])[attacked.key]
+        if state.digest == attacked.digest and self.store.damage("images", state) is None:
+            return
+        scenario = self.plan.scenario
+        images = attacked.images
+        written = Written(
+            kind="images",
+            key=attacked.key,
+            digest=attacked.digest,
+            inputs={},
+            record={"task": scenario.task_name, "split": attacked.split, "per_source": scenario.per_source},
+        )
+        tensors = {"images": images.images, "labels": images.labels, "ids": images.ids}
+        write_artifact(self.store.folder, written, tensors)
+        self.store.record(written)
+        row = {
+            "artifact": self.images[attacked.key],
+            "task": scenario.task_name,
+            "split": attacked.split,
+            "classes": json.dumps(list(scenario.task.classes)),
+            "sources": json.dumps(list(scenario.task.sources)),
+            "labels": images.labels.numpy().astype("<i4").tobytes(),
+            "image_source": attacked.image_source.numpy().astype("<i4").tobytes(),
+            "ids": images.ids.numpy().astype("<i8").tobytes(),
+        }
+        with self.store.writing() as connection:
+            connection.execute(image_sets.delete().where(image_sets.c.artifact == row["artifact"]))
+            connection.execute(image_sets.insert(), [row])
+
+    # ---------------------------------------------------------------------------------------------------- the phases
+
+    def work(self, pool: Workers) -> None:
+        """Train, then craft, then evaluate what is lacking."""
+        self._register_references()
+        lacking = self._lacking_models()
+        self._learn_rates()
+        estimate = self.estimate(lacking)
+        self.left.units = dict(estimate)
+        for phase, jobs in (
+            ("train", lambda: self._train_jobs(lacking)),
+            ("craft", self._craft_jobs),
+            ("evaluate", self._evaluate_jobs),
+        ):
+            todo: Sequence[Job] = jobs()
+            self.left.units[phase] = sum(j.units for j in todo)
+            if todo:
+                self.progress.begin(phase, self.left.units[phase], self.left)
+            for job, result in pool.perform(todo):
+                self._take(job, result)
+                self.left.done(phase, job.units)
+                self.progress.advance(job.units, job.label)
+
+    def estimate(self, lacking: Sequence[str]) -> dict[str, int]:
+        """Image passes that are still due, by kind of job."""
+        new = set(lacking)
+        sets = self._lacking_sets(also=new)
+        n = {split: len(i.images) for split, i in self.plan.images.items()}
+        train = sum(j.units for j in self._train_jobs(lacking))
+        craft = sum(2 * s.attack.attack.passes() * len(s.members) * n[s.split] for s in sets if s.attack is not None)
+        lost = {s.key for s in sets}
+        done = self._outcomes()
+        evaluate = sum(
+            n[self.plan.sets[c.set_key].split]
+            for c in self.plan.cells
+            if c.set_key in lost or c.victim_key in new or (self.sets[c.set_key], self.models[c.victim_key]) not in done
+        )
+        return {"train": train, "craft": craft, "evaluate": evaluate}
+
+    def _register_references(self) -> None:
+        """A model that exists already is there from the start: its digest is its fingerprint."""
+        states = self.store.states("weights", list(self.plan.models))
+        for key, planned in self.plan.models.items():
+            if isinstance(planned.model, ReferencedModel):
+                task = self.plan.scenario.task
+                digest = fingerprint(planned.model.reference, shape=task.shape, classes=self.classes)
+                if states[key].digest != digest:
+                    record = {"kind": "referenced", "label": planned.label, "model": planned.model.reference.model}
+                    self.store.record(Written(kind="weights", key=key, digest=digest, inputs={}, record=record))
+
+    def _lacking_models(self) -> list[str]:
+        states = self.store.states("weights", list(self.plan.models))
+        lacking = []
+        for key, planned in self.plan.models.items():
+            if isinstance(planned.model, ReferencedModel):
+                continue
+            if not self._whole("weights", states[key], planned.inputs, planned.label):
+                lacking.append(key)
+        return lacking
+
+    def _whole(self, kind: Kind, state: "sa.Row[Any]", inputs: Any, label: str) -> bool:
+        """Whether an artefact is there, made from what is there now, and undamaged."""
+        if state.digest is None or json.loads(state.inputs) != dict(inputs):
+            return False
+        why = self.store.damage(kind, state)
+        if why is not None:
+            self.progress.say(f"{self.store.path(kind, state.key)} {why}; rebuilding {label}")
+        return why is None
+
+    def _train_jobs(self, keys: Iterable[str]) -> list[Job]:
+        jobs: list[Job] = []
+        for key in keys:
+            planned = self.plan.models[key]
+            assert isinstance(planned.model, TrainedModel)
+            jobs.append(
+                TrainJob(
+                    key=key,
+                    label=planned.label,
+                    task=self.plan.scenario.task,
+                    configuration=planned.model.configuration,
+                    seed=planned.model.seed,
+                    inputs=dict(planned.inputs),
+                )
+            )
+        return sorted(jobs, key=lambda j: -j.units)
+
+    def _set_inputs(self, planned: PlannedSet, digests: dict[str, str]) -> dict[str, str] | None:
+        """Digests that a set rests on; None while one of its members is missing."""
+        inputs = {"images": self.plan.images[planned.split].digest}
+        for i, member in enumerate(planned.members):
+            if member not in digests:
+                return None
+            inputs[f"member {i}"] = digests[member]
+        return inputs
+
+    def _digests(self, kind: Kind, keys: Sequence[str]) -> dict[str, str]:
+        states = self.store.states(kind, keys)
+        return {k: s.digest for k, s in states.items() if s.digest is not None and k not in self.failed}
+
+    def _lacking_sets(self, also: "set[str]" = frozenset()) -> list[PlannedSet]:  # type: ignore[assignment]
+        digests = self._digests("weights", list(self.plan.models))
+        states = self.store.states("sets", list(self.plan.sets))
+        lacking = []
+        for key, planned in self.plan.sets.items():
+            if any(m in self.failed for m in planned.members):
+                continue
+            inputs = self._set_inputs(planned, digests)
+            label = f"{planned.surrogate or 'control'} {planned.label}"
+            if also & set(planned.members) or inputs is None or not self._whole("sets", states[key], inputs, label):
+                lacking.append(planned)
+        return lacking
+
+    def _craft_jobs(self) -> list[Job]:
+        scenario = self.plan.scenario
+        digests = self._digests("weights", list(self.plan.models))
+        groups: dict[tuple[Any, ...], list[PlannedSet]] = defaultdict(list)
+        for planned in self._lacking_sets():
+            groups[planned.surrogate, planned.members, planned.split].append(planned)
+        for planned in self.plan.sets.values():
+            bad = [m for m in planned.members if m in self.failed]
+            if bad:
+                self.failed[planned.key] = f"surrogate {self.plan.models[bad[0]].label}: {self.failed[bad[0]]}"
+        jobs: list[Job] = []
+        for (surrogate, members, split), group in groups.items():
+            attacked = self.plan.images[split]
+            if surrogate is None:
+                controls = tuple((s.key, SCENARIO_CONTROLS[s.label], s.budget, s.seed) for s in group)
+                jobs.append(
+                    ControlJob(
+                        label=f"controls ({split})",
+                        sets=controls,
+                        images_key=attacked.key,
+                        images_digest=attacked.digest,
+                    )
+                )
+                continue
+            spec = group[0].spec
+            assert spec is not None
+            jobs.append(
+                CraftJob(
+                    label=surrogate,
+                    members=tuple(self._weights(m, digests[m]) for m in members),
+                    builder=spec.builder,
+                    sets=tuple(
+                        SetToCraft(
+                            key=s.key,
+                            attack=s.attack.attack,
+                            budget=s.budget,
+                            seed=s.seed,
+                            targeted=s.attack.targeted,
+                        )
+                        for s in group
+                        if s.attack is not None
+                    ),
+                    images_key=attacked.key,
+                    images_digest=attacked.digest,
+                    n=len(attacked.images),
+                    classes=self.classes,
+                    precision=scenario.precision,
+                )
+            )
+        return sorted(jobs, key=lambda j: -j.units)
+
+    def _weights(self, key: str, digest: str) -> WeightsOf:
+        planned = self.plan.models[key]
+        model = planned.model
+        return WeightsOf(
+            key=key,
+            label=planned.label,
+            task=self.plan.scenario.task,
+            configuration=model.configuration if isinstance(model, TrainedModel) else None,
+            reference=model.reference if isinstance(model, ReferencedModel) else None,
+            digest=digest,
+        )
+
+    def _outcomes(self) -> set[tuple[int, int]]:
+        """Pairs of set and victim that have an outcome already."""
+        query = (
+            sa.select(cells.c.adversarial_set, cells.c.victim)
+            .join(
+                run_cells,
+                (run_cells.c.adversarial_set == cells.c.adversarial_set) & (run_cells.c.victim == cells.c.victim),
+            )
+            .where(run_cells.c.run == self.run)
+        )
+        with self.store.reading() as connection:
+            return {(s, v) for s, v in connection.execute(query)}
+
+    def _evaluate_jobs(self) -> list[Job]:
+        models = self._digests("weights", list(self.plan.models))
+        sets = self._digests("sets", list(self.plan.sets))
+        done = self._outcomes()
+        with self.store.reading() as connection:
+            asked = {(v, i) for v, i in connection.execute(sa.select(clean.c.victim, clean.c.image_set))}
+        wanted: dict[str, list[str]] = defaultdict(list)
+        for cell in self.plan.cells:
+            pair = (self.sets[cell.set_key], self.models[cell.victim_key])
+            if cell.set_key in sets and cell.victim_key in models and pair not in done:
+                wanted[cell.victim_key].append(cell.set_key)
+        jobs: list[Job] = []
+        for victim, keys in wanted.items():
+            items: list[tuple[Kind, str, str]] = []
+            for split in dict.fromkeys(self.plan.sets[k].split for k in keys):
+                attacked = self.plan.images[split]
+                if (self.models[victim], self.images[attacked.key]) not in asked:
+                    items.append(("images", attacked.key, attacked.digest))
+            n = max(len(i.images) for i in self.plan.images.values())
+            size = max(1, IMAGES_PER_JOB // n)
+            for start in range(0, len(keys), size):
+                # results come in any order, so each part brings the clean answers that its cells are packed against
+                some: list[tuple[Kind, str, str]] = [("sets", k, sets[k]) for k in keys[start : start + size]]
+                jobs.append(
+                    EvaluateJob(
+                        label=self.plan.models[victim].label,
+                        victim=self._weights(victim, models[victim]),
+                        sets=(*items, *some),
+                        n=n,
+                        classes=self.classes,
+                        precision=self.plan.scenario.precision,
+                    )
+                )
+        return sorted(jobs, key=lambda j: -j.units)
+
+    # ------------------------------------------------------------------------------------------------------- results
+
+    def _take(self, job: Job, result: Result) -> None:
+        if result.fault == "store":
+            raise StoreError(str(result.failure))
+        for written in result.written:
+            self.store.record(written)
+        if isinstance(job, EvaluateJob) and result.failure is None:
+            self._take_outcomes(job, result)
+        self.report.trained += sum(w.kind == "weights" for w in result.written)
+        self.report.crafted += sum(w.kind == "sets" for w in result.written)
+        self.report.jobs += 1
+        self.report.busy += result.seconds
+        self.report.inside += result.inside
+        if result.passes:
+            self.left.learn(result.kind, result.seconds, result.passes)
+        with self.store.writing() as connection:
+            connection.execute(
+                attempts.insert(),
+                [
+                    {
+                        "run": self.run,
+                        "job": result.kind,
+                        "label": result.label,
+                        "finished": _now(),
+                        "seconds": result.seconds,
+                        "inside": result.inside,
+                        "passes": result.passes,
+                        "failure": result.failure,
+                    }
+                ],
+            )
+        if result.failure is not None:
+            self._fail(job, result)
+
+    def _fail(self, job: Job, result: Result) -> None:
+        why = str(result.failure)
+        self.report.failures.append(f"{job.kind} {job.label}: {why}")
+        self.report.input_at_fault |= result.fault == "input"
+        self.progress.say(f"failed: {job.kind} {job.label}: {why}")
+        there = {w.key for w in result.written}
+        if isinstance(job, TrainJob):
+            self.failed[job.key] = why
+        elif isinstance(job, CraftJob):
+            self.failed |= {s.key: why for s in job.sets if s.key not in there}
+        elif isinstance(job, ControlJob):
+            self.failed |= {s[0]: why for s in job.sets if s[0] not in there}
+        else:
+            self.failed[job.victim.key] = why
+
+    def _take_outcomes(self, job: EvaluateJob, result: Result) -> None:
+        victim = self.models[job.victim.key]
+        with self.store.writing() as connection:
+            for attacked in self.plan.images.values():
+                if attacked.key in result.outcomes:
+                    packed = result.outcomes[attacked.key]
+                    predictions = unpack_predictions(packed, self.classes)
+                    right = int((predictions == attacked.images.labels.numpy()).sum())
+                    row = {
+                        "victim": victim,
+                        "image_set": self.images[attacked.key],
+                        "correct": right,
+                        "predictions": packed,
+                    }
+                    connection.execute(insert(clean).on_conflict_do_nothing(), [row])
+            rows = []
+            for _, key, _ in job.sets:
+                if key in self.plan.sets:
+                    rows.append(self._cell_row(connection, key, victim, result.outcomes[key]))
+            if rows:
+                connection.execute(insert(cells).on_conflict_do_nothing(), rows)
+            self.report.evaluated += len(rows)
+
+    def _cell_row(self, connection: sa.Connection, key: str, victim: int, packed: bytes) -> dict[str, Any]:
+        planned = self.plan.sets[key]
+        attacked = self.plan.images[planned.split]
+        query = sa.select(clean.c.predictions).where(
+            clean.c.victim == victim, clean.c.image_set == self.images[attacked.key]
+        )
+        unattacked: bytes = connection.execute(query).scalar_one()
+        labels = attacked.images.labels.numpy()
+        right = unpack_predictions(unattacked, self.classes) == labels
+        answers = unpack_predictions(packed, self.classes)
+        if planned.targeted:
+            images = attacked.images
+            won = answers == target_classes(images.labels, images.ids, self.classes).numpy()
+        else:
+            won = answers != labels
+        return {
+            "adversarial_set": self.sets[key],
+            "victim": victim,
+            "n": int(right.sum()),
+            "k": int((right & won).sum()),
+            "changes": pack_changes(packed, unattacked),
+        }
+
+    def _learn_rates(self) -> None:
+        """What image passes cost in earlier runs of this store."""
+        query = sa.select(attempts.c.job, sa.func.sum(attempts.c.seconds), sa.func.sum(attempts.c.passes)).where(
+            attempts.c.failure.is_(None), attempts.c.passes > 0
+        )
+        with self.store.reading() as connection:
+            for kind, seconds, passes in connection.execute(query.group_by(attempts.c.job)):
+                self.left.learn(kind, seconds, passes)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _environment(devices: Sequence[str]) -> dict[str, Any]:
+    import timm
+    import torch
+    import torchvision
+
+    import carom
+
+    return {
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "devices": list(devices),
+        "versions": {
+            "carom": carom.__version__,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "timm": timm.__version__,
+            "numpy": np.__version__,
+        },
+    }

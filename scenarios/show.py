@@ -1,0 +1,371 @@
+"""The tables of a run, for the terminal, exports and the explorer: one place that says what is shown and how."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+from .reader import find_run, list_failures, list_models, read_outcomes
+from .statistics import (
+    Outcomes,
+    case_table,
+    cell_rates,
+    compare,
+    compare_pooled,
+    controls,
+    group_table,
+    marginal_effects,
+    source_levels,
+)
+from .store import Store
+
+Form = Literal["text", "count", "percent", "points", "number"]
+
+FURTHER_AXES = ("samples", "recipe")  # cases are computed within one level of each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One table, with what is needed to read it.
+
+    Attributes:
+        name: Short, for files.
+        title: One line.
+        frame: Numbers as they are: rates from 0 to 1.
+        forms: How each shown column is written; columns without a form are not shown to people.
+        notes: What the numbers are, over what intervals range, and what to beware of.
+    """
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+    forms: Mapping[str, Form]
+    notes: Sequence[str] = field(default=())
+
+    def is_text(self, column: str) -> bool:
+        """Whether a shown column holds words."""
+        return self.forms.get(column) == "text"
+
+    def records(self) -> list[dict[str, Any]]:
+        """All columns, for JSON."""
+        return [{str(k): v for k, v in row.items()} for row in self.frame.to_dict(orient="records")]
+
+    def formatted(self) -> pd.DataFrame:
+        """The shown columns as words."""
+        columns = [c for c in self.forms if c in self.frame]
+        return pd.DataFrame({c: [_written(v, self.forms[c]) for v in self.frame[c]] for c in columns})
+
+
+def _written(value: Any, form: Form) -> str:
+    if form == "text":
+        return str(value)
+    if value is None or pd.isna(value):
+        return "–"
+    if form == "count":
+        return f"{int(value):,}"
+    if form == "percent":
+        return f"{100 * value:.1f}%"
+    if form == "points":
+        return f"{100 * value:+.1f}"
+    return f"{value:.3g}"
+
+
+RATE_FORMS: Mapping[str, Form] = {
+    "cells": "count",
+    "n": "count",
+    "ASR": "percent",
+    "95% interval": "text",
+    "clean accuracy": "percent",
+    "robust accuracy": "percent",
+    "lift": "points",
+    "relative": "percent",
+}
+
+
+def show_run(store: Store, run: str, *, split: str = "test", brief: bool = False) -> list[Shown]:
+    """The tables of a run.
+
+    Args:
+        store: Where it is.
+        run: Its id.
+        split: "test", or "validation".
+        brief: Only the cases over all attacks, the effects and the controls.
+
+    Raises:
+        InputError: The run has no outcome yet.
+    """
+    found = find_run(store, run)
+    outcomes = read_outcomes(store, run, split=split)
+    fixed = _axes_that_vary(outcomes)
+    tables = [cases_shown(outcomes, fixed, found.id), effects_shown(outcomes), controls_shown(outcomes)]
+    if not brief:
+        by_attack = cases_shown(outcomes, ("attack", *fixed), found.id)
+        tables[1:1] = [by_attack] if outcomes.cells["attack"].nunique() > 1 else []
+        tables += [
+            groups_shown(outcomes, "attack", fixed),
+            groups_shown(outcomes, "surrogate", fixed),
+            groups_shown(outcomes, "victim", fixed),
+            sources_shown(outcomes, fixed),
+            sets_shown(outcomes),
+            models_shown(store, run),
+        ]
+    failures = list_failures(store, run)
+    if len(failures):
+        tables.append(
+            Shown(
+                name="failures",
+                title=f"{int(failures['cells'].sum())} cells have no outcome",
+                frame=failures,
+                forms={"reason": "text", "cells": "count"},
+                notes=["Run the scenario again to try these once more."],
+            )
+        )
+    return [t for t in tables if len(t.frame)]
+
+
+def _axes_that_vary(outcomes: Outcomes) -> tuple[str, ...]:
+    """Columns that a table of cases must not mix: budgets, goals, and level pairs of further axes."""
+    cells = outcomes.cells
+    attacked = cells[~cells["control"]]
+    further = ("targeted", *(f"{axis}_{side}" for axis in FURTHER_AXES for side in "sv"))
+    return ("norm", "eps", *(column for column in further if attacked[column].nunique() > 1))
+
+
+def _rates(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that people read, beside the raw ones."""
+    shown = table.copy()
+    shown["ASR"] = shown["asr"]
+    shown["95% interval"] = [
+        "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%"
+        for low, high in zip(shown["low"], shown["high"], strict=True)
+    ]
+    shown["clean accuracy"] = shown["clean_accuracy"]
+    shown["robust accuracy"] = shown["robust_accuracy"]
+    shown["relative"] = shown["relative_transfer"]
+    return shown
+
+
+def _source_forms(outcomes: Outcomes) -> dict[str, Form]:
+    return {f"asr:{source}": "percent" for source in outcomes.image_sources}
+
+
+def _interval_notes(table: pd.DataFrame) -> list[str]:
+    ranges = "; ".join(dict.fromkeys(str(v) for v in table["ranges_over"]))
+    notes = [f"95% intervals range over: {ranges}."]
+    if not table["claim"].all():
+        notes.append("One seed a side: these are numbers about these very models, not about how they were trained.")
+    return notes
+
+
+def cases_shown(outcomes: Outcomes, by: Sequence[str], run: str) -> Shown:
+    """C0 to C8 and the controls."""
+    table = _rates(case_table(outcomes, by=tuple(by)))
+    forms: dict[str, Form] = {column: "text" for column in by}
+    forms |= {"name": "text", "mismatch": "text", **RATE_FORMS, **_source_forms(outcomes)}
+    per_attack = "attack" in by
+    return Shown(
+        name="cases-by-attack" if per_attack else "cases",
+        title=f"{run}: attack success by case" + ("" if per_attack else ", all attacks"),
+        frame=table,
+        forms=forms,
+        notes=[
+            "ASR: victim wrong on the adversarial image, among the n it got right clean (n summed over cells).",
+            "lift: points above surrogate-free noise of at least the same L2; relative: ASR / white-box ASR of the "
+            "same sets; asr:SOURCE: on the images of that source.",
+            *_interval_notes(table),
+        ],
+    )
+
+
+def effects_shown(outcomes: Outcomes) -> Shown:
+    """What a mismatch of source, balance or architecture costs the attacker."""
+    table = marginal_effects(outcomes)
+    if len(table):
+        table["mismatch in"] = table["axis"]
+        table["cells"] = table["match_cells"] + table["mismatch_cells"]
+        table["ASR match"], table["ASR mismatch"] = table["match_asr"], table["mismatch_asr"]
+        table["95% interval"] = _points(table["low"], table["high"])
+        table["p (Holm)"], table["within ±2"] = table["p_holm"], table["equivalent"]
+    return Shown(
+        name="effects",
+        title="Effect of a mismatch on ASR, in points (C0 and controls excluded)",
+        frame=table,
+        forms={
+            "mismatch in": "text",
+            "cells": "count",
+            "ASR match": "percent",
+            "ASR mismatch": "percent",
+            "effect": "points",
+            "95% interval": "text",
+            "p (Holm)": "number",
+            "within ±2": "text",
+            "placebo": "points",
+            **{f"effect:{source}": "points" for source in outcomes.image_sources},
+        },
+        notes=[
+            "effect: mismatch minus match, like compared with like (same attack, budget and other conditions); "
+            "placebo: the same for the surrogate-free controls; effect:SOURCE: on the images of that source.",
+            "within ±2: two one-sided tests, after Holm, place the effect within 2 points of none.",
+            f"95% intervals range over: {'; '.join(dict.fromkeys(str(v) for v in table['ranges_over']))}.",
+        ]
+        if len(table)
+        else [],
+    )
+
+
+def _points(low: "pd.Series[float]", high: "pd.Series[float]") -> list[str]:
+    """Intervals of differences, in points."""
+    return ["–" if pd.isna(a) else f"{100 * a:+.1f} to {100 * b:+.1f}" for a, b in zip(low, high, strict=True)]
+
+
+def controls_shown(outcomes: Outcomes) -> Shown:
+    """Whether the run can be trusted."""
+    checks = controls(outcomes)
+    frame = pd.DataFrame(
+        [{"control": c.name, "status": c.status, "expected": c.expected, "came": c.came} for c in checks]
+    )
+    return Shown(
+        name="controls",
+        title="Controls",
+        frame=frame,
+        forms={"control": "text", "status": "text", "expected": "text", "came": "text"},
+    )
+
+
+def groups_shown(outcomes: Outcomes, column: str, fixed: Sequence[str]) -> Shown:
+    """Transfer averages by attack, surrogate or victim."""
+    table = _rates(group_table(outcomes, by=(column, *fixed)))
+    forms: dict[str, Form] = {c: "text" for c in (column, *fixed)}
+    return Shown(
+        name=f"by-{column}",
+        title=f"Transfer by {column} (C0 excluded)",
+        frame=table,
+        forms={**forms, **RATE_FORMS},
+        notes=_interval_notes(table) if len(table) else [],
+    )
+
+
+def sources_shown(outcomes: Outcomes, fixed: Sequence[str]) -> Shown:
+    """Transfer by whose samples the surrogate was trained on."""
+    by = tuple(c for c in fixed if not c.startswith("samples"))
+    table = _rates(source_levels(outcomes, by=by))
+    return Shown(
+        name="by-samples",
+        title="Transfer by whose samples the surrogate had (C0 excluded)",
+        frame=table,
+        forms={**{c: "text" for c in by}, "source_level": "text", **RATE_FORMS},
+        notes=_interval_notes(table) if len(table) else [],
+    )
+
+
+def sets_shown(outcomes: Outcomes) -> Shown:
+    """Strength, visibility and cost of the adversarial sets, over surrogates."""
+    assert outcomes.sets is not None
+    sets = outcomes.sets.assign(passes=outcomes.sets["forward"] + outcomes.sets["backward"])
+    columns = ["mean_l2", "mean_linf", "mean_size_over_eps", "mean_ssim", "zero_gradient_fraction", "passes"]
+    table = sets.groupby(["attack", "norm", "eps"], sort=False)[columns].mean().reset_index()
+    table.insert(3, "sets", sets.groupby(["attack", "norm", "eps"], sort=False).size().to_numpy())
+    table["passes"] = table["passes"] / len(outcomes.labels)
+    table = table.rename(
+        columns={
+            "mean_l2": "L2",
+            "mean_linf": "Linf",
+            "mean_size_over_eps": "size/eps",
+            "mean_ssim": "SSIM",
+            "zero_gradient_fraction": "zero gradients",
+            "passes": "passes per image",
+        }
+    )
+    return Shown(
+        name="sets",
+        title="Strength, visibility and cost of the adversarial sets (means)",
+        frame=table,
+        forms={
+            "attack": "text",
+            "norm": "text",
+            "eps": "text",
+            "sets": "count",
+            "L2": "number",
+            "Linf": "number",
+            "size/eps": "number",
+            "SSIM": "number",
+            "zero gradients": "percent",
+            "passes per image": "number",
+        },
+        notes=["L2 and Linf in pixel units of [0, 1]; passes: forward and backward passes of a network."],
+    )
+
+
+def models_shown(store: Store, run: str) -> Shown:
+    """How the models of a run were trained."""
+    table = list_models(store, run)
+    return Shown(
+        name="models",
+        title="Models",
+        frame=table,
+        forms={"role": "text", "model": "text", "n": "text", "passes": "count", "seconds": "number"},
+    )
+
+
+def cells_shown(outcomes: Outcomes) -> Shown:
+    """Every cell, for exports."""
+    return Shown(name="cells", title="Cells", frame=cell_rates(outcomes), forms={})
+
+
+def compare_runs(store: Store, first: str, second: str) -> list[Shown]:
+    """What differs between two runs, on the cells and images that they share.
+
+    Raises:
+        InputError: A run without outcomes, or two that share no cell.
+    """
+    a, b = read_outcomes(store, first), read_outcomes(store, second)
+    cells = compare(a, b)
+    forms: dict[str, Form] = {
+        "cells": "count",
+        "robust_a": "percent",
+        "robust_b": "percent",
+        "robust_difference": "points",
+        "robust interval": "text",
+        "robust_p_holm": "number",
+        "both_right": "count",
+        "asr_a": "percent",
+        "asr_b": "percent",
+        "asr_difference": "points",
+        "ASR interval": "text",
+        "asr_p_holm": "number",
+    }
+    notes = [
+        f"a: {first}; b: {second}; differences b - a in points, on the cells and images that both have.",
+        "robust accuracy is over all images, ASR over the images that both victims get right clean.",
+    ]
+    shown = []
+    for by in (("attack",), ("victim",)):
+        table = _differences(compare_pooled(a, b, by=by))
+        shown.append(
+            Shown(
+                name=f"compare-by-{by[0]}",
+                title=f"By {by[0]}",
+                frame=table,
+                forms={by[0]: "text", **forms},
+                notes=[*notes, f"95% intervals range over: {'; '.join(dict.fromkeys(table['ranges_over']))}."],
+            )
+        )
+    worst = _differences(cells).sort_values("robust_p_holm", kind="stable").head(10)
+    names: dict[str, Form] = {"surrogate": "text", "attack": "text", "eps": "text", "victim": "text"}
+    title = f"The ten cells that differ most, of {len(cells)}"
+    paired = "Exact McNemar tests on the images of a cell, Holm over all cells."
+    shown.append(
+        Shown(name="compare-cells", title=title, frame=worst, forms={**names, **forms}, notes=[*notes, paired])
+    )
+    return shown
+
+
+def _differences(table: pd.DataFrame) -> pd.DataFrame:
+    """Intervals beside the numbers."""
+    return table.assign(
+        **{
+            "robust interval": _points(table["robust_low"], table["robust_high"]),
+            "ASR interval": _points(table["asr_low"], table["asr_high"]),
+        }
+    )

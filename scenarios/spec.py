@@ -1,0 +1,447 @@
+"""A scenario file: read, checked key by key, and expanded into what is asked.
+
+Lists are grid axes. Every error names the place in the file, what came, what was expected and what to do.
+"""
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from carom.attacks import Iterative, parse_attack
+from carom.budget import Budget
+from carom.errors import InputError
+from carom.registry import build, check_keys, did_you_mean, lookup
+from carom.surrogates import SurrogateBuilder, parse_builder
+from carom.zoo.architectures import Architecture, architecture
+from carom.zoo.balance import Balance, parse_balance
+from carom.zoo.recipes import Recipe
+from carom.zoo.recipes import recipe as parse_recipe
+from carom.zoo.references import Reference, parse_reference
+from carom.zoo.tasks import TASKS, Task
+
+T = TypeVar("T")
+
+Role = Literal["surrogate", "victim", "validation victim"]
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+
+TOP = (
+    "name",
+    "description",
+    "task",
+    "precision",
+    "attack_seed",
+    "itself",
+    "images",
+    "models",
+    "surrogates",
+    "victims",
+    "validation_victims",
+    "attacks",
+    "budgets",
+)
+AXES = ("source", "samples", "balance", "architecture", "recipe", "n", "seed")
+ALWAYS_SHOWN = ("source", "balance", "architecture")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """How a model is trained, up to its seed.
+
+    Attributes:
+        source: Image source of the task.
+        samples: Which of the source's disjoint pools of training images.
+        balance: Class profile.
+        architecture: The network.
+        recipe: How it is trained.
+        n: Training images; None takes the largest number that every balance and source of the scenario can give.
+    """
+
+    source: str
+    samples: str
+    balance: Balance
+    architecture: Architecture
+    recipe: Recipe
+    n: int | None
+
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """A model that the scenario trains."""
+
+    AXES: ClassVar[tuple[str, ...]] = ("source", "samples", "balance", "architecture", "recipe", "n")
+
+    configuration: Configuration
+    seed: int
+    axes: Mapping[str, str]  # the names that the file used, for labels and tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferencedModel:
+    """A model that exists already."""
+
+    name: str
+    reference: Reference
+    axes: Mapping[str, str]  # what the user declared of its source, balance, architecture, recipe
+
+
+Model = TrainedModel | ReferencedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurrogateSpec:
+    """A surrogate: what it is built on and how."""
+
+    label: str
+    base: Model
+    builder: SurrogateBuilder
+    builder_name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VictimSpec:
+    """A victim and its role."""
+
+    label: str
+    model: Model
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSpec:
+    """An attack with the name that tables show."""
+
+    label: str
+    attack: Iterative
+    targeted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What a scenario file asks for, every name resolved and every grid expanded."""
+
+    name: str
+    description: str
+    task: Task
+    task_name: str
+    precision: Precision
+    attack_seeds: tuple[int, ...]
+    per_source: int
+    itself: bool
+    surrogates: tuple[SurrogateSpec, ...]
+    victims: tuple[VictimSpec, ...]
+    attacks: tuple[AttackSpec, ...]
+    budgets: tuple[Budget, ...]
+    text: str = field(repr=False)
+
+
+def presets() -> dict[str, str]:
+    """Names of the scenarios that ship with carom, each with its text."""
+    folder = resources.files("carom.scenarios") / "presets"
+    return {
+        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".toml")
+    }
+
+
+def load_scenario(name_or_path: str) -> Scenario:
+    """The scenario of a preset's name or a file.
+
+    Raises:
+        InputError: No such preset or file, not TOML, or a wrong content.
+    """
+    known = presets()
+    if name_or_path in known:
+        return parse_scenario(known[name_or_path], where=name_or_path)
+    path = Path(name_or_path)
+    if not path.is_file():
+        hint = did_you_mean(name_or_path, known)
+        raise InputError(
+            f"{name_or_path}: no such scenario file or preset{hint} (presets: {', '.join(known)}); "
+            "give a path to a .toml file or the name of a preset"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    return parse_scenario(text, where=path.name)
+
+
+def parse_scenario(text: str, *, where: str) -> Scenario:
+    """The scenario that a TOML text describes.
+
+    Raises:
+        InputError: Not TOML, an unknown key or name, a wrong type, an empty grid, or a combination that cannot be.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: not a TOML file: {error}") from None
+    check_keys(table, TOP, where=where)
+    for key in ("task", "surrogates", "victims", "attacks", "budgets"):
+        if key not in table:
+            raise InputError(
+                f"{where}: {key!r} is missing; a scenario needs task, surrogates, victims, attacks, budgets"
+            )
+    task_name, task = _task(table["task"], where=f"{where}: task")
+    shared = _table(table.get("models", {}), where=f"{where}: models")
+    check_keys(shared, AXES, where=f"{where}: models")
+    images = _table(table.get("images", {}), where=f"{where}: images")
+    check_keys(images, ("per_source",), where=f"{where}: images")
+    scenario = Scenario(
+        name=_typed(table.get("name", Path(where).stem), str, where=f"{where}: name"),
+        description=_typed(table.get("description", ""), str, where=f"{where}: description"),
+        task=task,
+        task_name=task_name,
+        precision=lookup(
+            table.get("precision", "float32"), {p: p for p in PRECISIONS}, where=f"{where}: precision", what="precision"
+        ),
+        attack_seeds=tuple(
+            _typed(s, int, where=f"{where}: attack_seed")
+            for s in _axis(table.get("attack_seed", 0), where=f"{where}: attack_seed")
+        ),
+        per_source=_positive(images.get("per_source", 250), where=f"{where}: images.per_source"),
+        itself=_typed(table.get("itself", True), bool, where=f"{where}: itself"),
+        surrogates=tuple(_surrogates(table["surrogates"], shared, task, where=f"{where}: surrogates")),
+        victims=(
+            *_victims(table["victims"], shared, task, "victim", where=f"{where}: victims"),
+            *_victims(
+                table.get("validation_victims", []),
+                shared,
+                task,
+                "validation victim",
+                where=f"{where}: validation_victims",
+            ),
+        ),
+        attacks=tuple(_attacks(table["attacks"], where=f"{where}: attacks")),
+        budgets=tuple(_budgets(table["budgets"], where=f"{where}: budgets")),
+        text=text,
+    )
+    scenario = _labelled(scenario)
+    _refuse_twins([s.label for s in scenario.surrogates], "surrogates", where)
+    _refuse_twins([v.label for v in scenario.victims], "victims", where)
+    _refuse_twins([a.label for a in scenario.attacks], "attacks", where)
+    _refuse_twins([str(b) for b in scenario.budgets], "budgets", where)
+    _refuse_two_roles(scenario, where)
+    return scenario
+
+
+# ---------------------------------------------------------------------------------------------------- parts of a file
+
+
+def _task(value: Any, *, where: str) -> tuple[str, Task]:
+    table = {"name": value} if isinstance(value, str) else _table(value, where=where)
+    cls = lookup(table.get("name"), TASKS, where=where, what="task")
+    return str(table["name"]), build(cls, {k: v for k, v in table.items() if k != "name"}, where=where)
+
+
+def _surrogates(tables: Any, shared: Mapping[str, Any], task: Task, *, where: str) -> Iterator[SurrogateSpec]:
+    for place, table in _tables(tables, where=where):
+        builders = _axis(table.get("builder", "single"), where=f"{place}.builder")
+        name = table.get("name")
+        for value, model in itertools.product(builders, _models(table, shared, task, ("builder",), where=place)):
+            builder = parse_builder(value, where=f"{place}.builder")
+            builder_name = value if isinstance(value, str) else str(value["name"])
+            label = "" if name is None else _typed(name, str, where=f"{place}.name")
+            if isinstance(model, ReferencedModel) and builder_name != "single":
+                raise InputError(
+                    f"{place}.builder: {builder_name} trains networks of its own; a model reference is single"
+                )
+            yield SurrogateSpec(label=label, base=model, builder=builder, builder_name=builder_name)
+
+
+def _victims(tables: Any, shared: Mapping[str, Any], task: Task, role: Role, *, where: str) -> Iterator[VictimSpec]:
+    for place, table in _tables(tables, where=where, empty=role != "victim"):
+        for model in _models(table, shared, task, (), where=place):
+            name = table.get("name")
+            label = "" if name is None else _typed(name, str, where=f"{place}.name")
+            yield VictimSpec(label=label, model=model, role=role)
+
+
+def _models(
+    table: Mapping[str, Any], shared: Mapping[str, Any], task: Task, extra: Sequence[str], *, where: str
+) -> Iterator[Model]:
+    """Every combination of the axes of one table; or the one model that it refers to."""
+    if "model" in table:
+        reference, declared = parse_reference(
+            {k: v for k, v in table.items() if k not in ("name", *extra)}, where=where
+        )
+        name = _typed(table.get("name", table["model"]), str, where=f"{where}.name")
+        yield ReferencedModel(name=name, reference=reference, axes=declared)
+        return
+    check_keys(table, (*AXES, "name", "model", *extra), where=where)
+    axes: dict[str, Any] = {
+        "source": list(task.sources),
+        "samples": "all",
+        "balance": "uniform",
+        "architecture": "lenet",
+        "recipe": "standard",
+        "n": None,
+        "seed": 0,
+    }
+    axes |= shared
+    axes |= {k: v for k, v in table.items() if k in AXES}
+    grid = {k: [None] if v is None else _axis(v, where=f"{where}.{k}") for k, v in axes.items()}
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        yield _trained(point, task, where=where)
+
+
+def _trained(point: Mapping[str, Any], task: Task, *, where: str) -> TrainedModel:
+    sources = {s: s for s in task.sources}
+    samples = {s: s for s in task.samples}
+    n = point["n"]
+    configuration = Configuration(
+        source=lookup(point["source"], sources, where=f"{where}.source", what="source"),
+        samples=lookup(point["samples"], samples, where=f"{where}.samples", what="samples"),
+        balance=parse_balance(point["balance"], where=f"{where}.balance"),
+        architecture=architecture(point["architecture"], where=f"{where}.architecture"),
+        recipe=parse_recipe(point["recipe"], where=f"{where}.recipe"),
+        n=None if n is None else _positive(n, where=f"{where}.n"),
+    )
+    seed = _typed(point["seed"], int, where=f"{where}.seed")
+    axes = {k: _name(point[k]) for k in TrainedModel.AXES if k != "n"}
+    axes["n"] = "all" if n is None else str(n)
+    return TrainedModel(configuration=configuration, seed=seed, axes=axes)
+
+
+def _attacks(value: Any, *, where: str) -> Iterator[AttackSpec]:
+    if not isinstance(value, list):
+        raise InputError(f"{where}: expected a list of names or tables, got {value!r}")
+    if not value:
+        raise InputError(f"{where}: empty list; name at least one attack")
+    for i, entry in enumerate(value):
+        place = f"{where}[{i}]"
+        table = {"name": entry} if isinstance(entry, str) else dict(_table(entry, where=place))
+        label, targeted = table.pop("label", None), table.pop("targeted", False)
+        grid = {k: _axis(v, where=f"{place}.{k}") for k, v in table.items()}
+        for values in itertools.product(*grid.values()):
+            point = dict(zip(grid, values, strict=True))
+            attack = parse_attack(point, where=place)
+            varied = [f"{k}={_name(point[k])}" for k in table if k != "name"]
+            name = " ".join([str(point.get("name")), *varied])
+            for goal in _axis(targeted, where=f"{place}.targeted"):
+                is_targeted = _typed(goal, bool, where=f"{place}.targeted")
+                shown = str(label) if label is not None else name + (" targeted" if is_targeted else "")
+                yield AttackSpec(label=shown, attack=attack, targeted=is_targeted)
+
+
+def _budgets(value: Any, *, where: str) -> Iterator[Budget]:
+    for place, table in _tables([value] if isinstance(value, dict) else value, where=where):
+        check_keys(table, ("norm", "eps"), where=place)
+        if "eps" not in table:
+            raise InputError(f'{place}: eps is missing; write a radius in pixel units, such as eps = "8/255"')
+        norms = _axis(table.get("norm", "linf"), where=f"{place}.norm")
+        for norm, eps in itertools.product(norms, _axis(table["eps"], where=f"{place}.eps")):
+            yield Budget.parse(_typed(norm, str, where=f"{place}.norm"), eps, where=place)
+
+
+# ------------------------------------------------------------------------------------------------------------- checks
+
+
+def _refuse_twins(labels: Sequence[str], what: str, where: str) -> None:
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(
+                f"{where}: {what}: two are called {label!r}; names must differ, so drop one or give each its own name"
+            )
+
+
+def _refuse_two_roles(scenario: Scenario, where: str) -> None:
+    """No model, start checkpoint or training seed in two roles, or a transfer table would hold white-box cells."""
+    seen: dict[tuple[str, object], tuple[Role, str]] = {}
+
+    def claim(kind: str, value: object, role: Role, label: str) -> None:
+        other = seen.setdefault((kind, value), (role, label))
+        if other[0] != role:
+            raise InputError(
+                f"{where}: {kind} {value} is in two roles: {other[0]} {other[1]!r} and {role} {label!r}; give each "
+                "role models and seeds of its own (a surrogate meets itself by `itself = true`)"
+            )
+
+    for surrogate in scenario.surrogates:
+        if isinstance(surrogate.base, ReferencedModel):
+            claim("model", surrogate.base.reference.identity, "surrogate", surrogate.label)
+        else:
+            for member in surrogate.builder.members(surrogate.base.seed):
+                claim("training seed", member.seed, "surrogate", surrogate.label)
+    for victim in scenario.victims:
+        if isinstance(victim.model, ReferencedModel):
+            claim("model", victim.model.reference.identity, victim.role, victim.label)
+        else:
+            claim("training seed", victim.model.seed, victim.role, victim.label)
+
+
+def _labelled(scenario: Scenario) -> Scenario:
+    """Names for what the file did not name: source, balance and architecture, further axes that vary, and the seed."""
+    models = [*(s.base for s in scenario.surrogates), *(v.model for v in scenario.victims)]
+    trained = [m for m in models if isinstance(m, TrainedModel)]
+    shown = [a for a in TrainedModel.AXES if a in ALWAYS_SHOWN or len({m.axes[a] for m in trained}) > 1]
+
+    def label(model: Model) -> str:
+        if isinstance(model, ReferencedModel):
+            return model.name
+        return "/".join([*(model.axes[a] for a in shown), f"s{model.seed}"])
+
+    def surrogate(spec: SurrogateSpec) -> SurrogateSpec:
+        name = label(spec.base) if spec.builder_name == "single" else f"{spec.builder_name}:{label(spec.base)}"
+        return replace(spec, label=spec.label or name)
+
+    return replace(
+        scenario,
+        surrogates=tuple(surrogate(s) for s in scenario.surrogates),
+        victims=tuple(replace(v, label=v.label or label(v.model)) for v in scenario.victims),
+    )
+
+
+def _name(value: Any) -> str:
+    """How tables call the value of an axis: its name, with the fields that differ from the default."""
+    if isinstance(value, dict):
+        extra = ",".join(f"{k}={_name(v)}" for k, v in value.items() if k != "name")
+        return f"{value['name']}({extra})" if "name" in value else extra
+    return str(value)
+
+
+def _table(value: Any, *, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: expected a table, got {value!r}")
+    return value
+
+
+def _tables(value: Any, *, where: str, empty: bool = False) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(value, list):
+        raise InputError(f"{where}: expected a list of tables, got {value!r}; write [[{where.split(': ')[-1]}]]")
+    if not value and not empty:
+        raise InputError(f"{where}: empty list; write at least one")
+    for i, table in enumerate(value):
+        yield f"{where}[{i}]", _table(table, where=f"{where}[{i}]")
+
+
+def _axis(value: Any, *, where: str) -> list[Any]:
+    """The points of an axis: a list is one, anything else is a list of one."""
+    if not isinstance(value, list):
+        return [value]
+    if not value:
+        raise InputError(f"{where}: empty list, so the grid has no point; write at least one value or drop the key")
+    return value
+
+
+def _typed(value: Any, kind: type[T], *, where: str) -> T:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        names = {str: "a string", int: "a whole number", bool: "true or false"}
+        raise InputError(f"{where}: expected {names.get(kind, kind.__name__)}, got {value!r}")
+    return value
+
+
+def _positive(value: Any, *, where: str) -> int:
+    number = _typed(value, int, where=where)
+    if number < 1:
+        raise InputError(f"{where}: expected a whole number of at least 1, got {number}")
+    return number
