@@ -6,6 +6,8 @@ from itertools import product
 from math import prod
 from typing import ClassVar
 
+import torch
+
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError
@@ -92,7 +94,7 @@ class Iterative:
                 gradient = transformation.gradient(gradient)
             if self.momentum is not None:
                 gradient = momentum = self.momentum.accumulate(momentum, gradient)
-            x_adv = budget.project(x_adv + size * budget.steepest(gradient), x)
+            x_adv = budget.project(torch.add(x_adv, budget.steepest(gradient), alpha=size), x)
         return x_adv
 
     def _step_size(self, budget: Budget) -> float:

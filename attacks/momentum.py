@@ -34,14 +34,16 @@ class Momentum:
     def accumulate(self, momentum: Images | None, gradient: Images) -> Images:
         """`decay * momentum + gradient / mean(|gradient|)`; a zero gradient adds nothing."""
         scaled = _mean_one(gradient)
-        return scaled if momentum is None else momentum * self.decay + scaled
+        return scaled if momentum is None else scaled.add_(momentum, alpha=self.decay)
 
 
 def _mean_one(gradient: Images) -> Images:
-    """Each image divided by its mean absolute value; a zero image stays zero."""
-    largest = gradient.abs().flatten(1).amax(1)
-    # By a power of two first, which is exact: the mean of a tiny gradient would lose its digits or become 0.
-    power = torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0)
-    near_one = gradient / per_image(power)
-    mean = near_one.abs().flatten(1).mean(1)
-    return near_one / per_image(torch.where(mean > 0, mean, 1.0))
+    """Each image divided by its mean absolute value, in memory of its own; a zero image stays zero."""
+    mean = gradient.abs().flatten(1).mean(1)
+    if gradient.is_cuda or bool(((mean < 1e-30) | (mean > 1e30)).any()):  # on a GPU asking would wait
+        # A tiny mean would lose its digits or become 0, a huge one overflow. Dividing by a power of two is exact, so
+        # both ways give the same bits for all other images.
+        largest = gradient.abs().flatten(1).amax(1)
+        gradient = gradient / per_image(torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0))
+        mean = gradient.abs().flatten(1).mean(1)
+    return gradient / per_image(torch.where(mean > 0, mean, 1.0))
