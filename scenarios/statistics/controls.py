@@ -34,7 +34,7 @@ class ControlCheck:
     expected: str
     came: str
     status: Status
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, int | float] = field(default_factory=dict)
 
 
 def controls(
@@ -187,7 +187,7 @@ def stays_in_the_ball(sets: pd.DataFrame | None) -> ControlCheck:
 
 
 def _check(name: str, expected: str) -> Callable[..., ControlCheck]:
-    def made(came: str, status: Status, numbers: Mapping[str, float] | None = None) -> ControlCheck:
+    def made(came: str, status: Status, numbers: Mapping[str, int | float] | None = None) -> ControlCheck:
         return ControlCheck(name=name, expected=expected, came=came, status=status, numbers=dict(numbers or {}))
 
     return made
@@ -196,6 +196,8 @@ def _check(name: str, expected: str) -> Callable[..., ControlCheck]:
 def _eps_steps(outcomes: Outcomes) -> Sequence[tuple[str, Ints, Ints]]:
     """Neighbouring eps of each attack, norm and case: name, gained successes and n of each image."""
     cells = outcomes.cells.assign(_row=np.arange(len(outcomes.cells)))[~outcomes.control]
+    if cells.empty:
+        return []
     following: dict[tuple[object, ...], str] = {}
     for (attack, norm), group in cells.groupby(["attack", "norm"], sort=False):
         for small, large in itertools.pairwise(sorted(group["eps"].unique(), key=eps_value)):

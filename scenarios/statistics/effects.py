@@ -177,7 +177,7 @@ def marginal_effects(
 def _spread(outcomes: Outcomes, index: Ints, found: Contrast, asr: Floats) -> tuple[Spread, str]:
     """Variance of a contrast over images and over trained models, and what that ranges over."""
     cells = outcomes.cells.iloc[index]
-    parts = [_over_images(outcomes, index, found.coefficients, asr)]
+    parts = [over_images(outcomes, index, found.coefficients, asr)]
     used = found.match | found.mismatch
     surrogates, victims = (cells.loc[used, side] for side in ("surrogate", "victim"))
     if set(surrogates) & set(victims):  # one model, one weight, in whichever role
@@ -195,7 +195,7 @@ def _spread(outcomes: Outcomes, index: Ints, found: Contrast, asr: Floats) -> tu
     return Spread(parts=tuple(parts)), names[len(varied)]
 
 
-def _over_images(outcomes: Outcomes, index: Ints, coefficients: Floats, asr: Floats) -> tuple[float, float]:
+def over_images(outcomes: Outcomes, index: Ints, coefficients: Floats, asr: Floats) -> tuple[float, float]:
     """Cluster-robust variance over images: what each image adds to the linearised contrast, within its source."""
     share = coefficients / outcomes.n[index]
     wins = share @ outcomes.success[index]
@@ -207,7 +207,7 @@ def _over_images(outcomes: Outcomes, index: Ints, coefficients: Floats, asr: Flo
         if len(mine) > 1:
             variance += len(mine) * float(mine.var(ddof=1))
             freedom += len(mine) - 1
-    return variance, max(freedom, 1)
+    return variance, float(max(freedom, 1))
 
 
 def _over_models(found: Contrast, asr: Floats, nodes: Sequence[Ints], models: int) -> tuple[float, float]:
@@ -238,7 +238,7 @@ def _over_models(found: Contrast, asr: Floats, nodes: Sequence[Ints], models: in
         means = (tops @ drawn) / (bottoms @ drawn)
         effects[start : start + step] = share @ (means[1::2] - means[::2])
     # The exponential weights of m models spread a mean by (m-1)/(m+1) of its variance.
-    return float(effects.var(ddof=1)) * (models + 1) / (models - 1), models - 1
+    return float(effects.var(ddof=1)) * (models + 1) / (models - 1), float(models - 1)
 
 
 def _sums(values: Floats, row: Ints, column: Ints, shape: tuple[int, int]) -> sparse.csr_array:

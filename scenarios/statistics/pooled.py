@@ -159,7 +159,7 @@ def rate_intervals(pooled: Pool, k: Ints, n: Ints, image_source: Ints, *, differ
         if sides:
             spread = Spread(
                 parts=(
-                    (float(over_images[g]), max(1, int((group_n[g] > 0).sum()) - 1)),
+                    (float(over_images[g]), float(max(1, (group_n[g] > 0).sum() - 1))),
                     *(_over_seeds(side, k[blocks], n[blocks]) for side in sides),
                 )
             )
@@ -193,7 +193,7 @@ def _over_seeds(side: Ints, k: Ints, n: Ints) -> tuple[float, float]:
     count = int(side.max()) + 1
     tops, bottoms = np.bincount(side, k.sum(1), count), np.bincount(side, n.sum(1), count)
     rates = ratio(tops, bottoms)
-    return float(np.nan_to_num(rates.var(ddof=1))) / count, count - 1
+    return float(np.nan_to_num(rates.var(ddof=1))) / count, float(count - 1)
 
 
 def _crossed(sides: Sequence[Ints], k: Ints, n: Ints, image_source: Ints) -> Floats:
