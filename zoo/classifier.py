@@ -12,7 +12,7 @@ from carom.errors import ModelError
 from carom.identity import content_key, tensor_digest
 from carom.typing import Images, Logits
 from carom.zoo.architectures import Architecture, LibraryModel
-from carom.zoo.preprocessing import Preprocessing, Shape, centred
+from carom.zoo.preprocessing import Inputs, Preprocessing, Shape, centred
 
 __all__ = ["Classifier", "Preprocessing", "Shape", "create", "load_weights", "restore", "weights"]
 
@@ -52,7 +52,7 @@ class Classifier(nn.Module):
         logits: Logits = self.network(self.preprocess(x))
         return logits
 
-    def preprocess(self, x: Images) -> Images:
+    def preprocess(self, x: Images) -> Inputs:
         """What the network gets."""
         return self.preprocessing.apply(x, self.mean, self.std)
 

@@ -14,7 +14,7 @@ def prepare(classifier: nn.Module, *, channels_last: bool = True) -> nn.Module:
 
     It computes the same logits and input gradients up to float error, and shares nothing with the original. A batch
     norm is folded only where it reads one convolution's output and nothing else does; that is seen by running the
-    network once, so any network will do, and checked by comparing logits. Where they differ, nothing is folded.
+    network once, so any network will do, and checked by comparing logits; a pair that would change them stays.
 
     Args:
         classifier: A `Classifier`, or a module that contains some.
@@ -35,14 +35,22 @@ def _fold(classifier: Classifier) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(2, *classifier.shape, generator=generator).to(place.device, place.dtype)
     before, pairs = _observe(classifier, x)
-    folded = copy.deepcopy(classifier.network)
+    if not _try(classifier, pairs, x, before):
+        # something else reads one of the outputs, as in a pre-activation network: find those that nothing else reads
+        _try(classifier, [pair for pair in pairs if _try(classifier, [pair], x, before, keep=False)], x, before)
+
+
+def _try(classifier: Classifier, pairs: list[tuple[str, str]], x: Tensor, before: Tensor, *, keep: bool = True) -> bool:
+    """Fold these pairs; undone, and False, where the logits of `x` change by more than rounding."""
+    original = classifier.network
+    classifier.network = copy.deepcopy(original)
     for conv, norm in pairs:
-        _fuse(folded, conv, norm)
-    original, classifier.network = classifier.network, folded
+        _fuse(classifier.network, conv, norm)
     after = _logits(classifier, x)
-    # a conv whose output something else reads too would be off by the whole of the norm, not by rounding
-    if not bool(((after - before).abs() <= 1e-3 * before.abs().amax().clamp_min(1.0)).all()):
+    same = bool(((after - before).abs() <= 1e-3 * before.abs().amax().clamp_min(1.0)).all())
+    if not same or not keep:
         classifier.network = original
+    return same
 
 
 def _logits(classifier: Classifier, x: Tensor) -> Tensor:

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from carom.errors import InputError
 from carom.typing import Images
 
 Shape = tuple[int, int, int]  # channels, rows, columns
+Inputs = Float[Tensor, "n channels rows columns"]  # what a network gets
+PerChannel = Float[Tensor, "1 channels 1 1"]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 
@@ -62,8 +65,8 @@ class Preprocessing:
                 f"expected {self.channels}, or 1, which is repeated"
             )
 
-    def apply(self, x: Images, mean: Images, std: Images) -> Images:
-        """What the network gets, from images in [0, 1]; `mean` and `std` as tensors `1 c 1 1`."""
+    def apply(self, x: Images, mean: PerChannel, std: PerChannel) -> Inputs:
+        """What the network gets, from images in [0, 1]; `mean` and `std` as tensors."""
         if self.resize is not None and self.resize != (x.shape[2], x.shape[3]):
             smooth = self.antialias and self.interpolation != "nearest"
             corners = None if self.interpolation == "nearest" else False

@@ -65,6 +65,7 @@ class State:
         steps: How many there will be, over all epochs.
         generator: Of draws that belong to the epoch; on the CPU, seeded by (seed, "recipe", epoch).
         passes: Counted so far.
+        model_seconds: Time in them so far.
         epoch: The present one, from 0.
         step: The present one, from 0, over all epochs.
         batch: The present one.
@@ -77,6 +78,7 @@ class State:
     steps: int
     generator: torch.Generator
     passes: Passes = field(default_factory=Passes)
+    model_seconds: float = 0.0
     epoch: int = 0
     step: int = 0
     batch: Batch | None = None
@@ -110,6 +112,7 @@ class Trained:
         history: One record an epoch.
         passes: Forward and backward image passes of the training; validation is not in it.
         seconds: Wall time.
+        model_seconds: Of these, in forward and backward passes, validation included.
         architecture: What was trained.
         preprocessing: With which it was trained.
         shape: Of the images.
@@ -123,6 +126,7 @@ class Trained:
     history: list[EpochRecord]
     passes: Passes
     seconds: float
+    model_seconds: float
     architecture: Architecture
     preprocessing: Preprocessing
     shape: Shape
@@ -206,8 +210,10 @@ def train(
 
                 def gradient(batch: Batch = batch, results: list[tuple[Tensor, Tensor]] = results) -> None:
                     optimizer.zero_grad()
+                    start = time.perf_counter()
                     loss, logits = slots.loss(state, batch.images, batch.labels)
                     torch.autograd.backward(loss)
+                    state.model_seconds += time.perf_counter() - start
                     state.passes.forward += len(batch.images)
                     state.passes.backward += len(batch.images)
                     results.append((loss.detach(), logits.detach()))
@@ -221,11 +227,14 @@ def train(
                 state.step += 1
             for hook in slots.after_epoch:
                 hook(state)
+            validating = time.perf_counter()
+            accuracy = _validate(classifier, judges, epoch)
+            state.model_seconds += time.perf_counter() - validating
             record = EpochRecord(
                 epoch=epoch + 1,
                 loss=_finite_mean(losses, epoch),
                 train_accuracy=float(torch.stack(right).sum()) / len(train),
-                validation_accuracy=_validate(classifier, judges, epoch),
+                validation_accuracy=accuracy,
             )
             history.append(record)
             if not best_epoch or record.validation_accuracy >= history[best_epoch - 1].validation_accuracy:
@@ -248,6 +257,7 @@ def train(
         history=history,
         passes=state.passes,
         seconds=time.perf_counter() - began,
+        model_seconds=state.model_seconds,
         architecture=architecture,
         preprocessing=classifier.preprocessing,
         shape=shape,

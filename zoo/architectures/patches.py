@@ -4,8 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
-from carom.typing import Images
-from carom.zoo.preprocessing import Shape
+from carom.zoo.preprocessing import Inputs, Shape
 
 Tokens = Float[Tensor, "n t d"]
 
@@ -25,8 +24,8 @@ class Patches(nn.Module):
         self.tokens = -(-height // size) * -(-width // size)
 
     @override
-    def forward(self, x: Images) -> Tokens:
-        patches: Images = self.project(self.pad(x))
+    def forward(self, x: Inputs) -> Tokens:
+        patches: Tensor = self.project(self.pad(x))
         return patches.flatten(2).transpose(1, 2)
 
 

@@ -4,11 +4,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from typing_extensions import override
 
-from carom.typing import Images
-from carom.zoo.preprocessing import Shape
+from carom.zoo.preprocessing import Inputs, Shape
 
 
 class ResidualBlock(nn.Module):
@@ -29,8 +29,8 @@ class ResidualBlock(nn.Module):
         self.relu = nn.ReLU()
 
     @override
-    def forward(self, x: Images) -> Images:
-        y: Images = self.relu(self.skip(x) + self.branch(x))
+    def forward(self, x: Inputs) -> Float[Tensor, "n d i j"]:
+        y: Tensor = self.relu(self.skip(x) + self.branch(x))
         return y
 
 

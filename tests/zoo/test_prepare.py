@@ -1,0 +1,152 @@
+"""A prepared classifier is the same function."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from carom.zoo.allocator import tune_allocator
+from carom.zoo.architectures import ARCHITECTURES, architecture
+from carom.zoo.classifier import Classifier, Preprocessing, Shape, create
+from carom.zoo.prepare import prepare
+
+SHAPE: Shape = (3, 24, 25)
+
+
+def trained_statistics(model: Classifier) -> Classifier:
+    """Batch norms that are not the identity: statistics of data, weights of their own."""
+    generator = torch.Generator().manual_seed(0)
+    model.train()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.rand(8, *model.shape, generator=generator) ** 2)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.copy_(0.5 + torch.rand(module.weight.shape, generator=generator))
+                module.bias.copy_(torch.rand(module.bias.shape, generator=generator) - 0.5)
+    return model.eval()
+
+
+def norms(model: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+def gradient(model: nn.Module, x: Tensor) -> Tensor:
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(nn.functional.cross_entropy(model(x), torch.zeros(len(x)).long()), x)[0]
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *sorted(ARCHITECTURES),
+        "timm:resnet18",
+        "timm:test_efficientnet",
+        "torchvision:resnet18",
+    ],
+)
+def test_same_logits_and_gradients_without_batch_norms(name: str, channels_last: bool) -> None:
+    model = trained_statistics(create(architecture(name), shape=SHAPE, classes=5))
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    x = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(1))
+    prepared = prepare(model, channels_last=channels_last)
+    scale = float(model(x).detach().abs().max())
+    torch.testing.assert_close(prepared(x), model(x), atol=2e-4 * scale, rtol=0)
+    ours, theirs = gradient(prepared, x), gradient(model, x)
+    # a ReLU at zero may fall on either side
+    assert float((ours - theirs).norm()) <= 0.02 * float(theirs.norm())
+    assert norms(prepared) == 0
+    assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
+    assert not any(p.requires_grad for p in prepared.parameters())
+    assert all(p.requires_grad for p in model.parameters())
+    assert not prepared.training
+    owned = {p.data_ptr() for p in model.parameters()}
+    assert not owned & {p.data_ptr() for p in prepared.parameters()}
+
+
+class Twice(nn.Module):
+    """One norm after two convolutions, and one convolution before two norms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.second = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.other = nn.BatchNorm2d(4)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.first(x), self.second(x)
+        y: Tensor = (self.norm(a) + self.norm(b) + self.other(a)).mean((2, 3))
+        return y
+
+
+class Tapped(nn.Module):
+    """What one norm reads is read by the sum as well; another's is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.second = nn.Conv2d(4, 4, 3)
+        self.last = nn.BatchNorm2d(4)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.conv(x)
+        y: Tensor = self.last(self.second(self.norm(a) + a)).mean((2, 3))
+        return y
+
+
+class Branching(nn.Module):
+    """Control flow that no tracer follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return (y if float(x.sum()) > 0 else -y).mean((2, 3))
+
+
+@pytest.mark.parametrize(("make", "left"), [(Twice, 2), (Tapped, 1), (Branching, 0)])
+def test_only_what_may_be_folded_is(make: Callable[[], nn.Module], left: int) -> None:
+    plain = Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)
+    model = trained_statistics(
+        Classifier(make(), shape=(3, 8, 7), classes=4, preprocessing=plain, architecture=make.__name__)
+    )
+    prepared = prepare(model)
+    x = torch.rand(5, 3, 8, 7)
+    torch.testing.assert_close(prepared(x), model(x), atol=1e-5, rtol=1e-4)
+    assert norms(prepared) == left
+
+
+def test_classifiers_inside_a_wrapper_are_folded_too() -> None:
+    model = trained_statistics(create(architecture("vgg-small"), shape=(3, 8, 7), classes=4))
+    wrapped = nn.Sequential(model, nn.Softmax(-1))
+    x = torch.rand(5, 3, 8, 7)
+    prepared = prepare(wrapped)
+    torch.testing.assert_close(prepared(x), wrapped(x), atol=1e-5, rtol=1e-4)
+    assert norms(prepared) == 0
+
+
+def test_preparing_twice_changes_nothing_and_leaves_random_state_alone() -> None:
+    model = trained_statistics(create(architecture("resnet-small"), shape=(3, 8, 7), classes=4))
+    before = torch.random.get_rng_state()
+    once = prepare(model)
+    twice = prepare(copy.deepcopy(once))
+    assert torch.equal(before, torch.random.get_rng_state())
+    x = torch.rand(5, 3, 8, 7)
+    assert torch.equal(once(x), twice(x))
+
+
+def test_allocator_is_quiet_where_there_is_no_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+    assert tune_allocator() is False

@@ -1,0 +1,268 @@
+"""Any model that a user may name: of timm or torchvision, from a file, or from Python."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from carom.errors import CaromError, InputError, MissingData, ModelError
+from carom.identity import content_key, file_digest
+from carom.registry import build, check_keys, did_you_mean
+
+from .architectures import LIBRARIES, Architecture, architecture
+from .architectures.timm_models import Timm
+from .architectures.torchvision_models import Torchvision
+from .checkpoints import SUFFIXES, Description, read_weights, save_state_dict
+from .classifier import Classifier, Preprocessing, Shape, create, restore
+from .victims import Answers, CallableVictim, VictimCheck, check_victim
+
+__all__ = [
+    "CallableVictim",
+    "Published",
+    "PythonModel",
+    "Reference",
+    "VictimCheck",
+    "WeightsFile",
+    "check_victim",
+    "load_reference",
+    "reference",
+    "save_state_dict",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A model of timm or torchvision with its published weights and preprocessing."""
+
+    architecture: Timm | Torchvision
+
+    version: ClassVar[int] = 1
+
+    def key(self) -> str:
+        """What is asked for: library, model and set of weights."""
+        return content_key(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """Weights in a file.
+
+    Attributes:
+        path: `.safetensors`, or a state dict as `.pt` or `.pth`.
+        sha256: Of the file when it was named.
+        architecture: Of the weights; None where the file says it (`carom train -o` writes such files).
+        preprocessing: Between pixels in [0, 1] and the network; None for the file's, or the architecture's own.
+    """
+
+    path: str
+    sha256: str
+    architecture: Architecture | None = None
+    preprocessing: Preprocessing | None = None
+
+    version: ClassVar[int] = 1
+
+    def key(self) -> str:
+        """What is asked for; changes with the file's content, not with its place."""
+        return content_key("weights-file", self.version, self.sha256, self.architecture, self.preprocessing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonModel:
+    """Something importable: "package.module:attribute".
+
+    A torch module is used as it is: float images in [0, 1] to logits. A class, or a function without required
+    arguments, is called once for such a module or function. Any other function is asked with the images themselves, and
+    can be a victim only.
+
+    Attributes:
+        target: Where it is; modules in the working directory are found.
+        answers: "logits", or for victims "probabilities" or "labels".
+        revision: What tells this version of the model from the next. Code has no content key: without a revision,
+            outcomes serve one run only.
+        deterministic: The same images always get the same answer.
+    """
+
+    target: str
+    answers: Answers = "logits"
+    revision: str | None = None
+    deterministic: bool = True
+
+    version: ClassVar[int] = 1
+
+    def key(self) -> str | None:
+        """What is asked for; None without a revision."""
+        return None if self.revision is None else content_key(self)
+
+
+Reference = Published | WeightsFile | PythonModel
+
+
+def reference(value: str | Mapping[str, object], *, where: str = "model") -> Reference:
+    """From "timm:resnet18", "torchvision:resnet18", "weights.safetensors", "module:function", or a table of `model`.
+
+    Tables add what a name cannot say: `weights` (torchvision), `architecture` and `preprocessing` (files), `answers`,
+    `revision` and `deterministic` (Python).
+
+    Raises:
+        InputError: It is none of these, or a field is unknown or wrong.
+        MissingData: No such file.
+    """
+    table: dict[str, Any] = {"model": value} if isinstance(value, str) else dict(value)
+    name = table.pop("model", None)
+    if not isinstance(name, str) or not name:
+        raise InputError(f'{where}: expected a model such as "timm:resnet18", or a table with `model`, got {value!r}')
+    prefix, colon, rest = name.partition(":")
+    if name.endswith(SUFFIXES):
+        return _file(name, table, where)
+    if prefix in LIBRARIES and colon:
+        asked = {"pretrained": True} if prefix == "timm" else {"weights": "DEFAULT"}
+        found = architecture({"name": name, **asked, **table}, where=where)
+        assert isinstance(found, Timm | Torchvision)
+        return Published(architecture=found)
+    if colon and rest.isidentifier() and all(part.isidentifier() for part in prefix.split(".")):
+        check_keys(table, ("answers", "revision", "deterministic"), where=where)
+        return build(PythonModel, {"target": name, **table}, where=where)
+    raise InputError(
+        f'{where}: {name!r} names no model; expected "timm:NAME", "torchvision:NAME", a file ending in '
+        f'{", ".join(SUFFIXES)}, or "package.module:function"'
+    )
+
+
+def _file(name: str, table: dict[str, Any], where: str) -> WeightsFile:
+    check_keys(table, ("architecture", "preprocessing"), where=where)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise MissingData(f"{where}: {name}: no such file; check the path, which is relative to the working directory")
+    declared, processing = table.get("architecture"), table.get("preprocessing")
+    if declared is not None and not isinstance(declared, str | Mapping):
+        raise InputError(f"{where}.architecture: expected a name or a table, got {declared!r}")
+    if processing is not None and not isinstance(processing, Mapping):
+        raise InputError(f"{where}.preprocessing: expected a table of mean, std, ..., got {processing!r}")
+    return WeightsFile(
+        path=name,
+        sha256=file_digest(path),
+        architecture=None if declared is None else architecture(declared, where=f"{where}.architecture"),
+        preprocessing=None if processing is None else build(Preprocessing, processing, where=f"{where}.preprocessing"),
+    )
+
+
+def load_reference(
+    reference: Reference, *, shape: Shape, classes: int, where: str = "model"
+) -> Classifier | CallableVictim:
+    """The model, in eval mode on the CPU, for a task of this shape and these classes.
+
+    Raises:
+        MissingData: Weights are not on this machine.
+        ModelError: It is a model of another task, or no model at all.
+    """
+    if isinstance(reference, Published):
+        return _published(reference, shape, classes, where)
+    if isinstance(reference, WeightsFile):
+        return _restored(reference, shape, classes, where)
+    return _imported(reference, shape, classes, where)
+
+
+def _published(reference: Published, shape: Shape, classes: int, where: str) -> Classifier:
+    found = reference.architecture
+    if found.native_classes != classes:
+        raise ModelError(
+            f"{where}: {found.name} answers with {found.native_classes} classes, the task has {classes}; "
+            "name it as an architecture to train it on the task"
+        )
+    return create(found, shape=shape, classes=classes).eval()
+
+
+def _restored(reference: WeightsFile, shape: Shape, classes: int, where: str) -> Classifier:
+    path = Path(reference.path).expanduser()
+    where = f"{where}: {reference.path}"
+    tensors, said = read_weights(path)
+    if file_digest(path) != reference.sha256:
+        raise ModelError(f"{where}: the file changed after it was named; start again")
+    chosen = _agreed(reference, said, shape, classes, where)
+    preprocessing = reference.preprocessing or (said.preprocessing if said is not None else None)
+    return restore(chosen, tensors, shape=shape, classes=classes, preprocessing=preprocessing, where=where)
+
+
+def _agreed(reference: WeightsFile, said: Description | None, shape: Shape, classes: int, where: str) -> Architecture:
+    if said is None:
+        if reference.architecture is None:
+            raise InputError(f'{where}: the file does not say its architecture; add architecture = "NAME"')
+        return reference.architecture
+    if reference.architecture not in (None, said.architecture):
+        raise ModelError(f"{where}: declared {reference.architecture}, but the file says {said.architecture}")
+    if (said.shape, said.classes) != (shape, classes):
+        raise ModelError(
+            f"{where}: a model of images {said.shape} in {said.classes} classes; the task has {shape} in {classes}"
+        )
+    return said.architecture
+
+
+def _imported(reference: PythonModel, shape: Shape, classes: int, where: str) -> Classifier | CallableVictim:
+    where = f"{where}: {reference.target}"
+    found = _attribute(reference.target, where)
+    if not isinstance(found, nn.Module) and callable(found) and _takes_nothing(found):
+        try:
+            found = found()
+        except CaromError:
+            raise
+        except Exception as error:
+            raise ModelError(f"{where}: failed when called without arguments: {_first_line(error)}") from error
+    if isinstance(found, Classifier):
+        if (found.shape, found.classes) != (shape, classes):
+            raise ModelError(
+                f"{where}: a model of images {found.shape} in {found.classes} classes; "
+                f"the task has {shape} in {classes}"
+            )
+        return found.eval()
+    if isinstance(found, nn.Module) and reference.answers == "logits" and reference.deterministic:
+        plain = Preprocessing(mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+        return Classifier(found, shape=shape, classes=classes, preprocessing=plain, architecture=reference).eval()
+    if not callable(found):
+        raise ModelError(f"{where}: expected a torch module or a function of images, got {type(found).__name__}")
+    if isinstance(found, nn.Module):
+        found.eval()
+    return CallableVictim(found, where, reference.answers, reference.deterministic)
+
+
+def _attribute(target: str, where: str) -> object:
+    module_name, _, name = target.partition(":")
+    try:
+        with _working_directory_first():
+            module = importlib.import_module(module_name)
+    except Exception as error:  # the user's module may raise anything
+        raise ModelError(f"{where}: cannot import {module_name}: {_first_line(error)}") from error
+    if not hasattr(module, name):
+        raise InputError(f"{where}: {module_name} has no {name!r}{did_you_mean(name, dir(module))}")
+    return getattr(module, name)
+
+
+@contextmanager
+def _working_directory_first() -> Iterator[None]:
+    """Console scripts, unlike `python`, do not look for modules where they are started."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _takes_nothing(function: Callable[..., object]) -> bool:
+    """A class, or a function that can be called without arguments."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # built-in functions may have no signature
+        return False
+    if inspect.isclass(function):
+        return all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    return all(p.default is not p.empty or p.kind == p.VAR_KEYWORD for p in parameters)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
