@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t  # type: ignore[attr-defined]
 
 from carom.scenarios.statistics import Outcomes, cell_rates, contrast, holm, marginal_effects
 from carom.scenarios.statistics.effects import over_images
@@ -136,21 +137,55 @@ def test_each_number_of_models_says_what_it_ranges_over(make_outcomes: Make) -> 
     assert marginal_effects(grid.where(victim))["ranges_over"].tolist() == ["images and trained surrogates"]
 
 
-def test_one_model_in_both_roles_has_one_weight(make_outcomes: Make) -> None:
-    """A dyadic grid: drawing 8 models once is wider than drawing 8 surrogates and 8 other victims."""
-    shape: dict[str, Any] = {"images": 300, "noise": False, "itself": False, "eps": ("8/255",)}
-    easy = {"cnn": 0.05, "vit": 0.0}
-
-    def probability(cell: dict[str, Any]) -> float:
-        same = cell["architecture_s"] == cell["architecture_v"]
-        return 0.3 + (0.3 if same else 0.0) + easy[cell["architecture_s"]] + easy[cell["architecture_v"]]
-
-    apart = marginal_effects(make_outcomes(7, probability=probability, **shape))
-    together = marginal_effects(
-        make_outcomes(7, probability=probability, surrogate_seeds=(0,), victim_seeds=(0,), **shape)
+@pytest.mark.parametrize("shared", [False, True], ids=["two roles apart", "one model in both roles"])
+def test_the_variance_over_models_is_that_of_weights_drawn_for_each_model(make_outcomes: Make, shared: bool) -> None:
+    """Written out: a weight for each label, once for surrogates and once for victims, or once for both."""
+    outcomes = make_outcomes(
+        7,
+        images=60,
+        victim_seeds=(0,) if shared else (100,),
+        attacks=("mi",),
+        eps=("8/255",),
+        itself=False,
+        noise=False,
+        probability=lambda c: 0.3 + 0.3 * (c["architecture_s"] == c["architecture_v"]) + 0.3 * ("ink" in c["victim"]),
     )
-    assert len(apart) == len(together) == 3
-    assert set(together["ranges_over"]) == {"images and trained models"}
+    cells, asr = outcomes.cells, outcomes.asr
+    flags = [cells[f"{a}_s"] == cells[f"{a}_v"] for a in CORE]
+    match = flags[2].to_numpy()
+    strata = [np.flatnonzero((flags[0] == d) & (flags[1] == b)) for d in (True, False) for b in (True, False)]
+    strata = [rows for rows in strata if len(set(match[rows])) == 2]  # one model in both roles leaves no C1
+    used = np.concatenate(strata)
+    rng = np.random.default_rng(1)
+
+    def naive(roles: tuple[str, ...]) -> float:
+        labels = sorted({label for role in roles for label in cells[role].iloc[used]})
+        effects = []
+        for _ in range(1500):
+            weight = dict(zip(labels, rng.exponential(size=len(labels)), strict=True))
+            w = np.prod([[weight.get(label, 0.0) for label in cells[role]] for role in roles], axis=0)
+            effects.append(
+                sum(
+                    len(rows)
+                    / len(used)
+                    * (
+                        np.average(asr[rows[~match[rows]]], weights=w[rows[~match[rows]]])
+                        - np.average(asr[rows[match[rows]]], weights=w[rows[match[rows]]])
+                    )
+                    for rows in strata
+                )
+            )
+        return float(np.var(effects)) * (len(labels) + 1) / (len(labels) - 1)
+
+    roles: list[tuple[str, ...]] = [("surrogate", "victim")] if shared else [("surrogate",), ("victim",)]
+    expected = sum(naive(role) for role in roles) * t.isf(0.025, 7) ** 2  # eight models a side
+    found = contrast(cells, "architecture")
+    assert found is not None
+    over, df = over_images(outcomes, np.arange(len(cells)), found.coefficients, asr)
+    row = marginal_effects(outcomes).set_index("axis").loc["architecture"]
+    half = (row["high"] - row["low"]) / 2
+    assert half**2 - over * t.isf(0.025, df) ** 2 == pytest.approx(expected, rel=0.15)
+    assert row["ranges_over"] == "images and trained models"
 
 
 def test_controls_laid_beside_surrogates_have_no_effect(make_outcomes: Make) -> None:

@@ -115,7 +115,7 @@ def test_the_interval_of_a_row_covers_what_it_ranges_over(
         image=image, surrogate=surrogate, victim=victim, mean=-0.3, these_models=(surrogates, victims) == (1, 1)
     )
     cells = grid(range(surrogates), range(100, 100 + victims))
-    covered, said = row_coverage(cells, draw, images=80, repetitions=300 if surrogates < 5 else 120)
+    covered, said = row_coverage(cells, draw, images=80, repetitions=200 if surrogates < 5 else 80)
     assert 0.90 <= covered <= 0.99
     assert said == ranges_over
 
@@ -125,19 +125,19 @@ def test_few_seeds_err_to_the_wide() -> None:
     for seeds, effects in (((1, 3), (1.0, 0.0, 0.0)), ((2, 3), (0.5, 0.3, 0.3))):
         draw = probit(image=effects[0], surrogate=effects[1], victim=effects[2], mean=-0.3, these_models=False)
         cells = grid(range(seeds[0]), range(100, 100 + seeds[1]))
-        assert row_coverage(cells, draw, images=80, repetitions=150)[0] >= 0.94
+        assert row_coverage(cells, draw, images=80, repetitions=100)[0] >= 0.94
 
 
 def test_a_row_of_several_cells_covers_when_images_are_shared() -> None:
     """Sixteen cells on the same images are not sixteen times the images."""
     cells = grid((0,), (100,), ("a", "b", "c", "d"))
     draw = probit(image=1.0, surrogate=0.3, victim=0.3, mean=0.2, these_models=True)
-    assert 0.90 <= row_coverage(cells, draw, images=80, repetitions=200)[0] <= 0.99
+    assert 0.90 <= row_coverage(cells, draw, images=80, repetitions=150)[0] <= 0.99
 
 
 def test_rare_successes_are_covered() -> None:
     draw = probit(image=0.5, surrogate=0.0, victim=0.0, mean=-2.6, these_models=True)
-    assert row_coverage(grid((0,), (100,)), draw, images=100, repetitions=200)[0] >= 0.93
+    assert row_coverage(grid((0,), (100,)), draw, images=100, repetitions=150)[0] >= 0.93
 
 
 def test_the_interval_of_an_effect_covers_what_new_models_would_give() -> None:
