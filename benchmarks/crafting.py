@@ -30,9 +30,9 @@ from carom.zoo.prepare import prepare
 torchattacks: Any = untyped
 EIGHT = Budget.parse("linf", "8/255")
 ATTACKS: dict[str, tuple[object, Callable[[nn.Module], Callable[[Tensor, Tensor], Tensor]]]] = {
-    "fgsm": ("fgsm", lambda net: torchattacks.FGSM(net)),  # type: ignore[no-any-return]
-    "pgd": ({"name": "bim", "step": "1/4"}, lambda net: torchattacks.PGD(net, random_start=False)),  # type: ignore[no-any-return]
-    "mi": ({"name": "mi", "step": "1/4"}, lambda net: torchattacks.MIFGSM(net)),  # type: ignore[no-any-return]
+    "fgsm": ("fgsm", lambda net: torchattacks.FGSM(net)),
+    "pgd": ({"name": "bim", "step": "1/4"}, lambda net: torchattacks.PGD(net, random_start=False)),
+    "mi": ({"name": "mi", "step": "1/4"}, lambda net: torchattacks.MIFGSM(net)),
 }
 
 
@@ -67,7 +67,7 @@ def compare(name: str, classifier: nn.Module, batch: int, shape: tuple[int, int,
     source = One(prepare(classifier))
     x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        y = torch.cat([classifier(part).argmax(1) for part in x.split(64)])
+        y = torch.cat([classifier(part).argmax(1) for part in torch.tensor_split(x, max(1, batch // 64))])
     ids = torch.arange(batch)
 
     def carom() -> Tensor:

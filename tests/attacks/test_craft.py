@@ -1,0 +1,94 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from carom.attacks import ATTACKS, CONTROLS, Passes, craft, craft_control, craft_images, parse_attack, parse_control
+from carom.attacks.craft import chunk_size
+from carom.budget import Budget
+from carom.errors import ContractError, InputError
+
+LINF = Budget.parse("linf", "16/255")
+JOBS = [(parse_attack(name), budget) for name in ("fgsm", "mi+di") for budget in (LINF, Budget.parse("l2", "1"))]
+
+
+def test_several_attacks_together_equal_each_alone(source: Any, batch: Any) -> None:
+    together = craft(JOBS, source, batch.pixels, batch.y, seed=1, ids=batch.ids)
+    assert len(together) == len(JOBS)
+    for job, one in zip(JOBS, together, strict=True):
+        (alone,) = craft([job], source, batch.pixels, batch.y, seed=1, ids=batch.ids)
+        assert torch.equal(one.images, alone.images)
+        assert one.passes == alone.passes == Passes(5 * job[0].passes(), 5 * job[0].passes())
+        assert one.images.dtype == torch.uint8
+
+
+def test_progress_counts_images_over_all_sets(source: Any, batch: Any) -> None:
+    seen: list[tuple[int, int]] = []
+    craft(JOBS[:2], source, batch.pixels, batch.y, seed=1, ids=batch.ids, chunk=2, progress=lambda *a: seen.append(a))
+    assert seen == [(2, 10), (4, 10), (6, 10), (8, 10), (9, 10), (10, 10)]
+
+
+def test_no_images_give_an_empty_set(source: Any, batch: Any) -> None:
+    (empty,) = craft(JOBS[:1], source, batch.pixels[:0], batch.y[:0], seed=1, ids=batch.ids[:0])
+    assert empty.images.shape == (0, 3, 8, 7)
+    assert empty.passes == Passes()
+    assert empty.zero_gradients == 0
+    (none,) = craft_images(JOBS[:1], source, batch.pixels[:0].float(), batch.y[:0], seed=1)
+    assert none.images.shape == (0, 3, 8, 7)
+
+
+def test_a_chunk_has_at_least_one_image(source: Any, batch: Any) -> None:
+    with pytest.raises(InputError, match="chunk must be at least 1, got 0"):
+        craft(JOBS, source, batch.pixels, batch.y, seed=1, ids=batch.ids, chunk=0)
+
+
+def test_chunks_shrink_with_the_side_of_the_images() -> None:
+    cpu = torch.device("cpu")
+    sizes = [
+        chunk_size(shape, cpu) for shape in ((1, 16, 16), (3, 32, 32), (3, 64, 64), (3, 224, 224), (3, 4000, 4000))
+    ]
+    assert sizes == [64, 64, 32, 9, 1]
+
+
+def test_an_attack_that_leaves_its_ball_is_refused(source: Any, batch: Any) -> None:
+    class Cheat:
+        def __call__(self, gradients: Any, budget: Any, draws: Any) -> Any:
+            return (gradients.x + 0.5).clamp(0, 1)
+
+    with pytest.raises(ContractError, match=r"linf distance 0\.5"):
+        craft_images([(Cheat(), LINF)], source, batch.pixels.float() / 255, batch.y, seed=1)
+
+
+def test_what_is_not_a_number_is_refused(source: Any, batch: Any) -> None:
+    class Broken:
+        def __call__(self, gradients: Any, budget: Any, draws: Any) -> Any:
+            return gradients.x * float("nan")
+
+    with pytest.raises(ContractError, match="nan"):
+        craft_images([(Broken(), LINF)], source, batch.pixels.float() / 255, batch.y, seed=1)
+    with pytest.raises(ContractError, match="not finite"):
+        craft([(Broken(), LINF)], source, batch.pixels, batch.y, seed=1, ids=batch.ids)
+
+
+def test_on_a_gpu_the_draws_are_the_same(source_of: Any, network: Any, batch: Any) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    jobs = [(parse_attack("pgd+di+si"), LINF)]
+    (cpu,) = craft(jobs, source_of([network(0)]), batch.pixels, batch.y, seed=1, ids=batch.ids)
+    gpu_source = source_of([network(0).cuda()])
+    (gpu,) = craft(jobs, gpu_source, batch.pixels, batch.y, seed=1, ids=batch.ids, device=torch.device("cuda"))
+    assert gpu.images.device == batch.pixels.device
+    assert float((gpu.images != cpu.images).double().mean()) < 0.01
+    controls = [(parse_control("sign-noise"), LINF)]
+    (here,) = craft_control(controls, batch.pixels, seed=1, ids=batch.ids)
+    (there,) = craft_control(controls, batch.pixels, seed=1, ids=batch.ids, device=torch.device("cuda"))
+    assert torch.equal(here.images, there.images)
+
+
+def test_every_name_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text()
+    for name in (*ATTACKS, *CONTROLS):
+        assert f"`{name}`" in page, name
+    for part in ATTACKS.values():
+        assert part.paper in page
