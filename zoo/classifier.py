@@ -88,13 +88,13 @@ def create(
         MissingData: Published weights are asked for, are not here and cannot be downloaded.
     """
     library = architecture if isinstance(architecture, LibraryModel) else None
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream(seed, "initialisation"))
-        network = architecture.network(shape, classes)
-        if library is not None and pretrained:
-            library.load_pretrained(network)
     if preprocessing is None:
         preprocessing = library.preprocessing(shape) if library is not None else centred(shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream(seed, "initialisation"))
+        network = architecture.network(preprocessing.output_shape(shape), classes)
+        if library is not None and pretrained:
+            library.load_pretrained(network)
     return Classifier(
         network, shape=shape, classes=classes, preprocessing=preprocessing, architecture=architecture
     ).float()

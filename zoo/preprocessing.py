@@ -53,6 +53,11 @@ class Preprocessing:
         """How many channels the network gets."""
         return len(self.mean)
 
+    def output_shape(self, shape: Shape) -> Shape:
+        """Of what the network gets, from the shape of the images."""
+        rows, columns = self.resize or shape[1:]
+        return (self.channels, rows, columns)
+
     def check(self, shape: Shape, *, where: str = "preprocessing") -> None:
         """Refuse images that this cannot take.
 

@@ -54,13 +54,15 @@ def architecture(value: str | Mapping[str, object], *, where: str = "architectur
     return build(make, fields, where=where)
 
 
-def table(value: Architecture) -> dict[str, object]:
+def table(value: object) -> dict[str, object]:
     """What `architecture` reads back as an equal value.
 
     Raises:
         InputError: A class that no name stands for.
     """
-    names = {cls: name for name, cls in ARCHITECTURES.items()} | {cls: f"{p}:" for p, cls in LIBRARIES.items()}
+    names: dict[type, str] = {cls: name for name, cls in ARCHITECTURES.items()} | {
+        cls: f"{p}:" for p, cls in LIBRARIES.items()
+    }
     if type(value) not in names:
         raise InputError(f"architecture: {type(value).__name__} has no registered name; expected one of the registry")
     fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
