@@ -5,7 +5,7 @@
 Each round runs both, in alternating order, so that what else the machine does hits both alike; the ratio of a round is
 torchattacks' time over carom's, and the table gives its median and range. torchattacks gets the classifier as it is,
 carom the prepared one (frozen, batch norm folded), and cuts batches into its own chunks. "equal" is the share of pixels
-within 1e-6. The last lines are carom alone: its throughput on one batch of 1,024 over that on 16 batches of 64, in turn.
+within 1e-6. The last lines are carom alone: its throughput on one batch of 1,024 over that on 16 of 64, in turn.
 With --tune-allocator this process keeps freed memory, which both profit from.
 """
 
@@ -88,7 +88,7 @@ def compare(name: str, classifier: nn.Module, batch: int, shape: tuple[int, int,
 
 
 def large_over_small(name: str, classifier: nn.Module, shape: tuple[int, int, int], rounds: int) -> list[float]:
-    """carom's throughput on 1,024 images at once over that on 64 at a time, round by round."""
+    """Own throughput on 1,024 images at once over that on 64 at a time, round by round."""
     attack, source = parse_attack(ATTACKS[name][0]), One(prepare(classifier))
     x = torch.rand(1024, *shape, generator=torch.Generator().manual_seed(0))
     y, ids = torch.zeros(1024, dtype=torch.int64), torch.arange(1024)
