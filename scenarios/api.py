@@ -13,6 +13,7 @@ from carom.errors import ContractError, InputError, ModelError
 from carom.protocols import Combination, GradientSource, Victim
 from carom.surrogates import Surrogate
 from carom.typing import Ids, Images, Labels
+from carom.zoo.classifier import Classifier, Preprocessing
 from carom.zoo.prepare import prepare
 
 from .jobs import answers
@@ -57,22 +58,32 @@ def attack(
         ModelError: The model breaks the classifier contract.
     """
     chosen = name if isinstance(name, carom.attacks.Iterative) else carom.attacks.parse_attack(name, where="attack")
-    source = _source(model, combination, seed)
+    source = _source(model, x, combination, seed)
     budget = Budget.parse(norm, eps, where="attack")
     made = carom.attacks.craft_images([(chosen, budget)], source, x, y, seed=seed, ids=ids, target=target)
     return made[0].images
 
 
 def _source(
-    model: nn.Module | Sequence[nn.Module] | GradientSource, combination: Combination, seed: int
+    model: nn.Module | Sequence[nn.Module] | GradientSource, x: Images, combination: Combination, seed: int
 ) -> GradientSource:
     if isinstance(model, nn.Module):
-        return Surrogate((prepare(model),), combination=combination, seed=seed)
+        return Surrogate((_prepared(model, x),), combination=combination, seed=seed)
     if isinstance(model, Sequence):
         if not model or not all(isinstance(m, nn.Module) for m in model):
             raise InputError(f"attack: expected torch modules, got {[type(m).__name__ for m in model]}")
-        return Surrogate(tuple(prepare(m) for m in model), combination=combination, seed=seed)
+        return Surrogate(tuple(_prepared(m, x) for m in model), combination=combination, seed=seed)
     return model
+
+
+def _prepared(model: nn.Module, x: Images) -> nn.Module:
+    """A copy that is fast to attack."""
+    if isinstance(model, Classifier):
+        return prepare(model)
+    channels, rows, columns = x.shape[1:]
+    plain = Preprocessing(mean=(0.0,) * channels, std=(1.0,) * channels)
+    shape = (channels, rows, columns)
+    return prepare(Classifier(model, shape=shape, classes=0, preprocessing=plain, architecture=None))
 
 
 @dataclass(frozen=True, kw_only=True)

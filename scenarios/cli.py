@@ -4,6 +4,7 @@ Heavy imports stand inside commands, so that `carom --help` answers at once. Exi
 was wrong, with one line that says where, what came, what was expected and what to do.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -30,25 +31,15 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or
 STORE = Path(".carom")
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command line; every error that carom raises on purpose is one line and exit code 2."""
-    import click
-
     try:
-        app(standalone_mode=False)
+        app()
     except CaromError as error:
         fail(str(error), 2)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        fail("interrupted; what was computed is kept, so the same command goes on from here", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # such as `carom list attacks | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    sys.exit(0)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -96,6 +87,7 @@ def _run(names: list[str], folder: Path, workers: int | None, device: str, *, pr
     signal.signal(signal.SIGTERM, interrupted)
 
     from .console import Console
+    from .reader import find_run
     from .run import run_scenario
     from .show import show_run
     from .spec import load_scenario
@@ -105,8 +97,11 @@ def _run(names: list[str], folder: Path, workers: int | None, device: str, *, pr
     scenarios = [load_scenario(name) for name in names]  # all of them first: nothing runs while one is wrong
     code, reports = 0, []
     for scenario in scenarios:
-        with console.progress() as progress:
-            report = run_scenario(scenario, folder, workers=workers, device=device, progress=progress)
+        try:
+            with console.progress() as progress:
+                report = run_scenario(scenario, folder, workers=workers, device=device, progress=progress)
+        except KeyboardInterrupt:
+            fail("interrupted; what was computed is kept, so the same command goes on from here", 130)
         reports.append(report)
         if report.failures:
             console.say(f"{report.run}: {len(report.failures)} jobs failed; run again to retry them")
@@ -120,10 +115,11 @@ def _run(names: list[str], folder: Path, workers: int | None, device: str, *, pr
             )
         if profile:
             console.profile(report)
-        if not as_json and len(report.failures) < max(1, report.jobs):
+        if not as_json:
             with Store(folder) as store:
-                console.tables(show_run(store, report.run, brief=True))
-            console.say(f"all tables: carom show {report.run}{_store_option(folder)}")
+                if find_run(store, report.run).done:
+                    console.tables(show_run(store, report.run, brief=True))
+                    console.say(f"all tables: carom show {report.run}{_store_option(folder)}")
     if as_json:
         import dataclasses
 
@@ -312,8 +308,6 @@ def app_(
 
     Store(store).close()  # says at once when there is nothing to show
 
-    import os
-
     page = Path(__file__).resolve().parents[1] / "app" / "page.py"
     arguments = [
         "run",
@@ -358,18 +352,21 @@ def gc(
     Console().out(collect(store, dry_run=dry_run, sets=sets))
 
 
-@app.callback(invoke_without_command=True)
-def _top(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
+def _version(asked: bool | None) -> None:
+    if asked:
         import carom
 
         print(f"carom {carom.__version__}")
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = None,
+) -> None:
+    pass
 
 
 def _store_option(folder: Path) -> str:

@@ -31,7 +31,7 @@ from carom.zoo.training import train
 
 from .plan import target_classes
 from .spec import Configuration, Precision
-from .store import NO_ANSWER, Kind, Written, adopt, pack_predictions, read_artifact, write_artifact
+from .store import NO_ANSWER, Kind, Predictions, Written, adopt, pack_predictions, read_artifact, write_artifact
 
 EVALUATION_BATCH = 128  # fixed places, so that outcomes do not depend on how the work was cut
 
@@ -198,9 +198,10 @@ def _one_line(error: BaseException) -> str:
 # ------------------------------------------------------------------------------------------------------------- train
 
 
-@lru_cache(maxsize=8)
-def _load(task: Task, source: str, split: Split, samples: str) -> ImageSet:
-    return task.load(source, split, samples)
+@lru_cache(maxsize=8)  # a worker trains many models on the same images
+def _load(task: Any, source: str, split: Split, samples: str) -> ImageSet:
+    images: ImageSet = task.load(source, split, samples)
+    return images
 
 
 def _train(job: TrainJob, place: Place, result: Result) -> None:
@@ -353,14 +354,14 @@ def _evaluate(job: EvaluateJob, place: Place, result: Result) -> None:
 
 
 @torch.inference_mode()
-def answers(victim: Victim, images: torch.Tensor, *, classes: int, device: str, name: str) -> "np.ndarray[Any, Any]":
+def answers(victim: Victim, images: torch.Tensor, *, classes: int, device: str, name: str) -> Predictions:
     """The class that a victim gives each 8-bit image, `n` int16; -1 where it gives none (scores that are not finite).
 
     Raises:
         ModelError: It raised, or answered in another shape than promised; names the batch.
     """
     parts = []
-    for number, batch in enumerate(images.split(EVALUATION_BATCH)):
+    for number, batch in enumerate(torch.split(images, EVALUATION_BATCH)):
         x = batch.to(device).float() / 255
         try:
             answer = victim(x)
@@ -372,17 +373,17 @@ def answers(victim: Victim, images: torch.Tensor, *, classes: int, device: str, 
                 "mend the model and run again: what was computed is kept"
             ) from None
         parts.append(_classes(answer, len(x), classes, name))
-    return np.concatenate(parts).astype(np.int16)
+    return np.concatenate(parts)
 
 
-def _classes(answer: object, n: int, classes: int, name: str) -> "np.ndarray[Any, Any]":
+def _classes(answer: object, n: int, classes: int, name: str) -> Predictions:
     values = torch.as_tensor(answer).detach().cpu()
     if values.ndim == 2 and values.shape == (n, classes):
         chosen = values.argmax(1)
-        return torch.where(values.isfinite().all(1), chosen, NO_ANSWER).numpy()
+        return torch.where(values.isfinite().all(1), chosen, NO_ANSWER).short().numpy()
     if values.ndim == 1 and len(values) == n and not values.is_floating_point():
         inside = (values >= 0) & (values < classes)
-        return torch.where(inside, values, NO_ANSWER).numpy()
+        return torch.where(inside, values, NO_ANSWER).short().numpy()
     raise ModelError(
         f"{name}: answered {tuple(values.shape)} {values.dtype} to {n} images; expected scores ({n}, {classes}) or "
         f"{n} whole-number labels"
@@ -414,7 +415,7 @@ def with_precision(classifier: nn.Module, precision: Precision) -> nn.Module:
 def _load_model(weights: WeightsOf, place: Place) -> Classifier | Callable[..., Any]:
     if weights.reference is not None:
         model = load_reference(
-            weights.reference, name=weights.label, shape=weights.task.shape, classes=len(weights.task.classes)
+            weights.reference, where=weights.label, shape=weights.task.shape, classes=len(weights.task.classes)
         )
         return model.to(place.device) if isinstance(model, nn.Module) else model
     assert weights.configuration is not None

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from carom.attacks.controls import CONTROLS
+from carom.attacks.controls import BoxBlur, GaussianNoise, Identity, SignNoise
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError
@@ -21,14 +21,14 @@ from carom.typing import Ids, Labels
 from carom.zoo.architectures import architecture
 from carom.zoo.attacked import attacked_images
 from carom.zoo.balance import largest_n
+from carom.zoo.classifier import Classifier
 from carom.zoo.images import ImageSet, Split
-from carom.zoo.references import Reference, check_reference
+from carom.zoo.references import Reference, check_victim, load_reference
 from carom.zoo.tasks import Task
 
 from .cases import case
 from .spec import (
     AttackSpec,
-    Configuration,
     Model,
     ReferencedModel,
     Role,
@@ -44,12 +44,12 @@ TARGET_SEED = 0
 # Surrogate-free sets of every scenario, by the name in tables. The ladder of sign noise gives each adversarial set a
 # control of at least its own L2.
 SCENARIO_CONTROLS: Mapping[str, Control] = {
-    "identity": CONTROLS["identity"](),
-    "sign-noise 1/2": CONTROLS["sign-noise"](scale=Fraction(1, 2)),
-    "sign-noise 3/4": CONTROLS["sign-noise"](scale=Fraction(3, 4)),
-    "sign-noise 1": CONTROLS["sign-noise"](),
-    "gaussian-noise": CONTROLS["gaussian-noise"](),
-    "box-blur": CONTROLS["box-blur"](),
+    "identity": Identity(),
+    "sign-noise 1/2": SignNoise(scale=Fraction(1, 2)),
+    "sign-noise 3/4": SignNoise(scale=Fraction(3, 4)),
+    "sign-noise 1": SignNoise(),
+    "gaussian-noise": GaussianNoise(),
+    "box-blur": BoxBlur(),
 }
 
 
@@ -70,12 +70,13 @@ class AttackedImages:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedModel:
-    """A model under its key."""
+    """A model under its key; the digest of one that exists already is known before anything runs."""
 
     key: str
     model: Model
     inputs: Mapping[str, str]
     label: str
+    digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,16 +154,8 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         planned = _planned_model(model, task, n, digests, label, run_id)
         if planned.key not in models and isinstance(model, ReferencedModel):
             say(f"checking {label}")
-            checks.extend(
-                check_reference(
-                    model.reference,
-                    name=label,
-                    shape=task.shape,
-                    classes=len(task.classes),
-                    images=images["test"].images.images[:8],
-                    surrogate=role == "surrogate",
-                )
-            )
+            planned, remark = _checked(planned, model.reference, task, images["test"], role)
+            checks.append(remark)
         models.setdefault(planned.key, planned)
         if (planned.key, role, label) not in roles:
             roles.append((planned.key, role, label))
@@ -196,8 +189,8 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
                 number = None if planned.spec is None else _case(planned.spec.base, victim.model)
                 cells.append(PlannedCell(set_key=planned.key, victim_key=victim_key, case=number))
             if planned.spec is not None and scenario.itself and split == "test":
-                for member in dict.fromkeys(planned.members):
-                    cells.append(PlannedCell(set_key=planned.key, victim_key=member, case=0))
+                own = dict.fromkeys(planned.members)
+                cells += [PlannedCell(set_key=planned.key, victim_key=member, case=0) for member in own]
     return Plan(
         scenario=scenario, images=images, models=models, roles=roles, sets=sets, cells=cells, checks=tuple(checks)
     )
@@ -279,8 +272,8 @@ def _planned_model(
     run_id: str,
 ) -> PlannedModel:
     if isinstance(model, ReferencedModel):
-        serves = () if model.reference.permanent else (run_id,)
-        key = content_key("reference", model.reference.identity, *serves)
+        asked = model.reference.key() or f"{model.name} in run {run_id}"  # without a revision: for this run only
+        key = content_key("reference", asked)
         return PlannedModel(key=key, model=model, inputs={}, label=label)
     configuration = model.configuration
     if configuration.n is None:
@@ -290,6 +283,29 @@ def _planned_model(
     return PlannedModel(
         key=key, model=planned, inputs=digests[configuration.source, configuration.samples], label=label
     )
+
+
+def _checked(
+    planned: PlannedModel, reference: Reference, task: Task, attacked: AttackedImages, role: Role
+) -> tuple[PlannedModel, str]:
+    """The model with its digest, and what checking it noticed.
+
+    Raises:
+        ModelError: It breaks the contract of its role.
+    """
+    name, classes = planned.label, len(task.classes)
+    found = load_reference(reference, shape=task.shape, classes=classes, where=name)
+    check = check_victim(
+        found,
+        name=name,
+        shape=task.shape,
+        classes=classes,
+        images=attacked.images.images,
+        surrogate=role == "surrogate",
+    )
+    digest = found.fingerprint() if isinstance(found, Classifier) else planned.key
+    remark = f"{name} answers {check.answers}" + (", was in training mode" if check.was_training else "")
+    return replace(planned, digest=digest), remark
 
 
 def _attacked(task: Task, split: Split, per_source: int) -> AttackedImages:
@@ -352,13 +368,3 @@ def _case(attacker: Model, victim: Model) -> int | None:
         return None
     source, balance, network = (attacker.axes[name] == victim.axes[name] for name in names)
     return case(False, source, balance, network)
-
-
-def reference_of(model: Model) -> Reference | None:
-    """The reference of a model that exists already."""
-    return model.reference if isinstance(model, ReferencedModel) else None
-
-
-def configuration_of(model: Model) -> Configuration | None:
-    """The configuration of a model that the scenario trains."""
-    return model.configuration if isinstance(model, TrainedModel) else None

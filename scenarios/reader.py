@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from carom.errors import InputError
 from carom.registry import did_you_mean
@@ -203,7 +204,7 @@ def read_outcomes(store: Store, run: str, *, split: str = "test") -> Outcomes:
     )
 
 
-def _cell(row: "sa.Row[Any]", made: "sa.Row[Any]", victim: "sa.Row[Any]", place: int) -> dict[str, Any]:
+def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
     attacker, attacked = json.loads(made.surrogate_axes), json.loads(victim.axes)
     control = made.surrogate is None
     return {
@@ -236,7 +237,7 @@ def _configuration(axes: dict[str, str]) -> str:
     return "/".join(shown) if builder == "single" else f"{builder}:{'/'.join(shown)}"
 
 
-def _set(made: "sa.Row[Any]", record: dict[str, Any]) -> dict[str, Any]:
+def _set(made: Any, record: dict[str, Any]) -> dict[str, Any]:
     return {
         "surrogate": made.surrogate or "",
         "attack": made.attack,
@@ -254,7 +255,7 @@ def _set(made: "sa.Row[Any]", record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _target(store: Store, sets: dict[int, Any], records: dict[int, tuple[str, Any]]) -> "np.ndarray[Any, Any] | None":
+def _target(store: Store, sets: dict[int, Any], records: dict[int, tuple[str, Any]]) -> NDArray[np.int64] | None:
     """The target classes of targeted sets, from the first of them that is there."""
     from safetensors.numpy import load_file
 

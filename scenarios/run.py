@@ -9,25 +9,24 @@ import os
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from carom.errors import StoreError
 from carom.identity import content_key
-from carom.zoo.references import fingerprint
 
 from .jobs import ControlJob, CraftJob, EvaluateJob, Job, Result, SetToCraft, TrainJob, WeightsOf
 from .plan import SCENARIO_CONTROLS, AttackedImages, Plan, PlannedSet, plan, target_classes
 from .spec import ReferencedModel, Scenario, TrainedModel
 from .store import (
     Kind,
+    Row,
     Store,
     Written,
     attempts,
@@ -47,6 +46,7 @@ from .workers import Workers, devices_of
 IMAGES_PER_JOB = 200_000  # an evaluation is cut after so many images: what a kill can cost
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told what a run is doing."""
 
@@ -328,12 +328,13 @@ class _Driver:
         self._learn_rates()
         estimate = self.estimate(lacking)
         self.left.units = dict(estimate)
-        for phase, jobs in (
+        phases: tuple[tuple[str, Callable[[], list[Job]]], ...] = (
             ("train", lambda: self._train_jobs(lacking)),
             ("craft", self._craft_jobs),
             ("evaluate", self._evaluate_jobs),
-        ):
-            todo: Sequence[Job] = jobs()
+        )
+        for phase, jobs in phases:
+            todo = jobs()
             self.left.units[phase] = sum(j.units for j in todo)
             if todo:
                 self.progress.begin(phase, self.left.units[phase], self.left)
@@ -362,12 +363,10 @@ class _Driver:
         """A model that exists already is there from the start: its digest is its fingerprint."""
         states = self.store.states("weights", list(self.plan.models))
         for key, planned in self.plan.models.items():
-            if isinstance(planned.model, ReferencedModel):
-                task = self.plan.scenario.task
-                digest = fingerprint(planned.model.reference, shape=task.shape, classes=self.classes)
-                if states[key].digest != digest:
-                    record = {"kind": "referenced", "label": planned.label, "model": planned.model.reference.model}
-                    self.store.record(Written(kind="weights", key=key, digest=digest, inputs={}, record=record))
+            if isinstance(planned.model, ReferencedModel) and states[key].digest != planned.digest:
+                assert planned.digest is not None
+                record = {"kind": "referenced", "label": planned.label}
+                self.store.record(Written(kind="weights", key=key, digest=planned.digest, inputs={}, record=record))
 
     def _lacking_models(self) -> list[str]:
         states = self.store.states("weights", list(self.plan.models))
@@ -379,7 +378,7 @@ class _Driver:
                 lacking.append(key)
         return lacking
 
-    def _whole(self, kind: Kind, state: "sa.Row[Any]", inputs: Any, label: str) -> bool:
+    def _whole(self, kind: Kind, state: Row, inputs: Any, label: str) -> bool:
         """Whether an artefact is there, made from what is there now, and undamaged."""
         if state.digest is None or json.loads(state.inputs) != dict(inputs):
             return False
@@ -653,22 +652,12 @@ def _now() -> str:
 
 
 def _environment(devices: Sequence[str]) -> dict[str, Any]:
-    import timm
-    import torch
-    import torchvision
-
-    import carom
+    from importlib.metadata import version
 
     return {
         "host": platform.node(),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "devices": list(devices),
-        "versions": {
-            "carom": carom.__version__,
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "timm": timm.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": {name: version(name) for name in ("carom", "torch", "torchvision", "timm", "numpy")},
     }

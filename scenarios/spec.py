@@ -18,9 +18,11 @@ from carom.registry import build, check_keys, did_you_mean, lookup
 from carom.surrogates import SurrogateBuilder, parse_builder
 from carom.zoo.architectures import Architecture, architecture
 from carom.zoo.balance import Balance, parse_balance
+from carom.zoo.checkpoints import SUFFIXES
 from carom.zoo.recipes import Recipe
 from carom.zoo.recipes import recipe as parse_recipe
-from carom.zoo.references import Reference, parse_reference
+from carom.zoo.references import Reference, WeightsFile
+from carom.zoo.references import reference as parse_reference
 from carom.zoo.tasks import TASKS, Task
 
 T = TypeVar("T")
@@ -239,7 +241,10 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
 def _task(value: Any, *, where: str) -> tuple[str, Task]:
     table = {"name": value} if isinstance(value, str) else _table(value, where=where)
     cls = lookup(table.get("name"), TASKS, where=where, what="task")
-    return str(table["name"]), build(cls, {k: v for k, v in table.items() if k != "name"}, where=where)
+    task = build(cls, {k: v for k, v in table.items() if k != "name"}, where=where)
+    if not task.sources or len(task.classes) < 2:  # reads the user's files, so what is wrong with them is said first
+        raise InputError(f"{where}: {table['name']} has {len(task.classes)} classes; expected at least 2")
+    return str(table["name"]), task
 
 
 def _surrogates(tables: Any, shared: Mapping[str, Any], task: Task, *, where: str) -> Iterator[SurrogateSpec]:
@@ -270,11 +275,7 @@ def _models(
 ) -> Iterator[Model]:
     """Every combination of the axes of one table; or the one model that it refers to."""
     if "model" in table:
-        reference, declared = parse_reference(
-            {k: v for k, v in table.items() if k not in ("name", *extra)}, where=where
-        )
-        name = _typed(table.get("name", table["model"]), str, where=f"{where}.name")
-        yield ReferencedModel(name=name, reference=reference, axes=declared)
+        yield _referenced(table, extra, where=where)
         return
     check_keys(table, (*AXES, "name", "model", *extra), where=where)
     axes: dict[str, Any] = {
@@ -292,6 +293,17 @@ def _models(
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         yield _trained(point, task, where=where)
+
+
+def _referenced(table: Mapping[str, Any], extra: Sequence[str], *, where: str) -> ReferencedModel:
+    """A model that exists; what the table says of its source, balance and so on names its case."""
+    declared = {k: _name(table[k]) for k in TrainedModel.AXES if k in table}
+    ours = {"name", *extra, *declared}
+    if str(table["model"]).endswith(SUFFIXES):
+        ours.discard("architecture")  # a file does not always say what its weights belong to
+    reference = parse_reference({k: v for k, v in table.items() if k not in ours}, where=where)
+    name = _typed(table.get("name", table["model"]), str, where=f"{where}.name")
+    return ReferencedModel(name=name, reference=reference, axes=declared)
 
 
 def _trained(point: Mapping[str, Any], task: Task, *, where: str) -> TrainedModel:
@@ -366,15 +378,21 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
                 "role models and seeds of its own (a surrogate meets itself by `itself = true`)"
             )
 
+    def identity(model: ReferencedModel) -> str:
+        reference = model.reference
+        if isinstance(reference, WeightsFile):
+            return f"{Path(reference.path).name} (sha256 {reference.sha256[:12]})"
+        return model.reference.key() or model.name
+
     for surrogate in scenario.surrogates:
         if isinstance(surrogate.base, ReferencedModel):
-            claim("model", surrogate.base.reference.identity, "surrogate", surrogate.label)
+            claim("model", identity(surrogate.base), "surrogate", surrogate.label)
         else:
             for member in surrogate.builder.members(surrogate.base.seed):
                 claim("training seed", member.seed, "surrogate", surrogate.label)
     for victim in scenario.victims:
         if isinstance(victim.model, ReferencedModel):
-            claim("model", victim.model.reference.identity, victim.role, victim.label)
+            claim("model", identity(victim.model), victim.role, victim.label)
         else:
             claim("training seed", victim.model.seed, victim.role, victim.label)
 

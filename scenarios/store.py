@@ -17,12 +17,15 @@ from typing import Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.dialects.sqlite import insert
 
 from carom.errors import StoreError
 from carom.identity import tensor_digest
 
 SCHEMA = 1
+Predictions = NDArray[np.int16]  # class indices, -1 for no answer
+Row = Any  # a row of a query: its columns are attributes
 Kind = Literal["weights", "images", "sets"]
 KINDS: tuple[Kind, ...] = ("weights", "images", "sets")
 
@@ -271,16 +274,16 @@ class Store:
             if row.digest is not None and row.digest != written.digest:
                 forget_outcomes(connection, row.id)
 
-    def states(self, kind: Kind, keys: Sequence[str]) -> dict[str, sa.Row[Any]]:
+    def states(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
         """The rows of these artefacts by key."""
         with self.reading() as connection:
-            found: dict[str, sa.Row[Any]] = {}
+            found: dict[str, Row] = {}
             for some in _chunks(keys):
                 query = sa.select(artifacts).where(artifacts.c.kind == kind, artifacts.c.key.in_(some))
                 found |= {row.key: row for row in connection.execute(query)}
             return found
 
-    def damage(self, kind: Kind, row: "sa.Row[Any]") -> str | None:
+    def damage(self, kind: Kind, row: Row) -> str | None:
         """Why the file of this row cannot be trusted; None when it can.
 
         A file whose size and time are as recorded is taken as unchanged; any other is read and compared by digest.
@@ -429,14 +432,14 @@ def _ids(connection: sa.Connection, kind: Kind, keys: Sequence[str]) -> dict[str
 NO_ANSWER = -1
 
 
-def pack_predictions(predictions: "np.ndarray[Any, Any]", classes: int) -> bytes:
+def pack_predictions(predictions: Predictions, classes: int) -> bytes:
     """Class indices, or -1 for no answer, one byte an image (two above 250 classes; the top code is no answer)."""
     kind = np.uint8 if classes <= 250 else np.uint16
     top = np.iinfo(kind).max
     return np.where(predictions < 0, top, predictions).astype(kind).tobytes()
 
 
-def unpack_predictions(data: bytes, classes: int) -> "np.ndarray[Any, Any]":
+def unpack_predictions(data: bytes, classes: int) -> Predictions:
     """The inverse of `pack_predictions`, as int16."""
     kind = np.uint8 if classes <= 250 else np.uint16
     codes = np.frombuffer(data, dtype=kind)

@@ -72,7 +72,8 @@ class Draws:
     ) -> Float[Tensor, "n ..."]:
         """Float32 standard normal, by the inverse distribution function in float64."""
         u = (_shift(self.bits(purpose, shape, step=step, copy=copy), 11).double() + 0.5) * 2.0**-53
-        return torch.special.ndtri(u).float()
+        normal: Tensor = torch.special.ndtri(u)
+        return normal.float()
 
     def select(self, index: slice | Int[Tensor, " m"]) -> "Draws":
         """The same draws for some of the images."""

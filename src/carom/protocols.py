@@ -30,7 +30,8 @@ class GradientSource(Protocol):
         combination: How several active members become one loss: mean of logits, of probabilities, or of losses.
     """
 
-    combination: Combination
+    @property
+    def combination(self) -> Combination: ...
 
     def members(self, step: int, copy: int) -> Sequence[Classifier]:
         """The classifiers that are active at this step for this copy of the images.

@@ -34,6 +34,8 @@ class Task(Protocol):
     version: ClassVar[int]
     paper: ClassVar[str]
 
+    def __hash__(self) -> int: ...
+
     @property
     def classes(self) -> tuple[str, ...]: ...
 
