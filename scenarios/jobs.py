@@ -17,7 +17,7 @@ from torch import nn
 
 from carom.attacks import Iterative, craft, craft_control
 from carom.budget import Budget
-from carom.errors import CaromError, InputError, ModelError, StoreError
+from carom.errors import CaromError, InputError, ModelError, StoreError, one_line
 from carom.identity import tensor_digest
 from carom.protocols import Control, Victim
 from carom.surrogates import SurrogateBuilder
@@ -186,13 +186,9 @@ def perform(job: Job, place: Place) -> Result:
     except torch.OutOfMemoryError:
         result.failure, result.fault = "out of memory on the device; free some or use a smaller model", "job"
     except Exception as error:  # a job must not take the run with it, whatever a model or library raises
-        result.failure, result.fault = f"{type(error).__name__}: {_one_line(error)}", "job"
+        result.failure, result.fault = one_line(error), "job"
     result.seconds = time.perf_counter() - start
     return result
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or "no message"
 
 
 # ------------------------------------------------------------------------------------------------------------- train
@@ -369,7 +365,7 @@ def answers(victim: Victim, images: torch.Tensor, *, classes: int, device: str, 
             raise
         except Exception as error:
             raise ModelError(
-                f"{name}: raised on batch {number + 1}: {type(error).__name__}: {_one_line(error)}; "
+                f"{name}: raised on batch {number + 1}: {one_line(error)}; "
                 "mend the model and run again: what was computed is kept"
             ) from None
         parts.append(_classes(answer, len(x), classes, name))

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,7 +79,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Description | None]:
         except SafetensorError as error:
             raise ModelError(f"{path}: not a safetensors file ({error}); export the weights again") from None
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of old pickle protocols: what cannot be read is refused below
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
         raise ModelError(
             f"{path}: not a plain state dict: reading it would run code from the file; where the model is trusted, "

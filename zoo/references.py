@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from carom.errors import CaromError, InputError, MissingData, ModelError
+from carom.errors import CaromError, InputError, MissingData, ModelError, one_line
 from carom.identity import content_key, file_digest
 from carom.registry import build, check_keys, did_you_mean
 
@@ -212,7 +212,7 @@ def _imported(reference: PythonModel, shape: Shape, classes: int, where: str) ->
         except CaromError:
             raise
         except Exception as error:
-            raise ModelError(f"{where}: failed when called without arguments: {_first_line(error)}") from error
+            raise ModelError(f"{where}: failed when called without arguments: {one_line(error)}") from error
     if isinstance(found, Classifier):
         if (found.shape, found.classes) != (shape, classes):
             raise ModelError(
@@ -236,7 +236,7 @@ def _attribute(target: str, where: str) -> object:
         with _working_directory_first():
             module = importlib.import_module(module_name)
     except Exception as error:  # the user's module may raise anything
-        raise ModelError(f"{where}: cannot import {module_name}: {_first_line(error)}") from error
+        raise ModelError(f"{where}: cannot import {module_name}: {one_line(error)}") from error
     if not hasattr(module, name):
         raise InputError(f"{where}: {module_name} has no {name!r}{did_you_mean(name, dir(module))}")
     return getattr(module, name)
@@ -262,7 +262,3 @@ def _takes_nothing(function: Callable[..., object]) -> bool:
     if inspect.isclass(function):
         return all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
     return all(p.default is not p.empty or p.kind == p.VAR_KEYWORD for p in parameters)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from carom.errors import CaromError, ModelError
+from carom.errors import CaromError, ModelError, one_line
 from carom.typing import Images, Pixels
 
 from .preprocessing import Shape
@@ -73,10 +73,7 @@ def ask(model: Callable[[Tensor], Any], x: Images, *, name: str, answers: Answer
     except CaromError:
         raise
     except Exception as error:
-        message = (str(error).strip() or "no message").splitlines()[0]
-        raise ModelError(
-            f"{name}: failed on images {tuple(x.shape)} in [0, 1]: {type(error).__name__}: {message}"
-        ) from error
+        raise ModelError(f"{name}: failed on images {tuple(x.shape)} in [0, 1]: {one_line(error)}") from error
     if isinstance(answer, np.ndarray):
         try:
             answer = torch.from_numpy(np.ascontiguousarray(answer))

@@ -51,12 +51,12 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
-            raise InputError(f"budget: unknown norm {self.norm!r} (known: {', '.join(NORMS)})")
+            raise InputError(f"unknown norm {self.norm!r} (known: {', '.join(NORMS)})")
         if self.eps < 0:
-            raise InputError(f"budget: eps must not be negative, got {self.eps}")
+            raise InputError(f"eps must not be negative, got {self.eps}")
         if self.norm == "linf" and self.eps > 1:
             raise InputError(
-                f"budget: eps={self.eps} covers every image in [0, 1]; eps is in pixel units, so write "
+                f"eps={self.eps} covers every image in [0, 1]; eps is in pixel units, so write "
                 f'"{self.eps}/255" for {self.eps} of 255 grey levels'
             )
 
@@ -65,7 +65,11 @@ class Budget:
         """From what a user writes, such as ("linf", "8/255")."""
         if norm not in NORMS:
             raise InputError(f"{where}: unknown norm {norm!r} (known: {', '.join(NORMS)})")
-        return cls(norm=norm, eps=parse_eps(eps, where=f"{where}.eps"))
+        radius = parse_eps(eps, where=f"{where}.eps")
+        try:
+            return cls(norm=norm, eps=radius)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
 
     def __str__(self) -> str:
         """For tables: "linf 8/255"; l2 radii as decimals."""

@@ -5,6 +5,12 @@ without a traceback.
 """
 
 
+def one_line(error: BaseException) -> str:
+    """An exception of somebody else's code: its type and message, on one line of at most 300 characters."""
+    message = " ".join(str(error).split())[:300] or "no message"
+    return f"{type(error).__name__}: {message}"
+
+
 class CaromError(Exception):
     """Base of all errors below."""
 

@@ -99,7 +99,7 @@ import torch
 calls = 0
 
 def right_shape(x):
-    return torch.nn.functional.one_hot((x.flatten(1).sum(1) > 0).long(), 3).float()
+    return torch.nn.functional.one_hot((x.flatten(1).sum(1) > 0).long(), 3).float() * 9 - 4
 
 def other_classes(x):
     return torch.zeros(len(x), 4)
