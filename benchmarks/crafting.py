@@ -109,10 +109,10 @@ def large_over_small(name: str, classifier: nn.Module, shape: tuple[int, int, in
     return ratios
 
 
-def make_classifier(model: str, shape: tuple[int, int, int]) -> nn.Module:
+def make_classifier(model: str, shape: tuple[int, int, int], seed: int = 0) -> nn.Module:
     """Random weights, and batch norm statistics that make folding change every number."""
-    classifier = create(architecture(model), shape=shape, classes=10, pretrained=False).eval()
-    generator = torch.Generator().manual_seed(1)
+    classifier = create(architecture(model), shape=shape, classes=10, seed=seed, pretrained=False).eval()
+    generator = torch.Generator().manual_seed(seed + 1)
     for layer in classifier.modules():
         if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None:
             layer.running_mean.copy_(torch.randn(layer.num_features, generator=generator) * 0.1)
