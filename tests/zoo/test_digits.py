@@ -2,6 +2,7 @@
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_the_command_compares_and_draws_a_sheet(
 @pytest.mark.parametrize(("trained", "other"), [("uci", "fonts"), ("fonts", "uci")])
 def test_what_is_learned_from_one_source_holds_in_the_other(trained: str, other: str) -> None:
     train, own, cross = TASK.load(trained, "train"), TASK.load(trained, "validation"), TASK.load(other, "validation")
-    learned = SVC(C=10)  # type: ignore[no-untyped-call]
+    learned: Any = SVC(C=10)  # type: ignore[no-untyped-call]
     learned.fit(train.pixels.flatten(1).numpy(), train.labels.numpy())
     own_accuracy, cross_accuracy = (
         float((learned.predict(s.pixels.flatten(1).numpy()) == s.labels.numpy()).mean()) for s in (own, cross)
