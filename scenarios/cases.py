@@ -8,6 +8,7 @@ which DUMB counts as C1: a white box is not a transfer, so it enters no mismatch
 from dataclasses import dataclass
 
 CONTROL = -1
+UNDECLARED = 99  # after C8 in every table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,7 @@ class Case:
     """One case.
 
     Attributes:
-        number: 0 to 8, or -1 for sets that no surrogate made.
+        number: 0 to 8, -1 for sets that no surrogate made, 99 where a model's training was not declared.
         name: As tables show it.
         mismatch: The conditions that differ, in short.
         description: One line for help and captions.
@@ -50,6 +51,13 @@ SURROGATE_FREE = Case(
     number=CONTROL, name="control", mismatch="no surrogate", description="images changed without any model"
 )
 
+UNKNOWN_CASE = Case(
+    number=UNDECLARED,
+    name="C?",
+    mismatch="unknown",
+    description="source, balance or architecture of a referenced model was not declared",
+)
+
 
 def case(same_weights: bool, source_match: bool, balance_match: bool, architecture_match: bool) -> int:
     """The number of the case: 0 for the same weights, else 1 + [balance differs] + 2 [architecture] + 4 [source].
@@ -66,13 +74,15 @@ def case(same_weights: bool, source_match: bool, balance_match: bool, architectu
 
 
 def case_of(number: int) -> Case:
-    """The case of a number, -1 to 8.
+    """The case of a number: -1 to 8, or 99.
 
     Raises:
         ValueError: No such case.
     """
     if number == CONTROL:
         return SURROGATE_FREE
+    if number == UNDECLARED:
+        return UNKNOWN_CASE
     if not 0 <= number < len(CASES):
         raise ValueError(f"case {number}: expected 0 to {len(CASES) - 1}, or {CONTROL} for sets without a surrogate")
     return CASES[number]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from carom.errors import InputError
 from carom.registry import did_you_mean
 
+from .cases import CONTROL, UNDECLARED
 from .statistics import Outcomes
 from .store import (
     Store,
@@ -216,7 +217,7 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
         "victim": victim.label,
         "victim_index": place,
         # a model whose axes nobody declared belongs to no case; it is counted where cases are not asked for
-        "case": -1 if control else (UNKNOWN_CASE if row.case is None else row.case),
+        "case": CONTROL if control else (UNDECLARED if row.case is None else row.case),
         "control": control,
         "targeted": bool(made.targeted),
         "surrogate_config": _configuration(attacker),
@@ -226,9 +227,6 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
         **{f"{axis}_s": attacker.get(axis, "") for axis in AXES},
         **{f"{axis}_v": attacked.get(axis, "") for axis in AXES},
     }
-
-
-UNKNOWN_CASE = 99
 
 
 def _configuration(axes: dict[str, str]) -> str:

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from carom.scenarios.cases import case_of
+
 from .effects import match_flags
 from .intervals import LEVEL, draw_variance, normal_reach, resampled_ratios
 from .outcomes import CELL, Ints, Outcomes, eps_value, ratio
@@ -212,5 +214,5 @@ def _eps_steps(outcomes: Outcomes) -> Sequence[tuple[str, Ints, Ints]]:
         i, j = pair["_row"].to_numpy(), pair["_upper"].to_numpy()
         gain = outcomes.success[j].sum(0, dtype=np.int64) - outcomes.success[i].sum(0, dtype=np.int64)
         n = outcomes.right[outcomes.victim_index[i]].sum(0, dtype=np.int64)
-        steps.append((f"{attack} ({norm}, C{case}) from {small} to {large}", gain, n))
+        steps.append((f"{attack} ({norm}, {case_of(int(case)).name}) from {small} to {large}", gain, n))
     return steps

@@ -42,10 +42,11 @@ class Outcomes:
 
     Attributes:
         cells: One row a cell, with the columns `COLUMNS`. `eps` is an exact rational in pixel units such as "48/255";
-            `case` is -1 and `control` true for sets that no surrogate made, whose `surrogate` is ""; seeds are -1 and
-            levels of an axis "" where unknown; `<config>` names a model without its seed. A model that is surrogate
-            and victim has one label. Any further pair of columns `<axis>_s`, `<axis>_v` is an axis too. `targeted`
-            (optional) says that the set aims at `target`.
+            `case` is -1 and `control` true for sets that no surrogate made, whose `surrogate` is "", and 99 where
+            source, balance or architecture was not declared; seeds are -1 and levels of an axis "" where unknown;
+            `<config>` names a model without its seed. A model that is surrogate and victim has one label. Any further
+            pair of columns `<axis>_s`, `<axis>_v` is an axis too. `targeted` (optional) says that the set aims at
+            `target`.
         adversarial: Predicted class of each cell and image, `cells images`.
         clean_predictions: Predicted class of each victim and clean image, `victims images`, rows as `victim_index`.
         labels: True class of each image.

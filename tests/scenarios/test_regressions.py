@@ -1,0 +1,35 @@
+"""Faults that were found once, each with the run that showed it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Carom
+
+Scenario = Callable[..., Path]
+ONE_MODEL = (
+    ('source = ["here", "there"]', 'source = "here"'),
+    ('balance = ["uniform", "tv0.2"]', 'balance = "uniform"'),
+    ('architecture = [{name = "mlp", width = 12}, "lenet"]', 'architecture = {name = "mlp", width = 12}'),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def test_a_victim_whose_training_nobody_declared_has_a_row_of_its_own(
+    carom: Carom, scenario: Scenario, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "judge_of_rows.py").write_text("def judge(x):\n    return x.flatten(1).sum(1).long() % 3\n")
+    monkeypatch.chdir(tmp_path)
+    file = scenario(*ONE_MODEL)
+    file.write_text(file.read_text() + '\n[[victims]]\nmodel = "judge_of_rows:judge"\nanswers = "labels"\n')
+    assert carom("run", file, "--store", store, "--workers", 0).code == 0
+    tables = json.loads(carom("show", "--json", "--store", store).out)
+    cases = [(row["name"], row["cells"]) for row in tables["cases"] if row["surrogate_seeds"] and row["case"] != -1]
+    assert cases == [("C0", 2), ("C1", 2), ("C?", 2)]
+    assert {row["victim"] for row in tables["by-victim"]} == {"here/uniform/mlp(width=12)/s2", "judge_of_rows:judge"}
