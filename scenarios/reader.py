@@ -172,7 +172,9 @@ def read_outcomes(store: Store, run: str, *, split: str = "test") -> Outcomes:
         records = {
             r.id: (r.key, json.loads(r.record))
             for r in connection.execute(
-                sa.select(artifacts.c.id, artifacts.c.key, artifacts.c.record).where(artifacts.c.id.in_(list(sets)))
+                sa.select(artifacts.c.id, artifacts.c.key, artifacts.c.record)
+                .join(run_sets, run_sets.c.artifact == artifacts.c.id)
+                .where(run_sets.c.run == run)
             ).all()
         }
     if not rows:
@@ -197,7 +199,7 @@ def read_outcomes(store: Store, run: str, *, split: str = "test") -> Outcomes:
         image_source=np.frombuffer(images.image_source, "<i4").astype(np.int64),
         image_sources=tuple(json.loads(images.sources)),
         classes=classes,
-        target=_target(store, sets, records),
+        target=_target(store, images, {i: s for i, s in sets.items() if s.image_set == images.artifact}, records),
         image_ids=np.frombuffer(images.ids, "<i8").astype(np.int64),
         sets=pd.DataFrame(
             [_set(made, records[id_][1]) for id_, made in sets.items() if made.image_set == images.artifact]
@@ -253,15 +255,26 @@ def _set(made: Any, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _target(store: Store, sets: dict[int, Any], records: dict[int, tuple[str, Any]]) -> NDArray[np.int64] | None:
-    """The target classes of targeted sets, from the first of them that is there."""
+def _target(
+    store: Store, images: Any, sets: dict[int, Any], records: dict[int, tuple[str, Any]]
+) -> NDArray[np.int64] | None:
+    """The target classes of targeted sets of one image set, from the first of them that is there."""
     from safetensors.numpy import load_file
 
-    for id_, made in sets.items():
+    targeted = [id_ for id_, made in sets.items() if made.targeted]
+    for id_ in targeted:
         path = artifact_path(store.folder, "sets", records[id_][0])
-        if made.targeted and path.is_file():
+        if path.is_file():
             return np.asarray(load_file(path)["target"], dtype=np.int64)
-    return None
+    if not targeted:
+        return None
+    import torch  # `carom gc --sets` freed them all, so they are drawn once more
+
+    from .plan import target_classes
+
+    labels = torch.from_numpy(np.frombuffer(images.labels, "<i4").astype(np.int64))
+    ids = torch.from_numpy(np.frombuffer(images.ids, "<i8").astype(np.int64))
+    return np.asarray(target_classes(labels, ids, len(json.loads(images.classes))).numpy(), dtype=np.int64)
 
 
 def list_models(store: Store, run: str) -> pd.DataFrame:

@@ -420,12 +420,21 @@ class _Driver:
     def _lacking_sets(self, also: "set[str]" = frozenset()) -> list[PlannedSet]:  # type: ignore[assignment]
         digests = self._digests("weights", list(self.plan.models))
         states = self.store.states("sets", list(self.plan.sets))
+        done = self._outcomes()
+        asked = {
+            c.set_key
+            for c in self.plan.cells
+            if c.victim_key in also or (self.sets[c.set_key], self.models[c.victim_key]) not in done
+        }
         lacking = []
         for key, planned in self.plan.sets.items():
             if any(m in self.failed for m in planned.members):
                 continue
             inputs = self._set_inputs(planned, digests)
             label = f"{planned.surrogate or 'control'} {planned.label}"
+            freed = key not in asked and not self.store.path("sets", key).exists()
+            if freed and states[key].digest is not None and json.loads(states[key].inputs) == inputs:
+                continue  # `carom gc --sets`: its outcomes are all there, and nobody asks for the images
             if also & set(planned.members) or inputs is None or not self._whole("sets", states[key], inputs, label):
                 lacking.append(planned)
         return lacking

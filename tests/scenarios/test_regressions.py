@@ -33,3 +33,23 @@ def test_a_victim_whose_training_nobody_declared_has_a_row_of_its_own(
     cases = [(row["name"], row["cells"]) for row in tables["cases"] if row["surrogate_seeds"] and row["case"] != -1]
     assert cases == [("C0", 2), ("C1", 2), ("C?", 2)]
     assert {row["victim"] for row in tables["by-victim"]} == {"here/uniform/mlp(width=12)/s2", "judge_of_rows:judge"}
+
+
+def test_freed_sets_are_crafted_again_only_for_a_new_victim_and_targets_are_those_of_the_split(
+    carom: Carom, scenario: Scenario, store: Path
+) -> None:
+    targeted = ('attacks = ["fgsm", "mi"]', 'attacks = ["fgsm", {name = "mi", targeted = true}]')
+    file = scenario(*ONE_MODEL, targeted)
+    file.write_text(file.read_text() + "\n[[validation_victims]]\nseed = 3\n")
+    assert carom("run", file, "--store", store, "--workers", 0).code == 0
+    shown = [carom("show", "--json", "--store", store, "--split", split) for split in ("test", "validation")]
+    assert [a.code for a in shown] == [0, 0]
+    assert carom("gc", "--sets", "--store", store).code == 0
+    assert not list((store / "artifacts" / "sets").glob("*.safetensors"))
+    again = [carom("show", "--json", "--store", store, "--split", split) for split in ("test", "validation")]
+    assert [a.out for a in again] == [a.out for a in shown]
+    (report,) = json.loads(carom("run", file, "--store", store, "--workers", 0, "--json").out)
+    assert (report["trained"], report["crafted"], report["evaluated"]) == (0, 0, 0)
+    file.write_text(file.read_text() + "\n[[victims]]\nseed = 4\n")
+    (report,) = json.loads(carom("run", file, "--store", store, "--workers", 0, "--json").out)
+    assert (report["trained"], report["crafted"], report["evaluated"]) == (1, 8, 8)
