@@ -30,6 +30,7 @@ from .cases import case
 from .spec import (
     AttackSpec,
     Model,
+    Precision,
     ReferencedModel,
     Role,
     Scenario,
@@ -144,7 +145,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
     splits: list[Split] = ["test"]
     if any(v.role == "validation victim" for v in scenario.victims):
         splits.append("validation")
-    images = {split: _attacked(task, split, scenario.per_source) for split in splits}
+    images = {split: _attacked(task, split, scenario.per_source, scenario.precision) for split in splits}
     digests = _data_digests(scenario)
     checks: list[str] = []
     models: dict[str, PlannedModel] = {}
@@ -308,9 +309,12 @@ def _checked(
     return replace(planned, digest=digest), remark
 
 
-def _attacked(task: Task, split: Split, per_source: int) -> AttackedImages:
+def _attacked(task: Task, split: Split, per_source: int, precision: Precision) -> AttackedImages:
     images, source = attacked_images(task, split, per_source, 0)
-    key = content_key("attacked images", task, split, per_source)
+    asked: tuple[Any, ...] = (task, split, per_source)
+    # answers are stored by victim and image set, so victims that answer in another precision get an image set of
+    # their own: a cell never pairs clean answers of one precision with adversarial ones of the other
+    key = content_key("attacked images", *asked, *(() if precision == "float32" else (precision,)))
     return AttackedImages(key=key, split=split, images=images, image_source=source)
 
 

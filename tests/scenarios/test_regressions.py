@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+
+from carom.scenarios.store import Store, clean
 
 from .conftest import Carom
 
@@ -53,3 +56,15 @@ def test_freed_sets_are_crafted_again_only_for_a_new_victim_and_targets_are_thos
     file.write_text(file.read_text() + "\n[[victims]]\nseed = 4\n")
     (report,) = json.loads(carom("run", file, "--store", store, "--workers", 0, "--json").out)
     assert (report["trained"], report["crafted"], report["evaluated"]) == (1, 8, 8)
+
+
+def test_answers_in_another_precision_are_asked_for_anew(carom: Carom, scenario: Scenario, store: Path) -> None:
+    single = scenario(*ONE_MODEL)
+    half = scenario(*ONE_MODEL, ('name = "tiny"', 'name = "half"\nprecision = "bfloat16"'), name="half.toml")
+    assert carom("run", single, "--store", store, "--workers", 0).code == 0
+    (report,) = json.loads(carom("run", half, "--store", store, "--workers", 0, "--json").out)
+    assert report["trained"] == 0
+    assert report["evaluated"] == report["cells"], "no cell of the float32 run stands for one in bfloat16"
+    with Store(store) as opened, opened.reading() as connection:
+        counts = connection.execute(sa.select(clean.c.image_set, sa.func.count()).group_by(clean.c.image_set)).all()
+    assert [count for _, count in counts] == [2, 2], "clean answers of two models in two precisions"
