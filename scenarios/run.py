@@ -291,7 +291,11 @@ class _Driver:
 
     def _write_images(self, attacked: AttackedImages) -> None:
         state = self.store.states("images", [attacked.key])[attacked.key]
-        if state.digest == attacked.digest and self.store.damage("images", state) is None:
+        with self.store.reading() as connection:  # a kill may have come between the file and this row
+            described = connection.execute(
+                sa.select(image_sets.c.split).where(image_sets.c.artifact == state.id)
+            ).first()
+        if described and state.digest == attacked.digest and self.store.damage("images", state) is None:
             return
         scenario = self.plan.scenario
         images = attacked.images
