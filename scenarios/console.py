@@ -101,7 +101,7 @@ class Console:
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[label]}"),
+            TextColumn("{task.fields[label]}", markup=False),  # a label is the user's: "[/x]" is no markup
         )
         with Progress(*columns, console=self._err, transient=True) as bar:
             yield Live(bar)
