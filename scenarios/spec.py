@@ -4,6 +4,7 @@ Lists are grid axes. Every error names the place in the file, what came, what wa
 """
 
 import itertools
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -198,7 +199,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
     images = _table(table.get("images", {}), where=f"{where}: images")
     check_keys(images, ("per_source",), where=f"{where}: images")
     scenario = Scenario(
-        name=_typed(table.get("name", Path(where).stem), str, where=f"{where}: name"),
+        name=_file_name(table.get("name", Path(where).stem), where=f"{where}: name"),
         description=_typed(table.get("description", ""), str, where=f"{where}: description"),
         task=task,
         task_name=task_name,
@@ -232,6 +233,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
     _refuse_twins([a.label for a in scenario.attacks], "attacks", where)
     _refuse_twins([str(b) for b in scenario.budgets], "budgets", where)
     _refuse_two_roles(scenario, where)
+    _refuse_shared_labels(scenario, where)
     return scenario
 
 
@@ -366,6 +368,16 @@ def _refuse_twins(labels: Sequence[str], what: str, where: str) -> None:
             )
 
 
+def _refuse_shared_labels(scenario: Scenario, where: str) -> None:
+    """In tables one label is one model, and a surrogate is also the victim of its own white box."""
+    victims = {v.label for v in scenario.victims}
+    for surrogate in scenario.surrogates:
+        if surrogate.label in victims:
+            raise InputError(
+                f"{where}: a surrogate and a victim are both called {surrogate.label!r}; give each its own name"
+            )
+
+
 def _refuse_two_roles(scenario: Scenario, where: str) -> None:
     """No model, start checkpoint or training seed in two roles, or a transfer table would hold white-box cells."""
     seen: dict[tuple[str, object], tuple[Role, str]] = {}
@@ -381,7 +393,7 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
     def identity(model: ReferencedModel) -> str:
         reference = model.reference
         if isinstance(reference, WeightsFile):
-            return f"{Path(reference.path).name} (sha256 {reference.sha256[:12]})"
+            return f"sha256 {reference.sha256[:12]}"  # a copy under another name is the same model
         return model.reference.key() or model.name
 
     for surrogate in scenario.surrogates:
@@ -456,6 +468,17 @@ def _typed(value: Any, kind: type[T], *, where: str) -> T:
         names = {str: "a string", int: "a whole number", bool: "true or false"}
         raise InputError(f"{where}: expected {names.get(kind, kind.__name__)}, got {value!r}")
     return value
+
+
+def _file_name(value: Any, *, where: str) -> str:
+    """A scenario's name begins the names of exported files, so it may not lead to another folder."""
+    name = _typed(value, str, where=where)
+    if not re.fullmatch(r"[\w][\w .,+=()-]{0,99}", name):
+        raise InputError(
+            f"{where}: {name!r} cannot begin a file's name; use at most 100 letters, digits and any of _ - . , + = ( ), "
+            "the first a letter or a digit"
+        )
+    return name
 
 
 def _positive(value: Any, *, where: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from carom.scenarios.store import Store, clean
+from carom.scenarios.store import Store, clean, image_sets
 
 from .conftest import Carom
 
@@ -68,3 +68,41 @@ def test_answers_in_another_precision_are_asked_for_anew(carom: Carom, scenario:
     with Store(store) as opened, opened.reading() as connection:
         counts = connection.execute(sa.select(clean.c.image_set, sa.func.count()).group_by(clean.c.image_set)).all()
     assert [count for _, count in counts] == [2, 2], "clean answers of two models in two precisions"
+
+
+def test_a_kill_between_images_and_their_row_is_made_good(carom: Carom, scenario: Scenario, store: Path) -> None:
+    file = scenario(*ONE_MODEL)
+    assert carom("run", file, "--store", store, "--workers", 0).code == 0
+    shown = carom("show", "--json", "--store", store).out
+    with Store(store, write=True) as opened, opened.writing() as connection:
+        connection.execute(image_sets.delete())
+    assert carom("run", file, "--store", store, "--workers", 0).code == 0
+    assert carom("show", "--json", "--store", store).out == shown
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b", "", "-x", ".hidden", "a\\nb", "[red]"])
+def test_a_name_that_leads_to_another_folder_is_refused(carom: Carom, scenario: Scenario, name: str) -> None:
+    answer = carom("plan", scenario(('name = "tiny"', f'name = "{name}"')))
+    assert answer.code == 2
+    assert "cannot begin a file's name" in answer.error
+
+
+def test_a_surrogate_and_a_victim_of_one_name_are_refused(carom: Carom, scenario: Scenario) -> None:
+    file = scenario(*ONE_MODEL, ("seed = 1", 'seed = 1\nname = "net"'), ("seed = 2", 'seed = 2\nname = "net"'))
+    answer = carom("plan", file)
+    assert answer.code == 2
+    assert "a surrogate and a victim are both called 'net'" in answer.error
+
+
+def test_a_copy_of_a_weights_file_is_the_same_model(
+    carom: Carom, scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.pt", "two.pt"):
+        (tmp_path / name).write_bytes(b"weights")
+    file = scenario(
+        *ONE_MODEL, ("seed = 1", 'model = "one.pt"\nname = "a"'), ("seed = 2", 'model = "two.pt"\nname = "b"')
+    )
+    answer = carom("plan", file)
+    assert answer.code == 2
+    assert "is in two roles: surrogate 'a' and victim 'b'" in answer.error
