@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from carom.attacks import Iterative, parse_attack
 from carom.budget import Budget
 from carom.errors import InputError
+from carom.identity import content_key
 from carom.registry import build, check_keys, did_you_mean, lookup
 from carom.surrogates import SurrogateBuilder, parse_builder
 from carom.zoo.architectures import Architecture, architecture
@@ -227,7 +228,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         budgets=tuple(_budgets(table["budgets"], where=f"{where}: budgets")),
         text=text,
     )
-    scenario = _labelled(scenario)
+    scenario = _labelled(_one_name_each(scenario, where))
     _refuse_twins([s.label for s in scenario.surrogates], "surrogates", where)
     _refuse_twins([v.label for v in scenario.victims], "victims", where)
     _refuse_twins([a.label for a in scenario.attacks], "attacks", where)
@@ -409,6 +410,37 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
             claim("training seed", victim.model.seed, victim.role, victim.label)
 
 
+def _one_name_each(scenario: Scenario, where: str) -> Scenario:
+    """Cases compare the names of levels, so equal levels get one name: "tv0.2" and "tv0.20", "lenet" and a table.
+
+    An ensemble's architectures are those that its builder trains, not that of the table it stands in.
+    """
+    names: dict[tuple[str, str], str] = {}
+
+    def one(axis: str, level: object, name: str) -> str:
+        return names.setdefault((axis, content_key(level)), name)
+
+    def named(model: Model, builder: SurrogateBuilder | None = None) -> Model:
+        if isinstance(model, ReferencedModel):
+            return model
+        axes = dict(model.axes)
+        for axis in ("balance", "recipe"):
+            axes[axis] = one(axis, getattr(model.configuration, axis), axes[axis])
+        trained = [m.architecture for m in builder.members(model.seed)] if builder is not None else [None]
+        networks = [
+            one("architecture", model.configuration.architecture, axes["architecture"])
+            if name is None
+            else one("architecture", architecture(name, where=f"{where}: surrogates: builder.architectures"), name)
+            for name in trained
+        ]
+        axes["architecture"] = "+".join(dict.fromkeys(networks))
+        return replace(model, axes=axes)
+
+    surrogates = tuple(replace(s, base=named(s.base, s.builder)) for s in scenario.surrogates)
+    victims = tuple(replace(v, model=named(v.model)) for v in scenario.victims)
+    return replace(scenario, surrogates=surrogates, victims=victims)
+
+
 def _labelled(scenario: Scenario) -> Scenario:
     """Names for what the file did not name: source, balance and architecture, further axes that vary, and the seed."""
     models = [*(s.base for s in scenario.surrogates), *(v.model for v in scenario.victims)]
@@ -475,8 +507,8 @@ def _file_name(value: Any, *, where: str) -> str:
     name = _typed(value, str, where=where)
     if not re.fullmatch(r"[\w][\w .,+=()-]{0,99}", name):
         raise InputError(
-            f"{where}: {name!r} cannot begin a file's name; use at most 100 letters, digits and any of _ - . , + = ( ), "
-            "the first a letter or a digit"
+            f"{where}: {name!r} cannot begin a file's name; use at most 100 letters, digits and any of _ - . , + = ( ) "
+            "and spaces, the first a letter or a digit"
         )
     return name
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from carom.scenarios.plan import plan
+from carom.scenarios.spec import load_scenario
 from carom.scenarios.store import Store, clean, image_sets
 
 from .conftest import Carom
@@ -106,3 +108,23 @@ def test_a_copy_of_a_weights_file_is_the_same_model(
     answer = carom("plan", file)
     assert answer.code == 2
     assert "is in two roles: surrogate 'a' and victim 'b'" in answer.error
+
+
+def test_two_spellings_of_one_level_are_one_level(scenario: Scenario) -> None:
+    file = scenario(
+        *ONE_MODEL,
+        ("seed = 1", 'seed = 1\nbalance = "tv0.2"\narchitecture = "lenet"'),
+        ("seed = 2", 'seed = 2\nbalance = "tv1/5"\narchitecture = {name = "lenet"}'),
+    )
+    planned = plan(load_scenario(str(file)))
+    assert {c.case for c in planned.cells if planned.sets[c.set_key].surrogate} == {0, 1}
+
+
+def test_the_architectures_of_an_ensemble_are_those_that_it_trains(scenario: Scenario) -> None:
+    ensemble = 'builder = {name = "ensemble", size = 1, architectures = ["vgg-small", "resnet-small"]}'
+    file = scenario(*ONE_MODEL, ("seed = 1", f"seed = 1\n{ensemble}"))
+    planned = plan(load_scenario(str(file)))
+    (surrogate,) = planned.scenario.surrogates
+    assert surrogate.base.axes["architecture"] == "vgg-small+resnet-small"
+    cases = {c.case for c in planned.cells if planned.sets[c.set_key].surrogate}
+    assert cases == {0, 3}, "no member is a mlp, so the architectures differ"
