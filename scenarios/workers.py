@@ -65,29 +65,32 @@ class Workers:
                 yield job, perform(job, self._places[0])
             return
         waiting = list(jobs)
-        retried: set[int] = set()
         while waiting:
             pool = self._start()
-            futures: dict[Future[Result], Job] = {}
-            for job in waiting:
-                futures[pool.submit(_perform_here, job)] = job
-            lost: list[Job] = []
-            for future in as_completed(futures):
-                job = futures[future]
+            futures: dict[Future[Result], int] = {}
+            for i, job in enumerate(waiting):
                 try:
-                    yield job, future.result()
+                    futures[pool.submit(_perform_here, job)] = i
+                except BrokenProcessPool:  # a process died meanwhile; what was not handed over is lost too
+                    break
+            lost = set(range(len(futures), len(waiting)))
+            for future in as_completed(futures):
+                i = futures[future]
+                try:
+                    result = future.result()
                 except BrokenProcessPool:
-                    lost.append(job)
-            waiting = []
-            if lost:
-                # the pool does not say which job killed its process: each is tried once more, alone
-                self._stop(now=True)
-                for job in lost:
-                    if id(job) in retried:
-                        continue
-                    retried.add(id(job))
-                    yield job, self._alone(job)
-        return
+                    lost.add(i)
+                else:
+                    yield waiting[i], result
+            if not lost:
+                return
+            self._stop(now=True)
+            # The pool does not say which job killed its process, but it hands jobs out in order: it was one of the
+            # first that are lost. Each of these is tried once more, alone; the others never began.
+            first = sorted(lost)[: 2 * self.count + 1]
+            for i in first:
+                yield waiting[i], self._alone(waiting[i])
+            waiting = [waiting[i] for i in sorted(lost)[len(first) :]]
 
     def _alone(self, job: Job) -> Result:
         try:

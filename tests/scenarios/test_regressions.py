@@ -128,3 +128,24 @@ def test_the_architectures_of_an_ensemble_are_those_that_it_trains(scenario: Sce
     assert surrogate.base.axes["architecture"] == "vgg-small+resnet-small"
     cases = {c.case for c in planned.cells if planned.sets[c.set_key].surrogate}
     assert cases == {0, 3}, "no member is a mlp, so the architectures differ"
+
+
+def test_a_victim_that_kills_its_process_fails_alone(
+    carom: Carom, scenario: Scenario, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deadly.py").write_text(
+        "import multiprocessing, os, signal\n"
+        "def victim(x):\n"
+        "    if multiprocessing.parent_process() is not None:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return x.flatten(1).sum(1).long() % 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    file = scenario(*ONE_MODEL, ("seed = 2", "seed = [2, 3, 4, 5, 6, 7]"))
+    file.write_text(file.read_text() + '\n[[victims]]\nmodel = "deadly:victim"\nanswers = "labels"\nrevision = "1"\n')
+    answer = carom("run", file, "--store", store, "--workers", 1, "--json")
+    (report,) = json.loads(answer.out)
+    assert answer.code == 1
+    assert len(report["failures"]) == 1
+    assert "deadly:victim: its process was killed" in report["failures"][0]
+    assert report["evaluated"] == report["cells"] - 8
