@@ -154,13 +154,18 @@ class Gradients:
         n = len(x_adv) * len(members)
         self.passes += Passes(n, n)
         self.evaluations += 1
-        with torch.enable_grad():
-            point = x_adv.detach().requires_grad_()
-            seen = point if through is None else through(point)
+        point = x_adv.detach().requires_grad_()
+        if through is None:
+            seen = point
+        else:
+            with self._watch.running(), torch.enable_grad():
+                seen = through(point)
         if seen.shape != point.shape:
             raise ContractError(f"a transformation made {tuple(seen.shape)} of images {tuple(point.shape)}")
         if seen is not point:
-            (gradient,) = torch.autograd.grad(seen, point, self._read(seen.detach(), objective, members))
+            outer = self._read(seen.detach(), objective, members)
+            with self._watch.running():
+                (gradient,) = torch.autograd.grad(seen, point, outer)
         elif x_adv is self.x:
             key = (objective, step, copy, tuple(id(member) for member in members))
             if key not in self._known.clean:  # the members stay alive with it, so no id is used twice
@@ -194,7 +199,7 @@ class Gradients:
 
     @property
     def seconds(self) -> float:
-        """Time inside forward and backward passes."""
+        """Time inside forward and backward passes, through the transformations too."""
         return self._watch.seconds
 
     def _read(self, x: Images, objective: Objective, members: Sequence[Classifier]) -> Images:

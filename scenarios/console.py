@@ -79,13 +79,19 @@ class Console:
 
     def profile(self, report: "Report") -> None:
         """Where the time of all workers went."""
-        total = report.seconds * report.workers
-        outside, idle = report.busy - report.inside, total - report.busy
+        total, busy, inside = report.seconds * report.workers, sum(report.busy.values()), sum(report.inside.values())
+        self.say(f"time of {report.workers} workers: {total:.1f} s")
+        for kind, seconds in report.busy.items():
+            outside = seconds - report.inside[kind]
+            self.say(
+                f"  {kind}: {seconds:.1f} s, inside forward and backward {report.inside[kind]:.1f} s, outside "
+                f"{outside:.1f} s ({_percent(outside, seconds)})"
+            )
         self.say(
-            f"time of {report.workers} workers: {total:.1f} s; inside forward and backward {report.inside:.1f} s; "
-            f"outside, in jobs {outside:.1f} s ({_percent(outside, report.busy)} of the jobs' time); "
-            f"start-up, planning and waiting {idle:.1f} s ({_percent(idle, total)} of all)"
+            f"  all jobs: {busy:.1f} s, inside {inside:.1f} s, outside {busy - inside:.1f} s "
+            f"({_percent(busy - inside, busy)})"
         )
+        self.say(f"  start-up, planning and waiting: {total - busy:.1f} s ({_percent(total - busy, total)} of all)")
 
     @contextmanager
     def progress(self) -> "Iterator[Live | Lines]":

@@ -121,8 +121,8 @@ class Report:
     failures: list[str] = field(default_factory=list)
     input_at_fault: bool = False
     seconds: float = 0.0
-    busy: float = 0.0  # seconds of all workers in jobs
-    inside: float = 0.0  # of those, in forward and backward passes
+    busy: dict[str, float] = field(default_factory=dict)  # seconds of all workers in jobs, by kind of job
+    inside: dict[str, float] = field(default_factory=dict)  # of those, in forward and backward passes
     workers: int = 0
 
     @property
@@ -566,8 +566,8 @@ class _Driver:
         self.report.trained += sum(w.kind == "weights" for w in result.written)
         self.report.crafted += sum(w.kind == "sets" for w in result.written)
         self.report.jobs += 1
-        self.report.busy += result.seconds
-        self.report.inside += result.inside
+        for totals, seconds in ((self.report.busy, result.seconds), (self.report.inside, result.inside)):
+            totals[result.kind] = totals.get(result.kind, 0.0) + seconds
         if result.passes:
             self.left.learn(result.kind, result.seconds, result.passes)
         with self.store.writing() as connection:
@@ -619,21 +619,20 @@ class _Driver:
                         "predictions": packed,
                     }
                     connection.execute(insert(clean).on_conflict_do_nothing(), [row])
+            mine = sa.select(clean.c.image_set, clean.c.predictions).where(clean.c.victim == victim)
+            unattacked: dict[int, bytes] = {image_set: packed for image_set, packed in connection.execute(mine)}
             rows = []
             for _, key, _ in job.sets:
                 if key in self.plan.sets:
-                    rows.append(self._cell_row(connection, key, victim, result.outcomes[key]))
+                    image_set = self.images[self.plan.images[self.plan.sets[key].split].key]
+                    rows.append(self._cell_row(key, victim, result.outcomes[key], unattacked[image_set]))
             if rows:
                 connection.execute(insert(cells).on_conflict_do_nothing(), rows)
             self.report.evaluated += len(rows)
 
-    def _cell_row(self, connection: sa.Connection, key: str, victim: int, packed: bytes) -> dict[str, Any]:
+    def _cell_row(self, key: str, victim: int, packed: bytes, unattacked: bytes) -> dict[str, Any]:
         planned = self.plan.sets[key]
         attacked = self.plan.images[planned.split]
-        query = sa.select(clean.c.predictions).where(
-            clean.c.victim == victim, clean.c.image_set == self.images[attacked.key]
-        )
-        unattacked: bytes = connection.execute(query).scalar_one()
         labels = attacked.images.labels.numpy()
         right = unpack_predictions(unattacked, self.classes) == labels
         answers = unpack_predictions(packed, self.classes)

@@ -48,7 +48,7 @@ def test_chunks_shrink_with_the_side_of_the_images() -> None:
     sizes = [
         chunk_size(shape, cpu) for shape in ((1, 16, 16), (3, 32, 32), (3, 64, 64), (3, 224, 224), (3, 4000, 4000))
     ]
-    assert sizes == [64, 64, 32, 9, 1]
+    assert sizes == [128, 64, 32, 9, 1]
 
 
 def test_an_attack_that_leaves_its_ball_is_refused(source: Any, batch: Any) -> None:
