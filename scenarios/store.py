@@ -94,6 +94,7 @@ cells = sa.Table(
     sa.Column("n", sa.Integer, nullable=False),  # images that the victim got right clean
     sa.Column("k", sa.Integer, nullable=False),  # of those, how many the attack won
     sa.Column("changes", sa.LargeBinary, nullable=False),  # adversarial xor clean predictions, compressed
+    sa.Index("cells_by_victim", "victim"),  # to drop what rests on a model that was trained anew
     sqlite_with_rowid=False,
 )
 

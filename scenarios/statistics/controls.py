@@ -210,9 +210,9 @@ def _eps_steps(outcomes: Outcomes) -> Sequence[tuple[str, Ints, Ints]]:
     pairs = lower.merge(upper, on=["_next", *(c for c in CELL if c != "eps")])
     steps = []
     step = ["attack", "norm", "case", "eps", "_next"]
-    for (attack, norm, case, small, large), pair in pairs.groupby(step, sort=False):
+    for (attack, norm, _, small, large), pair in pairs.groupby(step, sort=False):
         i, j = pair["_row"].to_numpy(), pair["_upper"].to_numpy()
         gain = outcomes.success[j].sum(0, dtype=np.int64) - outcomes.success[i].sum(0, dtype=np.int64)
         n = outcomes.right[outcomes.victim_index[i]].sum(0, dtype=np.int64)
-        steps.append((f"{attack} ({norm}, {case_of(int(case)).name}) from {small} to {large}", gain, n))
+        steps.append((f"{attack} ({norm}, {case_of(int(pair['case'].iloc[0])).name}) from {small} to {large}", gain, n))
     return steps
