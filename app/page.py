@@ -1,174 +1,319 @@
 """The explorer: which runs there are, attack success by case, and who fools whom.
 
-Started by `carom app`, which names the store in the environment; reads, never writes.
+Started by `carom app`, which names the store in the environment; reads, never writes. What the page shows is in its
+address, so that a view can be shared. Streamlit reads many strings as markdown; names and messages come from files of
+others, so they go through `plain`, or into elements that take them literally.
 """
 
+import logging
 import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from carom.app import queries
-from carom.errors import CaromError
+from carom.app import heat_map, queries
+from carom.app.plain import code, plain
+from carom.errors import CaromError, one_line
 from carom.scenarios.reader import Run
 from carom.scenarios.show import Shown
 
-AXES = ("surrogate", "surrogate_config", "source_s", "balance_s", "architecture_s")
-OTHER = ("victim", "victim_config", "source_v", "balance_v", "architecture_v")
-NAMES = {
-    "surrogate": "surrogate",
-    "surrogate_config": "surrogate's configuration",
-    "source_s": "surrogate's source",
-    "balance_s": "surrogate's balance",
-    "architecture_s": "surrogate's architecture",
-    "victim": "victim",
-    "victim_config": "victim's configuration",
-    "source_v": "victim's source",
-    "balance_v": "victim's balance",
-    "architecture_v": "victim's architecture",
-}
-STATUS = {"done": "done", "running": "running", "failed": "some jobs failed", "interrupted": "interrupted"}
+SECTIONS = {"cases": "Cases", "matrix": "Matrix", "tables": "More tables", "run": "Run"}
+FIRST = ("cases", "effects", "controls", "cases-by-attack")
+ABOUT = ("models", "failed-jobs")
+FORMATS = {"count": "{:,.0f}", "percent": "{:.1%}", "points": "{:+.1f}", "number": "{:.3g}"}
+STYLE = """<style>
+[data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
+[data-testid=stAppDeployButton] {display: none}
+</style>"""
+POLL = 2.0  # seconds between looks at the change counter
+ROW = 35  # pixels
 
 
 @st.cache_data(show_spinner="Reading the run …", max_entries=8)
-def read_view(folder: str, run: str, counter: int) -> queries.View:
-    """A run; read again only when the store's change counter has moved."""
+def read_view(folder: str, run: str, counter: int) -> tuple[queries.View, float]:
+    """A run and the seconds that reading it took; read again only when the store's change counter has moved."""
     del counter
-    return queries.view(Path(folder), run)
+    start = time.perf_counter()
+    return queries.view(Path(folder), run), time.perf_counter() - start
 
 
 def main() -> None:
-    """The page."""
+    """The page; whatever goes wrong is one sentence on it and a traceback in the terminal."""
     st.set_page_config(page_title="carom", layout="wide")
-    st.title("carom")
+    st.html(STYLE)
     folder = Path(os.environ.get("CAROM_STORE", ".carom"))
+    try:
+        page(folder)
+    except Exception as error:
+        logging.getLogger("carom").exception("the explorer could not show this view")
+        st.error(
+            f"This view cannot be shown: {plain(one_line(error))}. Choose another run or reload the page; `carom show` "
+            "prints the same tables. The terminal of `carom app` has the details."
+        )
+
+
+def page(folder: Path) -> None:
+    """Everything on it, from the top."""
     try:
         counter, runs = queries.counter(folder), queries.runs(folder)
     except CaromError as error:
-        st.info(str(error))
+        st.title("carom")
+        st.warning(plain(error))
+        st.caption("This page looks again by itself.")
+        watch(str(folder), None, POLL)
         return
     if not runs:
-        st.info(f"{folder} holds no run yet. Run a scenario first, such as `carom demo`.")
+        st.title("carom")
+        st.info(
+            f"{plain(folder)} holds no run yet. Start one, such as {code(f'carom demo --store {folder}')}; "
+            "it appears here by itself."
+        )
+        watch(str(folder), counter, POLL)
         return
     run = choose(runs)
-    header(run)
-    view = read_view(str(folder), run.id, counter)
-    if view.problem is not None:
-        st.info(view.problem)
-    else:
-        cases, matrix, rest = st.tabs(["Cases", "Matrix", "More tables"])
-        tables = {t.name: t for t in view.tables}
-        with cases:
-            for name in ("cases", "effects", "controls", "cases-by-attack"):
-                if name in tables:
-                    show(tables[name])
-        with matrix:
-            heat_map(view.cells, view.images)
-        with rest:
-            for name, table in tables.items():
-                if name not in ("cases", "effects", "controls", "cases-by-attack"):
-                    show(table)
-    watch(str(folder), counter)
+    view, seconds = read_view(str(folder), run.id, counter)
+    header(run, str(folder))
+    controls_notice(view)
+    body(run, view)
+    # A run writes several times a second; tables that are slow to read are read at most a tenth of the time.
+    watch(str(folder), counter, max(POLL, 10 * seconds))
+
+
+# ----------------------------------------------------------------------------------------------------------- the state
+
+
+def pick(
+    ask: Callable[..., str | None], label: str, options: Sequence[str], name: str, default: str, **more: object
+) -> str:
+    """A choice that stands in the address as `name`: what the address says wins when it changed, else the widget."""
+    key, written = f"pick-{name}", f"address-{name}"
+    asked = st.query_params.get(name)
+    if st.session_state.get(key) not in options or asked != st.session_state.get(written):
+        st.session_state[key] = asked if asked in options else default
+    chosen = ask(label, list(options), key=key, **more) or default
+    st.query_params[name] = st.session_state[written] = chosen
+    return chosen
 
 
 def choose(runs: list[Run]) -> Run:
-    """The run that the address or the user names."""
+    """The run that the address or the user names; the latest otherwise."""
     ids = [r.id for r in runs]
     asked = st.query_params.get("run")
+    title, picker = st.columns([1, 3], vertical_alignment="bottom")
+    title.title("carom")
+    labels = {r.id: f"{r.id}  ·  {LABELS[queries.state(r)]}  ·  {r.done:,} of {r.cells:,} cells" for r in runs}
+    chosen = pick(picker.selectbox, "Run", ids, "run", ids[0], format_func=lambda run: labels.get(run, run))
     if asked is not None and asked not in ids:
-        st.warning(f"This store has no run {asked!r}; showing the latest.")
-    chosen = st.sidebar.selectbox("Run", ids, index=ids.index(asked) if asked in ids else 0)
-    st.query_params["run"] = chosen
-    with st.sidebar.expander("All runs"):
-        table = pd.DataFrame(
-            [{"run": r.id, "status": r.status, "cells": f"{r.done} of {r.cells}", "started": r.started} for r in runs]
-        )
-        st.dataframe(table, hide_index=True)
+        st.warning(f"This store has no run named {plain(asked)}. Shown is {plain(chosen)}; the list above has all.")
     return runs[ids.index(chosen)]
 
 
-def header(run: Run) -> None:
-    """What the run is and how far it is."""
+# ---------------------------------------------------------------------------------------------------------- the header
+
+LABELS: dict[queries.State, str] = {
+    "waiting": "running",
+    "running": "running",
+    "interrupted": "interrupted",
+    "failed": "failed",
+    "partial": "done in part",
+    "done": "done",
+}
+
+
+def header(run: Run, folder: str) -> None:
+    """What the run is, how far it is, and what to do when it is not done."""
     if run.description:
         st.text(run.description)
-    environment = run.environment
-    where = f"{environment.get('host', '?')}, {', '.join(environment.get('devices', []))}"
-    columns = st.columns(4)
-    columns[0].metric("Task", run.task)
-    columns[1].metric("Status", STATUS.get(run.status, run.status))
-    columns[2].metric("Cells with outcome", f"{run.done:,} of {run.cells:,}")
-    columns[3].metric("Started", run.started.replace("T", " ").split("+")[0], help=f"on {where}")
-    if run.done + run.failed < run.cells and run.status == "running":
-        st.progress((run.done + run.failed) / run.cells)
-    if run.failed:
-        st.warning(f"{run.failed:,} cells have no outcome because something failed; see the table of failures.")
-    with st.expander("Scenario file"):
-        st.code(run.text, language="toml")
+    stand = queries.state(run)
+    started = run.started.replace("T", " ").split("+")[0].split(".")[0]
+    facts = f"Task {plain(run.task)} · started {plain(started)} UTC"
+    complete = stand == "done" and run.done == run.cells
+    st.caption(f"{facts} · done: all {run.done:,} cells have an outcome" if complete else facts)
+    again = f"Run the scenario again ({code(f'carom run {run.scenario}')}, or its file)"
+    match stand:
+        case "waiting" | "running":
+            follow(folder, run.id)
+        case "interrupted":
+            st.warning(
+                f"Interrupted: {run.done:,} of {run.cells:,} cells have an outcome, and the tables rest on these only. "
+                f"{again} to compute the rest; nothing is computed twice."
+            )
+        case "failed":
+            st.error(f"Failed: no cell has an outcome. The tables below say why. {again} once that is mended.")
+        case "partial":
+            st.warning(
+                f"Done in part: {run.cells - run.done:,} of {run.cells:,} cells have no outcome, and the tables rest "
+                f"on the others only. Section Cases says why. {again} to try them once more."
+            )
+        case "done" if not complete:
+            st.warning(
+                f"{run.cells - run.done:,} of {run.cells:,} cells lost their outcome since this run was done, as a "
+                f"model or set that they rest on was made anew. {again} to compute them."
+            )
 
 
-def show(shown: Shown) -> None:
-    """A table with its notes; the raw numbers can be taken along."""
-    st.subheader(shown.title)
-    st.dataframe(shown.formatted(), hide_index=True)
-    for note in shown.notes:
-        st.caption(note)
-    st.download_button("CSV", shown.frame.to_csv(index=False), file_name=f"{shown.name}.csv", key=f"csv-{shown.name}")
-
-
-def heat_map(cells: pd.DataFrame, images: int) -> None:
-    """Who fools whom."""
-    attacks = list(dict.fromkeys(cells.loc[~cells["control"], "attack"]))
-    if not attacks:
-        st.info("This run has no adversarial set with an outcome yet.")
-        return
-    left, middle, right, last = st.columns(4)
-    attack = left.selectbox("Attack", attacks)
-    eps = middle.selectbox("eps", list(dict.fromkeys(cells.loc[cells["attack"] == attack, "eps"])))
-    rows = right.selectbox("Rows", AXES, format_func=NAMES.__getitem__)
-    columns = last.selectbox("Columns", OTHER, format_func=NAMES.__getitem__)
-    table = queries.matrix(cells, attack, eps, rows, columns)
-    if table.empty:
-        st.info("No cell has both of these; choose others.")
-        return
-    chart = (
-        alt.Chart(table)
-        .mark_rect()
-        .encode(
-            x=alt.X(f"{columns}:N", title=NAMES[columns], sort=None),
-            y=alt.Y(f"{rows}:N", title=NAMES[rows], sort=None),
-            color=alt.Color("ASR:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), title="ASR"),
-            tooltip=[
-                alt.Tooltip(f"{rows}:N"),
-                alt.Tooltip(f"{columns}:N"),
-                alt.Tooltip("ASR:Q", format=".1%"),
-                alt.Tooltip("k:Q", title="fooled"),
-                alt.Tooltip("n:Q", title="right on clean images"),
-                alt.Tooltip("cells:Q"),
-                alt.Tooltip("white_box:N", title="holds a white box"),
-            ],
-        )
-        .properties(height=max(200, 22 * table[rows].nunique()))
-    )
-    st.altair_chart(chart)
-    st.caption(
-        f"ASR of {attack} at eps {eps}: fooled / right on clean images, {len(table)} fields over "
-        f"{int(table['cells'].sum())} cells of {images} images; a surrogate on its own model "
-        "is a white box."
-    )
-    st.download_button("CSV", table.to_csv(index=False), file_name="matrix.csv", key="csv-matrix")
-
-
-@st.fragment(run_every=3)
-def watch(folder: str, counter: int) -> None:
-    """Show a run's new cells as they come."""
+@st.fragment(run_every=POLL)
+def follow(folder: str, run: str) -> None:
+    """The progress of a run, more often than its tables."""
     try:
-        moved = queries.counter(Path(folder)) != counter
-    except CaromError:
+        done, planned = queries.progress(Path(folder), run)
+    except CaromError as error:
+        st.warning(plain(error))
         return
-    if moved:
-        st.rerun()
+    what = "outcomes so far; tables and intervals move until it is done" if done else "training and crafting come first"
+    st.progress(done / max(1, planned), text=f"Running: {done:,} of {planned:,} cells, {what}")
+
+
+def controls_notice(view: queries.View) -> None:
+    """Controls that did not pass, above everything that rests on them."""
+    bad = queries.troubles(view.tables)
+    for status, notice, icon in (
+        ("failed", st.error, ":material/error:"),
+        ("warned", st.warning, ":material/warning:"),
+    ):
+        lines = [
+            f"{status.capitalize()}: **{plain(row.control)}**. Expected {plain(row.expected)}; came {plain(row.came)}."
+            for row in bad[bad["status"] == status].itertuples()
+        ]
+        if lines:
+            advice = "Do not trust the numbers of this run before this is explained." if status == "failed" else ""
+            notice("\n\n".join([*lines, advice]).strip(), icon=icon)
+
+
+# ------------------------------------------------------------------------------------------------------------ the body
+
+
+def body(run: Run, view: queries.View) -> None:
+    """The section that the user chose."""
+    names = [t.name for t in view.tables]
+    section = pick(
+        st.segmented_control,
+        "Section",
+        list(SECTIONS),
+        "section",
+        "cases",
+        format_func=SECTIONS.__getitem__,
+        label_visibility="collapsed",
+    )
+    if section == "run":
+        about(run, [t for t in view.tables if t.name in ABOUT])
+    elif view.problem is not None:
+        explain(run, view)
+    elif section == "matrix":
+        matrix(view)
+    else:
+        first = [n for n in (*FIRST, "failures") if n in names]
+        chosen = first if section == "cases" else [n for n in names if n not in (*first, *ABOUT)]
+        for name in chosen:
+            table(view.tables[names.index(name)])
+
+
+def explain(run: Run, view: queries.View) -> None:
+    """Why there is no table of outcomes yet, and what there is instead."""
+    if queries.state(run) == "waiting":
+        st.info("No outcome yet. Tables appear here by themselves as soon as the first victims have answered.")
+    elif run.done:
+        st.warning(plain(view.problem))
+    else:
+        st.info("This run has no outcome to show.")
+    for shown in view.tables:
+        table(shown)
+
+
+def about(run: Run, tables: Sequence[Shown]) -> None:
+    """The scenario as it was written, where it ran, and its models."""
+    st.subheader("Scenario file")
+    st.code(run.text, language="toml", height=400)
+    st.subheader("Where it ran")
+    environment = {**run.environment, **run.environment.get("versions", {})}
+    environment.pop("versions", None)
+    words = [(str(k), ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for k, v in environment.items()]
+    st.dataframe(pd.DataFrame(words, columns=["what", "value"]), hide_index=True)
+    for shown in tables:
+        table(shown)
+
+
+def table(shown: Shown) -> None:
+    """A table with its notes; all columns, as raw numbers, can be taken along."""
+    frame, shared = queries.displayed(shown)
+    title = shown.title.split(": ", 1)[-1]
+    st.subheader(plain(title[:1].upper() + title[1:]))
+    written: dict[Any, Any] = {c: FORMATS[f] for c, f in shown.forms.items() if f != "text" and c in frame}
+    styled = frame.style.format(written, na_rep="–")
+    if shown.name == "controls":
+        styled = styled.apply(status_style, axis=1)
+    st.dataframe(styled, hide_index=True, placeholder="–", height=ROW * (min(len(frame), 16) + 1) + 3)
+    notes = [*([f"All rows: {', '.join(shared)}."] if shared else []), *shown.notes]
+    if notes:
+        st.caption("  \n".join(plain(note) for note in notes))
+    csv = shown.frame.to_csv(index=False)
+    st.download_button("CSV", csv, file_name=f"{shown.name}.csv", mime="text/csv", key=f"csv-{shown.name}")
+
+
+def status_style(row: "pd.Series[str]") -> list[str]:
+    """Red behind a control that failed, amber behind one that warned; the word stands there too."""
+    colour = {"failed": "rgba(214, 39, 40, 0.35)", "warned": "rgba(255, 170, 0, 0.30)"}.get(row["status"])
+    return [f"background-color: {colour}" if colour else ""] * len(row)
+
+
+def matrix(view: queries.View) -> None:
+    """Who fools whom, along any two axes."""
+    cells = queries.attacked(view.cells)
+    if cells.empty:
+        st.info("No surrogate's set has an outcome yet; controls alone make no matrix.")
+        return
+    known = queries.axes(cells)
+    left, right, third, fourth, last = st.columns([2, 2, 2, 2, 1.4])
+    rows = pick(left.selectbox, "Rows", known, "rows", "surrogate", format_func=queries.AXES.__getitem__)
+    others = [a for a in known if a != rows]
+    second = "victim" if rows != "victim" else "surrogate"
+    columns = pick(right.selectbox, "Columns", others, "columns", second, format_func=queries.AXES.__getitem__)
+    attack = only(third, "Attack", cells, "attack", (rows, columns))
+    budget = only(fourth, "Budget", cells, "budget", (rows, columns))
+    asked = pick(last.segmented_control, "White box (C0)", ["without", "with"], "white-box", "without")
+    found = queries.matrix(view.cells, rows, columns, attack=attack, budget=budget, white_box=asked == "with")
+    if found.empty:
+        st.info("No cell has both of these with this attack and budget; choose others.")
+        return
+    st.altair_chart(heat_map.chart(found, rows, columns))
+    what = f"{attack or 'all attacks'}, {budget or 'all budgets'}"
+    st.caption(
+        f"ASR of {plain(what)}, in percent: k / n, of the n images that a victim gets right clean the k on which the "
+        f"attack succeeds. {len(found):,} fields pool {int(found['cells'].sum()):,} cells of {view.images:,} images; n "
+        f"is {int(found['n'].min()):,} to {int(found['n'].max()):,} a field. "
+        + ("With" if asked == "with" else "Without")
+        + " white boxes (C0: the victim is the surrogate's own model)."
+    )
+    csv = found.to_csv(index=False)
+    st.download_button("CSV", csv, file_name="matrix.csv", mime="text/csv", key="csv-matrix")
+
+
+def only(box: DeltaGenerator, label: str, cells: pd.DataFrame, name: str, axes: Sequence[str]) -> str | None:
+    """One attack or budget; None where it is an axis, as all of them are shown then."""
+    if name in axes:
+        box.text(f"{label}: along an axis")
+        return None
+    options = list(dict.fromkeys(cells[name]))
+    return pick(box.selectbox, label, options, name, options[-1])
+
+
+def watch(folder: str, counter: int | None, seconds: float) -> None:
+    """Show what a run writes as it comes."""
+
+    def look() -> None:
+        try:
+            found = queries.counter(Path(folder))
+        except CaromError:
+            found = None
+        if found != counter:
+            st.rerun()
+
+    st.fragment(look, run_every=seconds)()
 
 
 main()

@@ -1,0 +1,78 @@
+"""A store with one small finished run whose names hold markup, and copies of it to bring into other states."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carom.scenarios.run import run_scenario
+from carom.scenarios.spec import load_scenario
+from carom.scenarios.store import Store
+
+MARKUP = "**x** <b>y :smile: :red[r] $a$"
+
+SCENARIO = """
+name = "small"
+description = "DESCRIPTION"
+task = {name = "npz", path = "NPZ", layout = "nhw"}
+attacks = ["fgsm", "mi"]
+budgets = [{norm = "linf", eps = "32/255"}, {norm = "l2", eps = "1/2"}]
+
+[images]
+per_source = 13
+
+[models]
+source = ["here", "MARKUP"]
+balance = ["uniform", "tv0.2"]
+architecture = [{name = "mlp", width = 12}]
+recipe = {name = "standard", epochs = 3, shift = 0, rotation = 0, scale = 0, learning_rate = 0.02}
+
+[[surrogates]]
+seed = 1
+
+[[victims]]
+seed = 2
+"""
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a finished run: 4 surrogates, 4 victims, 2 attacks, 2 budgets. Not to be changed."""
+    folder = tmp_path_factory.mktemp("app")
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for i, source in enumerate(("here", MARKUP)):
+        for split, n in (("train", 60), ("validation", 30), ("test", 45)):
+            y = np.arange(n) % 3
+            x = rng.normal(60 + 40 * i, 30, (n, 6, 5))
+            x[np.arange(n), 2 * y] += 110
+            arrays[f"{source}/x_{split}"] = x.clip(0, 255).round().astype(np.uint8)
+            arrays[f"{source}/y_{split}"] = y.astype(np.int64)
+    np.savez(folder / "small.npz", **arrays)  # type: ignore[arg-type]
+    text = SCENARIO.replace("NPZ", str(folder / "small.npz")).replace("DESCRIPTION", MARKUP)
+    (folder / "small.toml").write_text(text.replace("MARKUP", MARKUP))
+    report = run_scenario(load_scenario(str(folder / "small.toml")), folder / "store", workers=0, device="cpu")
+    assert report.status == "done", report.failures
+    return folder / "store"
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """The finished store, to be changed."""
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def changed(copy: Path) -> Callable[..., Path]:
+    """The finished store after some statements."""
+
+    def change(*statements: object) -> Path:
+        with Store(copy, write=True) as store, store.writing() as connection:
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[call-overload]
+        return copy
+
+    return change

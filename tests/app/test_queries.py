@@ -1,0 +1,206 @@
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from carom.app import queries
+from carom.errors import StoreError
+from carom.scenarios.reader import Run, read_outcomes
+from carom.scenarios.show import Shown, show_run
+from carom.scenarios.store import Store, attempts, cells, meta, run_cells, runs
+
+
+def only_run(folder: Path) -> Run:
+    (run,) = queries.runs(folder)
+    return run
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_view_holds_the_tables_of_carom_show(finished: Path) -> None:
+    run = only_run(finished)
+    view = queries.view(finished, run.id)
+    with Store(finished) as store:
+        shown, outcomes = show_run(store, run.id), read_outcomes(store, run.id)
+    assert view.problem is None
+    assert view.images == len(outcomes.labels) == 26
+    assert [t.name for t in view.tables] == [t.name for t in shown]
+    for mine, theirs in zip(view.tables, shown, strict=True):
+        assert mine.formatted().equals(theirs.formatted())
+
+
+def test_matrix_pools_the_cells_of_each_pair(finished: Path) -> None:
+    run = only_run(finished)
+    all_cells = queries.view(finished, run.id).cells
+    for white_box in (False, True):
+        found = queries.matrix(
+            all_cells, "surrogate", "victim_config", attack="mi", budget="linf 32/255", white_box=white_box
+        )
+        count = 0
+        for row in found.to_dict("records"):
+            k = n = 0
+            for cell in all_cells.to_dict("records"):
+                wanted = (cell["attack"], cell["norm"], cell["eps"]) == ("mi", "linf", "32/255")
+                same = all(cell[axis] == row[axis] for axis in ("surrogate", "victim_config"))
+                if wanted and same and (white_box or cell["case"] != 0):
+                    k, n, count = k + cell["k"], n + cell["n"], count + 1
+            assert (row["k"], row["n"], row["ASR"]) == (k, n, k / n)
+        assert count == found["cells"].sum() == (20 if white_box else 16)
+
+
+def test_matrix_takes_any_two_axes_and_leaves_controls_out(finished: Path) -> None:
+    all_cells = queries.view(finished, only_run(finished).id).cells
+    known = queries.axes(queries.attacked(all_cells))
+    assert {"surrogate", "victim", "source_s", "balance_v", "attack", "budget"} <= set(known)
+    assert "architecture_s" not in known  # one architecture is no axis
+    for rows in known:
+        for columns in known:
+            if rows != columns:
+                found = queries.matrix(all_cells, rows, columns)
+                assert found["cells"].sum() == 4 * 4 * 2 * 2
+    assert set(queries.matrix(all_cells, "attack", "budget")["attack"]) == {"fgsm", "mi"}
+    assert set(queries.matrix(all_cells, "attack", "budget")["budget"]) == {"linf 32/255", "l2 0.5"}
+
+
+def test_matrix_drops_fields_without_a_denominator(finished: Path) -> None:
+    all_cells = queries.view(finished, only_run(finished).id).cells.copy()
+    victim = all_cells["victim"].iloc[0]
+    all_cells.loc[all_cells["victim"] == victim, ["n", "k"]] = 0
+    found = queries.matrix(all_cells, "surrogate", "victim")
+    assert victim not in set(found["victim"])
+    assert found["ASR"].between(0, 1).all()
+
+
+def test_levels_keep_the_order_of_the_run(finished: Path) -> None:
+    all_cells = queries.view(finished, only_run(finished).id).cells
+    levels = queries.levels(all_cells, "victim")
+    assert [name.rsplit("/", 1)[1] for name in levels] == ["s2"] * 4 + ["s1"] * 4
+    holed = all_cells.drop(index=all_cells.index[(all_cells["case"] > 0) & (all_cells["victim"] == levels[0])][:4])
+    assert list(queries.matrix(holed, "surrogate", "victim")["victim"].cat.categories) == levels[:4]
+
+
+def test_what_all_rows_share_is_said_once(finished: Path) -> None:
+    tables = {t.name: t for t in queries.view(finished, only_run(finished).id).tables}
+    by_attack = tables["by-attack"]
+    linf = by_attack.frame[by_attack.frame["norm"] == "linf"]
+    frame, shared = queries.displayed(replace(by_attack, frame=linf))
+    assert shared == ["norm linf", "eps 32/255"]
+    assert not {"norm", "eps"} & set(frame)
+    frame, shared = queries.displayed(by_attack)
+    assert shared == []
+    assert list(frame["norm"]) == list(by_attack.frame["norm"])
+    assert frame["ASR"].tolist() == by_attack.frame["asr"].tolist()
+    assert frame["lift"].tolist() == pytest.approx((100 * by_attack.frame["lift"]).tolist())
+
+
+def test_intervals_that_range_over_different_things_say_so(finished: Path) -> None:
+    table = {t.name: t for t in queries.view(finished, only_run(finished).id).tables}["by-attack"]
+    assert "interval ranges over" not in queries.displayed(table)[0]
+    mixed = table.frame.assign(ranges_over=["images", "images and seeds"] * (len(table.frame) // 2))
+    assert "interval ranges over" in queries.displayed(replace(table, frame=mixed))[0]
+
+
+def test_truth_values_are_words(finished: Path) -> None:
+    tables = {t.name: t for t in queries.view(finished, only_run(finished).id).tables}
+    assert set(queries.displayed(tables["effects"])[0]["within ±2"]) <= {"yes", "no"}
+
+
+def test_progress_counts_outcomes(changed: Callable[..., Path], finished: Path) -> None:
+    run = only_run(finished)
+    assert queries.progress(finished, run.id) == (run.done, run.cells) == (128, 128)
+    with Store(finished) as store, store.reading() as connection:
+        some = connection.execute(sa.select(cells.c.adversarial_set).order_by(cells.c.adversarial_set)).scalar()
+    folder = changed(cells.delete().where(cells.c.adversarial_set == some))
+    assert queries.progress(folder, run.id) == (124, 128)
+
+
+def test_counter_moves_with_every_write(changed: Callable[..., Path], copy: Path) -> None:
+    before = queries.counter(copy)
+    assert queries.counter(copy) == before
+    changed(runs.update().values(description="other"))
+    assert queries.counter(copy) > before
+
+
+def test_a_run_whose_process_died_is_interrupted(changed: Callable[..., Path]) -> None:
+    folder = changed(runs.update().values(status="running"))
+    lock = folder / "lock"
+    lock.write_text(f"process {os.getpid()} on {platform.node()}")
+    assert only_run(folder).status == "running"
+    lock.write_text(f"process {dead_process()} on elsewhere")
+    assert only_run(folder).status == "running"  # nothing is known of another machine
+    lock.write_text(f"process {dead_process()} on {platform.node()}")
+    assert only_run(folder).status == "interrupted"
+    for odd in ("", "process x on y", f"process none on {platform.node()}"):
+        lock.write_text(odd)
+        assert only_run(folder).status == "running"
+    lock.unlink()
+    assert only_run(folder).status == "running"
+
+
+@pytest.mark.parametrize(
+    ("status", "done", "expected"),
+    [
+        ("running", 0, "waiting"),
+        ("running", 3, "running"),
+        ("interrupted", 3, "interrupted"),
+        ("failed", 0, "failed"),
+        ("failed", 3, "partial"),
+        ("done", 3, "done"),
+    ],
+)
+def test_states(finished: Path, status: str, done: int, expected: str) -> None:
+    assert queries.state(replace(only_run(finished), status=status, done=done)) == expected
+
+
+def test_a_run_without_outcomes_is_a_view_with_a_problem_and_its_models(changed: Callable[..., Path]) -> None:
+    folder = changed(cells.delete(), run_cells.update().values(failure="it broke"))
+    view = queries.view(folder, only_run(folder).id)
+    assert view.problem is not None
+    assert "no outcome yet" in view.problem
+    assert [t.name for t in view.tables] == ["failures", "models"]
+    assert view.tables[0].frame.to_dict("records") == [{"reason": "it broke", "cells": 128}]
+
+
+def test_failed_jobs_are_shown_with_their_reason(changed: Callable[..., Path], finished: Path) -> None:
+    row = {"job": "craft", "label": "mi", "finished": "2026", "seconds": 1.0, "inside": 0.5, "passes": 1}
+    run = only_run(finished).id
+    folder = changed(attempts.insert().values(run=run, failure="out of memory", **row))
+    tables = {t.name: t for t in queries.view(folder, run).tables}
+    assert tables["failed-jobs"].frame["failure"].tolist() == ["out of memory"]
+    assert "failed-jobs" not in {t.name for t in queries.view(finished, run).tables}
+
+
+def test_troubles_are_failed_before_warned(finished: Path) -> None:
+    run = only_run(finished)
+    tables = queries.view(finished, run.id).tables
+    assert list(queries.troubles(tables)["control"]) == ["white box"]  # a tiny network, attacked with a small eps
+    controls = next(t for t in tables if t.name == "controls")
+    worse = controls.frame.assign(status=["warned", "failed", "passed", "not run", "failed", "passed", "passed"])
+    assert list(queries.troubles([replace(controls, frame=worse)])["status"]) == ["failed", "failed", "warned"]
+    nothing: list[Shown] = []
+    assert queries.troubles(nothing).empty
+
+
+def test_missing_newer_and_damaged_stores_say_what_to_do(
+    changed: Callable[..., Path], tmp_path: Path, finished: Path
+) -> None:
+    with pytest.raises(StoreError, match="carom demo"):
+        queries.runs(tmp_path / "none")
+    run = only_run(finished).id
+    assert "carom demo" in str(queries.view(tmp_path / "none", run).problem)
+    newer = changed(meta.update().where(meta.c.name == "schema").values(value="999"))
+    with pytest.raises(StoreError, match="schema 999"):
+        queries.counter(newer)
+    (tmp_path / "carom.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreError, match="damaged"):
+        queries.runs(tmp_path)
