@@ -1,7 +1,9 @@
 """carom on one's own modules and tensors, without scenario or store."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -9,8 +11,9 @@ from torch import nn
 
 import carom.attacks
 from carom.budget import Budget
-from carom.errors import ContractError, InputError, ModelError
+from carom.errors import CaromError, ContractError, InputError, ModelError, one_line
 from carom.protocols import Combination, GradientSource, Victim
+from carom.registry import lookup
 from carom.surrogates import Surrogate
 from carom.typing import Ids, Images, Labels
 from carom.zoo.classifier import Classifier, Preprocessing
@@ -58,32 +61,108 @@ def attack(
         ModelError: The model breaks the classifier contract.
     """
     chosen = name if isinstance(name, carom.attacks.Iterative) else carom.attacks.parse_attack(name, where="attack")
-    source = _source(model, x, combination, seed)
     budget = Budget.parse(norm, eps, where="attack")
-    made = carom.attacks.craft_images([(chosen, budget)], source, x, y, seed=seed, ids=ids, target=target)
+    lookup(combination, {c: c for c in get_args(Combination)}, where="attack", what="combination")
+    with torch.inference_mode(False):  # what is copied in inference mode can have no gradient
+        x = _images(x, "x", where="attack")
+        y = _labels(y, "y", x, where="attack")
+        target = None if target is None else _labels(target, "target", x, where="attack")
+        source = _source(model, x, combination, seed)
+        made = carom.attacks.craft_images([(chosen, budget)], source, x, y, seed=seed, ids=ids, target=target)
     return made[0].images
+
+
+def _images(x: Images, name: str, *, where: str) -> Images:
+    """`x` without its history.
+
+    Raises:
+        InputError: It is not a batch of float images in [0, 1].
+    """
+    if not isinstance(x, torch.Tensor) or x.ndim != 4:
+        came = f"shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
+        raise InputError(f"{where}: {name}: expected a tensor n c h w of float images in [0, 1], got {came}")
+    if not x.is_floating_point():
+        raise InputError(f"{where}: {name}: expected float images in [0, 1], got {x.dtype}; divide 8-bit images by 255")
+    x = x.detach()
+    if len(x) and not (float(x.min()) >= -1e-6 and float(x.max()) <= 1 + 1e-6):  # written so that NaN fails
+        raise InputError(
+            f"{where}: {name}: pixels in [{float(x.min()):.4g}, {float(x.max()):.4g}], expected [0, 1]; put the "
+            "normalisation into the model, and clamp what left the range"
+        )
+    return x
+
+
+def _labels(y: Labels, name: str, x: Images, *, where: str) -> Labels:
+    """A copy of `y` as int64, where the images are.
+
+    Raises:
+        InputError: It is not one whole number for each image.
+    """
+    if not isinstance(y, torch.Tensor) or y.ndim != 1 or y.is_floating_point() or len(y) != len(x):
+        came = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, torch.Tensor) else type(y).__name__
+        raise InputError(
+            f"{where}: {name}: expected a tensor of {len(x)} class numbers, one for each image, got {came}"
+        )
+    return y.to(x.device, torch.int64, copy=True)
 
 
 def _source(
     model: nn.Module | Sequence[nn.Module] | GradientSource, x: Images, combination: Combination, seed: int
 ) -> GradientSource:
-    if isinstance(model, nn.Module):
+    if isinstance(model, nn.Module) and not isinstance(model, nn.ModuleList):
         return Surrogate((_prepared(model, x),), combination=combination, seed=seed)
-    if isinstance(model, Sequence):
-        if not model or not all(isinstance(m, nn.Module) for m in model):
+    if isinstance(model, Sequence | nn.ModuleList) and not isinstance(model, str):
+        if not len(model) or not all(isinstance(m, nn.Module) for m in model):
             raise InputError(f"attack: expected torch modules, got {[type(m).__name__ for m in model]}")
         return Surrogate(tuple(_prepared(m, x) for m in model), combination=combination, seed=seed)
+    if not isinstance(model, GradientSource):
+        raise InputError(
+            f"attack: expected a torch module, several of them or a gradient source, got {type(model).__name__}: an "
+            "attack needs gradients"
+        )
     return model
 
 
 def _prepared(model: nn.Module, x: Images) -> nn.Module:
-    """A copy that is fast to attack."""
-    if isinstance(model, Classifier):
-        return prepare(model)
-    channels, rows, columns = x.shape[1:]
-    plain = Preprocessing(mean=(0.0,) * channels, std=(1.0,) * channels)
-    shape = (channels, rows, columns)
-    return prepare(Classifier(model, shape=shape, classes=0, preprocessing=plain, architecture=None))
+    """A copy that is fast to attack, where the images are.
+
+    Raises:
+        ModelError: It does not map one of them to logits.
+    """
+    classifier = copy.deepcopy(model).eval()
+    if not isinstance(classifier, Classifier):
+        channels, rows, columns = x.shape[1:]
+        plain = Preprocessing(mean=(0.0,) * channels, std=(1.0,) * channels)
+        shape = (channels, rows, columns)
+        classifier = Classifier(classifier, shape=shape, classes=0, preprocessing=plain, architecture=None)
+    classifier = classifier.to(x.device)
+    if len(x):
+        network = classifier if isinstance(model, Classifier) else classifier.network
+        logits = _answer(network, x[:1], where="attack: the model")
+        if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or not logits.is_floating_point():
+            raise ModelError(f"attack: the model: expected logits (1, k) for one image, got {_shown(logits)}")
+    return prepare(classifier)
+
+
+def _answer(model: Callable[[torch.Tensor], object], x: Images, *, where: str) -> object:
+    """What a model says to a few images.
+
+    Raises:
+        ModelError: It raised; the exception is the cause.
+    """
+    try:
+        with torch.no_grad():
+            return model(x.clone())
+    except CaromError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{where}: failed on images {tuple(x.shape)} in [0, 1]: {one_line(error)}") from error
+
+
+def _shown(answer: object) -> str:
+    if hasattr(answer, "shape") and hasattr(answer, "dtype"):
+        return f"{answer.dtype} {tuple(answer.shape)}"
+    return type(answer).__name__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +191,8 @@ class Evaluation:
 
     def __str__(self) -> str:
         """One line for people."""
+        if not self.n:
+            return f"no ASR: none of {self.images} images was right before the attack; clean accuracy 0.0%"
         return (
             f"ASR {self.asr:.1%} [{self.low:.1%}, {self.high:.1%}] ({self.k} of {self.n} images right before; interval "
             f"over images), clean accuracy {self.clean_accuracy:.1%}, robust accuracy {self.robust_accuracy:.1%}"
@@ -143,15 +224,21 @@ def evaluate(
         target: For targeted attacks: success is this class.
 
     Raises:
-        InputError: Shapes that do not fit.
+        InputError: Shapes that do not fit, images out of range, or a target that is the image's own class.
         ContractError: An adversarial image left the ball.
         ModelError: The victim raised, or answered in another shape than promised.
     """
-    if x.shape != x_adv.shape or len(y) != len(x):
+    x, x_adv = _images(x, "x", where="evaluate"), _images(x_adv, "x_adv", where="evaluate")
+    if x.shape != x_adv.shape or not len(x):
         raise InputError(
-            f"evaluate: x {tuple(x.shape)}, x_adv {tuple(x_adv.shape)} and {len(y)} labels; expected equal shapes and "
-            "a label for each image"
+            f"evaluate: x {tuple(x.shape)} and x_adv {tuple(x_adv.shape)}; expected equal shapes and some images"
         )
+    y = _labels(y, "y", x, where="evaluate")
+    if target is not None:
+        target = _labels(target, "target", x, where="evaluate")
+        if bool((same := target == y).any()):
+            at = int(same.nonzero()[0])
+            raise InputError(f"evaluate: image {at} is of its target class {int(y[at])}; choose another target")
     clean = (x * 255).round().to(torch.uint8)
     if eps is None:
         adversarial = (x_adv * 255).round().clamp(0, 255).to(torch.uint8)
@@ -161,9 +248,14 @@ def evaluate(
         if not size <= float(budget.eps) * (1 + 1e-5) + 1e-6:
             raise ContractError(f"evaluate: x_adv is {size:.6g} away from x, allowed {budget}")
         adversarial = budget.quantize(x_adv, clean)
-    if isinstance(victim, nn.Module) and victim.training:
+    if not callable(victim):
+        raise InputError(f"evaluate: expected a module or a function of images, got {type(victim).__name__}")
+    if isinstance(victim, nn.Module) and any(module.training for module in victim.modules()):
         raise ModelError("evaluate: the victim is in training mode; call .eval() first")
     classes = _classes(victim, x[:1])
+    if int(y.min()) < 0 or int(y.max()) >= classes:
+        wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
+        raise InputError(f"evaluate: label {wrong}, but the victim has {classes} classes (from 0)")
     device = str(x.device)
     labels = y.cpu().numpy()
     before = answers(victim, clean, classes=classes, device=device, name="victim")
@@ -185,7 +277,18 @@ def evaluate(
 
 
 def _classes(victim: Victim, x: Images) -> int:
-    """How many classes it scores; for a victim that answers labels any number will do."""
-    with torch.inference_mode():
-        answer = torch.as_tensor(victim(x))
-    return answer.shape[1] if answer.ndim == 2 else 32_000
+    """How many classes it scores; for a victim that answers labels any number will do.
+
+    Raises:
+        ModelError: It answers neither scores nor labels.
+    """
+    answer = _answer(victim, x, where="evaluate: the victim")
+    try:
+        values = torch.as_tensor(answer)
+    except (TypeError, ValueError, RuntimeError):
+        values = torch.empty(())
+    if values.ndim == 2:
+        return int(values.shape[1])
+    if values.ndim != 1 or values.is_floating_point():
+        raise ModelError(f"evaluate: the victim: expected scores n k or whole-number labels n, got {_shown(answer)}")
+    return torch.iinfo(torch.int16).max

@@ -127,7 +127,7 @@ def _tasks() -> list[Entry]:
 
 
 def _presets() -> list[Entry]:
-    from .spec import presets
+    from .texts import presets
 
     entries = []
     for name, text in presets().items():

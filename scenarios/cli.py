@@ -7,11 +7,14 @@ was wrong, with one line that says where, what came, what was expected and what 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from carom.errors import CaromError
+
+if TYPE_CHECKING:
+    from .console import Console
 
 app = typer.Typer(
     name="carom",
@@ -57,7 +60,7 @@ def demo(store: StoreOption = STORE, workers: WorkersOption = None, device: Devi
 
     Example: carom demo
     """
-    _run(["digits-quick"], store, workers, device, profile=False, as_json=False)
+    _run(["digits-quick"], store, workers, device, profile=False, as_json=False, demo=True)
 
 
 @app.command()
@@ -78,7 +81,16 @@ def run(
     _run(scenarios, store, workers, device, profile=profile, as_json=as_json)
 
 
-def _run(names: list[str], folder: Path, workers: int | None, device: str, *, profile: bool, as_json: bool) -> None:
+def _run(
+    names: list[str],
+    folder: Path,
+    workers: int | None,
+    device: str,
+    *,
+    profile: bool,
+    as_json: bool,
+    demo: bool = False,
+) -> None:
     import signal
 
     def interrupted(*_: object) -> NoReturn:
@@ -87,14 +99,23 @@ def _run(names: list[str], folder: Path, workers: int | None, device: str, *, pr
     signal.signal(signal.SIGTERM, interrupted)
 
     from .console import Console
-    from .reader import find_run
-    from .run import run_scenario
-    from .show import show_run
-    from .spec import load_scenario
-    from .store import Store
+    from .texts import read_text
 
     console = Console()
-    scenarios = [load_scenario(name) for name in names]  # all of them first: nothing runs while one is wrong
+    texts = [read_text(name) for name in names]
+    if not (profile or as_json) and (found := _unchanged(texts, folder)):
+        for run_id, cells in found:
+            console.say(f"{run_id}: nothing to do, the store holds all {cells} cells")
+            if demo:
+                _show_brief(console, folder, run_id)
+            else:
+                console.say(f"its tables: carom show {run_id}{_store_option(folder)}")
+        return
+
+    from .run import run_scenario
+    from .spec import parse_scenario
+
+    scenarios = [parse_scenario(text, where=where) for text, where in texts]  # nothing runs while one is wrong
     code, reports = 0, []
     for scenario in scenarios:
         try:
@@ -116,15 +137,42 @@ def _run(names: list[str], folder: Path, workers: int | None, device: str, *, pr
         if profile:
             console.profile(report)
         if not as_json:
-            with Store(folder) as store:
-                if find_run(store, report.run).done:
-                    console.tables(show_run(store, report.run, brief=True))
-                    console.say(f"all tables: carom show {report.run}{_store_option(folder)}")
+            _show_brief(console, folder, report.run)
     if as_json:
         import dataclasses
 
         console.json([dataclasses.asdict(r) for r in reports])
     raise typer.Exit(code)
+
+
+def _unchanged(texts: list[tuple[str, str]], folder: Path) -> list[tuple[str, int]] | None:
+    """The runs of these scenarios and their numbers of cells, if all are done and nothing changed since."""
+    import tomllib
+
+    from .unchanged import find_unchanged, stamp
+
+    found = []
+    for text, where in texts:
+        try:
+            name = str(tomllib.loads(text).get("name", Path(where).stem))
+        except tomllib.TOMLDecodeError:
+            return None
+        run = find_unchanged(folder, stamp(name, text))
+        if run is None:
+            return None
+        found.append(run)
+    return found
+
+
+def _show_brief(console: "Console", folder: Path, run_id: str) -> None:
+    from .reader import find_run
+    from .show import show_run
+    from .store import Store
+
+    with Store(folder) as store:
+        if find_run(store, run_id).done:
+            console.tables(show_run(store, run_id, brief=True))
+            console.say(f"all tables: carom show {run_id}{_store_option(folder)}")
 
 
 @app.command()

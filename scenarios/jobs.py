@@ -361,12 +361,10 @@ def answers(victim: Victim, images: torch.Tensor, *, classes: int, device: str, 
         x = batch.to(device).float() / 255
         try:
             answer = victim(x)
-        except InputError:
-            raise
-        except Exception as error:
+        except Exception as error:  # the user's model may raise anything
+            why = str(error) if isinstance(error, CaromError) else one_line(error)
             raise ModelError(
-                f"{name}: raised on batch {number + 1}: {one_line(error)}; "
-                "mend the model and run again: what was computed is kept"
+                f"{name}: batch {number + 1}: {why}; mend the model and run again: what was computed is kept"
             ) from None
         parts.append(_classes(answer, len(x), classes, name))
     return np.concatenate(parts)

@@ -41,6 +41,7 @@ from .store import (
     unpack_predictions,
     write_artifact,
 )
+from .unchanged import stamp
 from .workers import Workers, devices_of
 
 IMAGES_PER_JOB = 200_000  # an evaluation is cut after so many images: what a kill can cost
@@ -208,6 +209,7 @@ class _Driver:
             "status": "running",
             "started": _now(),
             "finished": None,
+            "stamp": None,
             "environment": json.dumps(_environment(devices)),
         }
         with self.store.writing() as connection:
@@ -241,7 +243,8 @@ class _Driver:
         self.report.status = status
         done = self._outcomes()
         with self.store.writing() as connection:
-            connection.execute(runs.update().where(runs.c.id == self.run).values(status=status, finished=_now()))
+            ended = {"status": status, "finished": _now(), "stamp": self._stamp() if status == "done" else None}
+            connection.execute(runs.update().where(runs.c.id == self.run).values(ended))
             failed = [
                 {"s": pair[0], "v": pair[1], "why": why}
                 for c in self.plan.cells
@@ -256,6 +259,12 @@ class _Driver:
                 )
                 connection.execute(run_cells.update().where(where).values(failure=sa.bindparam("why")), failed)
         return self.report
+
+    def _stamp(self) -> str | None:
+        """So that the same run is known to be done without planning it; not where files from outside matter."""
+        scenario = self.plan.scenario
+        outside = any(isinstance(planned.model, ReferencedModel) for planned in self.plan.models.values())
+        return stamp(scenario.name, scenario.text) if scenario.task.embedded and not outside else None
 
     def _model_row(self, key: str, role: str, label: str) -> dict[str, Any]:
         model = self.plan.models[key].model

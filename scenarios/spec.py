@@ -8,7 +8,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -16,7 +15,7 @@ from carom.attacks import Iterative, parse_attack
 from carom.budget import Budget
 from carom.errors import InputError
 from carom.identity import content_key
-from carom.registry import build, check_keys, did_you_mean, lookup
+from carom.registry import build, check_keys, lookup
 from carom.surrogates import SurrogateBuilder, parse_builder
 from carom.zoo.architectures import Architecture, architecture
 from carom.zoo.balance import Balance, parse_balance
@@ -26,6 +25,8 @@ from carom.zoo.recipes import recipe as parse_recipe
 from carom.zoo.references import Reference, WeightsFile
 from carom.zoo.references import reference as parse_reference
 from carom.zoo.tasks import TASKS, Task
+
+from .texts import read_text
 
 T = TypeVar("T")
 
@@ -145,37 +146,14 @@ class Scenario:
     text: str = field(repr=False)
 
 
-def presets() -> dict[str, str]:
-    """Names of the scenarios that ship with carom, each with its text."""
-    folder = resources.files("carom.scenarios") / "presets"
-    return {
-        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
-        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
-        if entry.name.endswith(".toml")
-    }
-
-
 def load_scenario(name_or_path: str) -> Scenario:
     """The scenario of a preset's name or a file.
 
     Raises:
         InputError: No such preset or file, not TOML, or a wrong content.
     """
-    known = presets()
-    if name_or_path in known:
-        return parse_scenario(known[name_or_path], where=name_or_path)
-    path = Path(name_or_path)
-    if not path.is_file():
-        hint = did_you_mean(name_or_path, known)
-        raise InputError(
-            f"{name_or_path}: no such scenario file or preset{hint} (presets: {', '.join(known)}); "
-            "give a path to a .toml file or the name of a preset"
-        )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    return parse_scenario(text, where=path.name)
+    text, where = read_text(name_or_path)
+    return parse_scenario(text, where=where)
 
 
 def parse_scenario(text: str, *, where: str) -> Scenario:

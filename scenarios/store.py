@@ -45,6 +45,7 @@ runs = sa.Table(
     sa.Column("started", sa.Text, nullable=False),
     sa.Column("finished", sa.Text),
     sa.Column("environment", sa.Text, nullable=False),  # JSON: host, device, threads, versions
+    sa.Column("stamp", sa.Text),  # of what the plan rests on, where that can be said without loading data and models
 )
 
 # One row for each trained or referenced model, image set and adversarial set that a plan names. `digest` is null until
@@ -289,14 +290,18 @@ class Store:
 
         A file whose size and time are as recorded is taken as unchanged; any other is read and compared by digest.
         """
-        path = self.path(kind, row.key)
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            return "is missing"
-        if (stat.st_size, stat.st_mtime_ns) == (row.bytes, row.modified):
+        if self.unmoved(kind, row):
             return None
-        return verify(path, row.digest)
+        path = self.path(kind, row.key)
+        return verify(path, row.digest) if path.exists() else "is missing"
+
+    def unmoved(self, kind: Kind, row: Row) -> bool:
+        """Whether the file of this row has the size and the time of change that were recorded."""
+        try:
+            stat = self.path(kind, row.key).stat()
+        except FileNotFoundError:
+            return False
+        return (stat.st_size, stat.st_mtime_ns) == (row.bytes, row.modified)
 
 
 def verify(path: Path, digest: str) -> str | None:

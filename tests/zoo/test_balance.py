@@ -186,6 +186,7 @@ class TwoSources:
 
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "none"
+    embedded: ClassVar[bool] = True
 
     @property
     def classes(self) -> tuple[str, ...]:

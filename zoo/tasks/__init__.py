@@ -24,6 +24,7 @@ class Task(Protocol):
     Attributes:
         version: Part of every key; raise it when the images of a source change.
         paper: Where the data come from.
+        embedded: The images come with carom or a library that it needs, so they stay as they are while those do.
         classes: Names of the classes, in the order of the labels.
         shape: Channels, rows and columns of every image.
         sources: Names of the image sources, at least one.
@@ -33,6 +34,7 @@ class Task(Protocol):
 
     version: ClassVar[int]
     paper: ClassVar[str]
+    embedded: ClassVar[bool]
 
     def __hash__(self) -> int: ...
 

@@ -38,6 +38,7 @@ class Digits:
 
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (uci)"
+    embedded: ClassVar[bool] = True
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ class FashionMnist:
 
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747"
+    embedded: ClassVar[bool] = False
 
     @property
     def classes(self) -> tuple[str, ...]:

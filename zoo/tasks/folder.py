@@ -58,6 +58,7 @@ class ImageFolder:
 
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "your own images"
+    embedded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.per_class < 0:

@@ -40,6 +40,7 @@ class Npz:
 
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "your own images"
+    embedded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         lookup(self.layout, _AXES, where="npz", what="layout")

@@ -158,6 +158,7 @@ class TorchvisionSet:
 
     version: ClassVar[int] = 1
     paper: ClassVar[str]
+    embedded: ClassVar[bool] = False
     files: ClassVar[Files]
 
     @property
@@ -253,6 +254,7 @@ class Digits32:
 
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "LeCun et al. 1998; Hull 1994; Netzer et al. 2011"
+    embedded: ClassVar[bool] = False
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,0 +1,70 @@
+"""Whether a scenario was done and nothing has changed since: said without loading torch, so at once.
+
+The plan of a scenario follows from its text, from carom's own files, from the libraries that bring data or change
+numbers, and from the data. A run that ended well leaves a stamp over all of these, if its data come with carom and it
+names no model from outside. The same stamp means the same plan; then only the store's files have to be as they were.
+"""
+
+import hashlib
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import sqlalchemy as sa
+
+import carom
+from carom.errors import StoreError
+from carom.identity import content_key
+
+from .store import Store, artifacts, cells, run_cells, run_models, run_sets, runs
+
+FOLDERS = ("attacks", "defenses", "scenarios", "surrogates", "zoo")
+LIBRARIES = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "scipy")
+
+
+@cache
+def _code() -> str:
+    """sha256 over every file of the package."""
+    package = Path(carom.__file__).resolve().parent
+    total = hashlib.sha256()
+    for folder in (package, *(package / name for name in FOLDERS)):
+        # the folders may be links, which rglob does not follow by itself
+        for path in sorted(folder.resolve().rglob("*")):
+            if path.suffix in (".py", ".toml", ".npz"):
+                total.update(path.name.encode())
+                total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def stamp(name: str, text: str) -> str:
+    """Of a scenario's name and text, with this carom and these libraries."""
+    return content_key("stamp", name, text, _code(), [version(library) for library in LIBRARIES])
+
+
+def find_unchanged(folder: Path, wanted: str) -> tuple[str, int] | None:
+    """The run with this stamp and how many cells it has, if it is done and its files are as they were."""
+    if not (folder / "carom.db").is_file():
+        return None
+    try:
+        with Store(folder) as store, store.reading() as connection:
+            run = connection.execute(
+                sa.select(runs.c.id).where(runs.c.stamp == wanted, runs.c.status == "done")
+            ).scalar()
+            if run is None:
+                return None
+            joined = run_cells.outerjoin(
+                cells,
+                (cells.c.adversarial_set == run_cells.c.adversarial_set) & (cells.c.victim == run_cells.c.victim),
+            )
+            counts = sa.select(sa.func.count(), sa.func.count(cells.c.n)).select_from(joined)
+            planned, done = connection.execute(counts.where(run_cells.c.run == run)).one()
+            named = sa.union(
+                sa.select(run_models.c.artifact).where(run_models.c.run == run),
+                sa.select(run_sets.c.artifact).where(run_sets.c.run == run),
+                sa.select(run_sets.c.image_set).where(run_sets.c.run == run),
+            )
+            rows = connection.execute(sa.select(artifacts).where(artifacts.c.id.in_(named))).all()
+        whole = all(row.digest is not None and store.unmoved(row.kind, row) for row in rows)
+        return (run, planned) if whole and planned == done and rows else None
+    except StoreError:
+        return None  # the run itself says what is wrong with the store

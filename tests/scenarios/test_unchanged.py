@@ -1,0 +1,82 @@
+"""A run that is done is known to be done from its stamp, and only then."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from carom.scenarios import unchanged
+
+from .conftest import Carom
+
+SMALL = """
+name = "small"
+task = "digits"
+attacks = ["fgsm"]
+budgets = [{eps = "48/255"}]
+[images]
+per_source = 20
+[models]
+architecture = {name = "mlp", width = 8}
+balance = "uniform"
+n = 100
+recipe = {name = "standard", epochs = 1}
+[[surrogates]]
+source = "uci"
+seed = 1
+[[victims]]
+source = "uci"
+seed = 2
+"""
+
+
+@pytest.fixture
+def done(carom: Carom, tmp_path: Path) -> Path:
+    (tmp_path / "small.toml").write_text(SMALL)
+    answer = carom("run", tmp_path / "small.toml", "--store", tmp_path / "s", "--workers", 0)
+    assert answer.code == 0, answer.err
+    assert "trained 2" in answer.err
+    return tmp_path
+
+
+def test_the_same_again_loads_no_torch(done: Path) -> None:
+    code = (
+        "import sys; from carom.scenarios import cli\n"
+        f"sys.argv = ['carom', 'run', {str(done / 'small.toml')!r}, '--store', {str(done / 's')!r}]\n"
+        "try:\n    cli.main()\nexcept SystemExit as stop:\n    print(stop.code, 'torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["0", "False"]
+    assert "nothing to do, the store holds all 8 cells" in ran.stderr
+
+
+def test_another_text_code_or_library_is_planned_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamp = unchanged.stamp("small", SMALL)
+    assert unchanged.find_unchanged(done / "s", stamp) is not None
+    assert unchanged.find_unchanged(done / "s", unchanged.stamp("small", SMALL + "\n")) is None
+    assert unchanged.find_unchanged(done / "s", unchanged.stamp("other", SMALL)) is None
+    monkeypatch.setattr(unchanged, "_code", lambda: "edited")
+    assert unchanged.stamp("small", SMALL) != stamp
+    monkeypatch.undo()
+    monkeypatch.setattr(unchanged, "version", lambda library: "0")
+    assert unchanged.stamp("small", SMALL) != stamp
+
+
+def test_the_stamp_covers_every_file_of_carom(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or original(path))  # type: ignore[func-returns-value]
+    unchanged._code.__wrapped__()
+    wanted = {"draws.py", "momentum.py", "training.py", "digits_fonts.npz", "digits-quick.toml"}
+    assert wanted | {"single.py", "jobs.py"} <= set(read)
+
+
+@pytest.mark.parametrize("kind", ["weights", "sets", "images"])
+def test_a_moved_file_is_looked_at(kind: str, done: Path, carom: Carom) -> None:
+    victim = sorted((done / "s" / "artifacts" / kind).glob("*.safetensors"))[0]
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    answer = carom("run", done / "small.toml", "--store", done / "s", "--workers", 0)
+    assert answer.code == 0, answer.err
+    assert victim.read_bytes() == whole
