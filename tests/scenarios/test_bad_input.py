@@ -257,6 +257,9 @@ def test_a_damaged_artefact_is_found_and_rebuilt(
         victim.write_bytes(whole[:-7] if harm == "truncated" else whole[:-1] + bytes([whole[-1] ^ 1]))
     answer = carom("run", path, "--store", store, "--workers", 0)
     assert answer.code == 0, answer.err
+    if (kind, harm) == ("sets", "gone"):  # as `carom gc --sets` leaves it: its outcomes are there, so nobody needs it
+        assert not victim.exists()
+        return
     assert victim.read_bytes() == whole
     if kind != "images":
         assert victim.name in answer.err
