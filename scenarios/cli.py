@@ -74,7 +74,9 @@ def run(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Do what the store lacks; Ctrl-C is safe, and the same command resumes.
+    """Do what the store lacks; the same command resumes.
+
+    Ctrl-C is safe: what was computed is kept. Tables go to stdout, progress to stderr.
 
     Example: carom run digits-dumb my-scenario.toml
     """
@@ -182,7 +184,9 @@ def plan(
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Jobs, what is there already, passes, time and disk expected; nothing is computed or written.
+    """What a run would do and cost; nothing is computed.
+
+    Jobs, what the store has already, passes, time and disk expected.
 
     Example: carom plan digits-dumb
     """
@@ -241,7 +245,9 @@ def show(
     split: Annotated[str, typer.Option(help="test, or validation for validation victims.")] = "test",
     as_json: JsonOption = False,
 ) -> None:
-    """Tables of a run: by case, effect, surrogate, attack and victim, with controls.
+    """Tables of a run, with its controls.
+
+    By case, effect, attack, surrogate, victim and samples; adversarial sets, models and failures.
 
     Example: carom show digits-dumb
     """
@@ -264,7 +270,9 @@ def compare(
     store: StoreOption = STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Differences of two runs on the same images, with intervals and paired tests.
+    """Differences of two runs on the same images.
+
+    With intervals and paired tests, by attack, by victim and for the cells that differ most.
 
     Example: carom compare digits-quick my-scenario
     """
@@ -286,7 +294,9 @@ def export(
     form: Annotated[str, typer.Option("--format", help="parquet, csv, latex, markdown or html.")] = "csv",
     store: StoreOption = STORE,
 ) -> None:
-    """Write the tables of a run, and its cells one by one, into a folder.
+    """Write the tables of a run into a folder.
+
+    parquet and csv hold numbers, and also the cells one by one; the others what `carom show` prints.
 
     Example: carom export digits-dumb --format latex -o tables
     """
@@ -303,7 +313,12 @@ def export(
 
 @app.command(name="list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="attacks, controls, surrogates, defenses, architectures, tasks, ...")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="attacks, controls, surrogates, defenses, architectures, recipes, balances, tasks or presets."
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Everything of one kind that a scenario can name.
@@ -371,7 +386,9 @@ def app_(
 
 @app.command()
 def doctor(store: StoreOption = STORE, as_json: JsonOption = False) -> None:
-    """Devices, data sets found, optional libraries, and whether the store is whole.
+    """What this machine has, and whether the store is whole.
+
+    Devices, optional libraries, data sets found; every file of the store against its digest.
 
     Example: carom doctor
     """
@@ -390,7 +407,9 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be freed.")] = False,
     sets: Annotated[bool, typer.Option("--sets", help="Also free the adversarial images; outcomes stay.")] = False,
 ) -> None:
-    """Free what no run of the store names, and left-over temporary files.
+    """Free what no run of the store names.
+
+    And temporary files that were left over.
 
     Example: carom gc --sets --dry-run
     """

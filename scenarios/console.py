@@ -57,9 +57,12 @@ class Console:
 
     def pairs(self, entry: Mapping[str, Any]) -> None:
         """Names and values, one a line."""
-        wide = max(len(k) for k in entry)
+        grid = rich.table.Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
         for key, value in entry.items():
-            self._out.print(f"{key:<{wide}}  {value}")
+            grid.add_row(key, _words(value))
+        self._out.print(grid)
 
     def entries(self, kind: str, entries: Sequence[Mapping[str, Any]]) -> None:
         """Names with summary and paper."""
@@ -74,8 +77,13 @@ class Console:
 
     def findings(self, findings: "Sequence[Finding]") -> None:
         """What the doctor found."""
+        grid = rich.table.Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
         for finding in findings:
-            self._out.print(f"{finding.level:<5} {finding.name}: {finding.text}")
+            grid.add_row(finding.level, finding.name, finding.text)
+        self._out.print(grid)
 
     def profile(self, report: "Report") -> None:
         """Where the time of all workers went."""
@@ -172,6 +180,16 @@ def _left(left: "TimeLeft") -> str:
 
 def _percent(part: float, whole: float) -> str:
     return f"{part / whole:.1%}" if whole > 0 else "0%"
+
+
+def _words(value: object) -> str:
+    """Settings as people write them: a = 1, b = 2."""
+    if isinstance(value, Mapping):
+        kind = f"{value['kind']}: " if "kind" in value else ""
+        return kind + ", ".join(f"{k} = {_words(v)}" for k, v in value.items() if k != "kind")
+    if isinstance(value, list | tuple):
+        return "; ".join(_words(v) for v in value)
+    return str(value).strip()
 
 
 def _finite(value: object) -> object:

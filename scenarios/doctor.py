@@ -83,9 +83,9 @@ def _data() -> list[Finding]:
             sizes = [f"{s} {len(task.load(s, 'test'))} test images" for s in task.sources]
             found.append(Finding(level="ok", name=f"data {name}", text=", ".join(sizes)))
         except MissingData as error:
-            found.append(Finding(level="note", name=f"data {name}", text=str(error)))
+            found.append(Finding(level="note", name=f"data {name}", text=str(error).removeprefix(f"{name}: ")))
         except CaromError as error:
-            found.append(Finding(level="bad", name=f"data {name}", text=str(error)))
+            found.append(Finding(level="bad", name=f"data {name}", text=str(error).removeprefix(f"{name}: ")))
     return found
 
 
