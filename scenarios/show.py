@@ -67,7 +67,7 @@ def _written(value: Any, form: Form) -> str:
     if form == "percent":
         return f"{100 * value:.1f}%"
     if form == "points":
-        return f"{100 * value:+.1f}"
+        return f"{round(100 * value, 1) + 0.0:+.1f}"  # -0.0 is written as 0
     return f"{value:.3g}"
 
 
@@ -170,6 +170,7 @@ def cases_shown(outcomes: Outcomes, by: Sequence[str], run: str) -> Shown:
         frame=table,
         forms=forms,
         notes=[
+            "mismatch: D whose images (source), B class balance, M architecture.",
             "ASR: victim wrong on the adversarial image, among the n it got right clean (n summed over cells).",
             "lift: points above surrogate-free noise of at least the same L2; relative: ASR / white-box ASR of the "
             "same sets; asr:SOURCE: on the images of that source.",
@@ -186,7 +187,7 @@ def effects_shown(outcomes: Outcomes) -> Shown:
         table["cells"] = table["match_cells"] + table["mismatch_cells"]
         table["ASR match"], table["ASR mismatch"] = table["match_asr"], table["mismatch_asr"]
         table["95% interval"] = _points(table["low"], table["high"])
-        table["p (Holm)"], table["within ±2"] = table["p_holm"], table["equivalent"]
+        table["p (Holm)"], table["within ±2"] = table["p_holm"], ["yes" if e else "no" for e in table["equivalent"]]
     return Shown(
         name="effects",
         title="Effect of a mismatch on ASR, in points (C0 and controls excluded)",
