@@ -1,0 +1,286 @@
+"""The shape of the house, kept by reading the source: who imports whom, and what every registry entry owes."""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import carom
+from carom.attacks import ATTACKS, CONTROLS
+from carom.defenses import DEFENSES
+from carom.identity import content_key
+from carom.registry import summary
+from carom.scenarios.catalogue import KINDS, catalogue
+from carom.surrogates import SURROGATES
+from carom.zoo.architectures import ARCHITECTURES, LIBRARIES
+from carom.zoo.recipes import RECIPES
+from carom.zoo.tasks import TASKS
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("attacks", "zoo", "surrogates", "defenses", "scenarios", "app")
+MAY_IMPORT = {
+    "core": set(),
+    "attacks": {"core"},
+    "zoo": {"core"},
+    "surrogates": {"core", "attacks", "zoo"},
+    "defenses": {"core", "attacks", "zoo"},
+    "scenarios": {"core", "attacks", "zoo", "surrogates", "defenses"},
+    "app": {"core", "attacks", "zoo", "surrogates", "defenses", "scenarios"},
+}
+
+
+def sources() -> Iterator[tuple[str, Path, ast.Module]]:
+    """Room, path and syntax tree of every module."""
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield room, path, ast.parse(path.read_text(), str(path))
+    for path in sorted((ROOT / "src" / "carom").glob("*.py")):
+        yield "core", path, ast.parse(path.read_text(), str(path))
+
+
+SOURCES = list(sources())
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Absolute names of the modules that a module imports, wherever it does so."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(name: str) -> str | None:
+    """The room that a module of carom stands in; None for other libraries and for carom itself."""
+    parts = name.split(".")
+    if parts[0] != "carom" or len(parts) == 1:
+        return None
+    return parts[1] if parts[1] in ROOMS else "core"
+
+
+# ------------------------------------------------------------------------------------------------------------ imports
+
+
+def test_every_room_is_read() -> None:
+    counts = {room: sum(r == room for r, _, _ in SOURCES) for room in MAY_IMPORT}
+    assert all(counts.values()), counts
+    assert counts["scenarios"] > 20
+
+
+# The contract of an attack names what it reads, for type checkers only.
+FOR_TYPES = {("protocols.py", "carom.attacks.gradients.Gradients")}
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for room, path, tree in SOURCES:
+        if path == ROOT / "src" / "carom" / "__init__.py":
+            continue  # its two functions are imported when first asked for
+        for name in imported(tree):
+            other = room_of(name)
+            if (
+                other is not None
+                and other != room
+                and other not in MAY_IMPORT[room]
+                and (path.name, name) not in FOR_TYPES
+            ):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_rooms_are_imported_as_carom_and_never_by_a_parent() -> None:
+    wrong = []
+    for room, path, tree in SOURCES:
+        wrong += [f"{path} imports {name}" for name in imported(tree) if name.split(".")[0] in ROOMS]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.level > 1 or (node.level == 1 and room == "core")):
+                wrong.append(f"{path}:{node.lineno} has a relative import of a parent")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_refuses_to_be_imported_under_another_name(room: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {room}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"ImportError: import carom.{room}, not {room}" in done.stderr
+
+
+WITHOUT_TORCH = (
+    "carom",
+    "carom.scenarios.cli",
+    "carom.scenarios.console",
+    "carom.scenarios.reader",
+    "carom.scenarios.show",
+    "carom.scenarios.export",
+    "carom.scenarios.statistics",
+    "carom.app.queries",
+)
+
+
+def test_what_reads_a_store_loads_no_torch() -> None:
+    code = "import sys\nfor name in sys.argv[1:]:\n    __import__(name)\n    print(name, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *WITHOUT_TORCH], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{name} False" for name in WITHOUT_TORCH]
+
+
+# ------------------------------------------------------------------------------------------------------------- habits
+
+
+def test_no_module_is_a_drawer() -> None:
+    drawers = re.compile(r"util|helper|manager|misc|common|base_")
+    assert not [path for _, path, _ in SOURCES if drawers.search(path.stem)]
+
+
+def test_annotations_are_real() -> None:
+    for _, path, tree in SOURCES:
+        futures = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
+        assert not futures, f"{path}: annotations as strings are not checked in tests"
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [path for _, path, tree in SOURCES if not ast.get_docstring(tree)]
+    assert not silent
+
+
+# --------------------------------------------------------------------------------------------------------- registries
+
+REGISTRIES: Mapping[str, Mapping[str, Any]] = {
+    "attacks": ATTACKS,
+    "controls": CONTROLS,
+    "surrogates": SURROGATES,
+    "defenses": DEFENSES,
+    "architectures": ARCHITECTURES,
+    "libraries": LIBRARIES,
+    "recipes": RECIPES,
+    "tasks": TASKS,
+}
+ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
+
+
+def test_registries_cannot_be_changed() -> None:
+    for kind, registry in REGISTRIES.items():
+        with pytest.raises(TypeError):
+            registry["new"] = None  # type: ignore[index]
+        assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in registry), kind
+
+
+@pytest.mark.parametrize(("kind", "name"), ENTRIES)
+def test_every_entry_has_a_paper_and_one_line(kind: str, name: str) -> None:
+    entry = REGISTRIES[kind][name]
+    line = getattr(entry, "summary", None) or summary(entry)
+    assert isinstance(entry.paper, str)
+    assert entry.paper.strip()
+    assert 10 <= len(line) <= 120
+    assert line.endswith("."), line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, n in ENTRIES if k != "attacks"])
+def test_every_class_that_a_name_stands_for_is_frozen_and_has_a_version(kind: str, name: str) -> None:
+    cls = REGISTRIES[kind][name]
+    assert cls.__dataclass_params__.frozen
+    assert isinstance(cls.version, int)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_catalogue_holds_every_entry(kind: str) -> None:
+    entries = {entry["name"]: entry for entry in catalogue(kind)}
+    if kind in REGISTRIES:
+        assert set(REGISTRIES[kind]) <= set(entries)
+    for entry in entries.values():
+        assert entry["summary"]
+        assert entry["paper"]
+
+
+def spec_classes() -> list[type]:
+    """Every frozen keyword-only dataclass of the rooms that says a paper or a version, and what stands inside those."""
+    found: dict[str, type] = {}
+    for module in pkgutil.walk_packages(carom.__path__, "carom."):
+        if module.name.startswith("carom.app"):
+            continue
+        for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if cls.__module__.startswith("carom.") and dataclasses.is_dataclass(cls):
+                found[f"{cls.__module__}.{cls.__qualname__}"] = cls
+    keyed = [cls for cls in found.values() if hasattr(cls, "paper") or hasattr(cls, "version")]
+    return sorted(keyed, key=lambda cls: f"{cls.__module__}.{cls.__qualname__}")
+
+
+def test_what_enters_keys_has_a_version() -> None:
+    """A dataclass without `version` would be hashed as version 1 for ever, whatever became of its numbers."""
+    for cls in spec_classes():
+        assert isinstance(getattr(cls, "version", None), int), f"{cls.__module__}.{cls.__qualname__} has no version"
+        assert cls.__dataclass_params__.frozen, cls  # type: ignore[attr-defined]
+
+
+def parts(value: object) -> Iterator[object]:
+    """Every dataclass in a value that is hashed."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield value
+        for field in dataclasses.fields(value):
+            yield from parts(getattr(value, field.name))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from parts(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from parts(item)
+
+
+def test_every_part_of_a_presets_keys_has_a_version() -> None:
+    from carom.scenarios.spec import TrainedModel, parse_scenario
+
+    for entry in catalogue("presets"):
+        scenario = parse_scenario(entry["text"], where=entry["name"])
+        models = [s.base for s in scenario.surrogates] + [v.model for v in scenario.victims]
+        hashed: list[object] = [m.configuration for m in models if isinstance(m, TrainedModel)]
+        hashed += [scenario.task, *(s.builder for s in scenario.surrogates), *(a.attack for a in scenario.attacks)]
+        hashed += scenario.budgets
+        assert content_key(hashed)
+        for part in parts(hashed):
+            if not isinstance(part, Fraction):
+                assert isinstance(getattr(part, "version", None), int), f"{type(part).__name__} has no version"
+
+
+# -------------------------------------------------------------------------------------------------------------- pages
+
+PAGES = {
+    "attacks": "attacks.md",
+    "controls": "attacks.md",
+    "surrogates": "zoo.md",
+    "defenses": "zoo.md",
+    "architectures": "zoo.md",
+    "recipes": "zoo.md",
+    "balances": "zoo.md",
+    "tasks": "data.md",
+    "presets": "cli.md",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_is_documented(kind: str) -> None:
+    page = (ROOT / "docs" / PAGES[kind]).read_text()
+    missing = [e["name"] for e in catalogue(kind) if not re.search(rf"(?<![\w-]){re.escape(e['name'])}(?![\w-])", page)]
+    assert not missing, f"docs/{PAGES[kind]} does not name {missing}"
+
+
+def test_links_of_the_pages_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    broken = [
+        f"{page.name}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+    assert not broken, broken
