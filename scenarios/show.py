@@ -170,7 +170,7 @@ def cases_shown(outcomes: Outcomes, by: Sequence[str], run: str) -> Shown:
         frame=table,
         forms=forms,
         notes=[
-            "mismatch: D whose images (source), B class balance, M architecture.",
+            "mismatch of the trainings of surrogate and victim: D source of the images, B balance, M architecture.",
             "ASR: victim wrong on the adversarial image, among the n it got right clean (n summed over cells).",
             "lift: points above surrogate-free noise of at least the same L2; relative: ASR / white-box ASR of the "
             "same sets; asr:SOURCE: on the images of that source.",
