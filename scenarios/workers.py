@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -109,7 +108,7 @@ class Workers:
             for place in self._places:
                 places.put(place)
             self._pool = ProcessPoolExecutor(
-                self.count, mp_context=context, initializer=_begin, initargs=(places, os.getpid(), sys.path)
+                self.count, mp_context=context, initializer=_begin, initargs=(places, sys.path)
             )
         return self._pool
 
@@ -127,27 +126,25 @@ class Workers:
 _place: Place | None = None
 
 
-def _begin(places: "multiprocessing.SimpleQueue[Place]", driver: int, path: list[str]) -> None:
+def _begin(places: "multiprocessing.SimpleQueue[Place]", path: list[str]) -> None:
     """Set a worker up: its place, no part in Ctrl-C, and an end when the driver is gone."""
     global _place
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_driver, daemon=True).start()
     sys.path[:] = path
     _place = places.get()
     if _place.device == "cpu":
         from carom.zoo.allocator import tune_allocator
 
         tune_allocator()
-    threading.Thread(target=_watch, args=(driver,), daemon=True).start()
 
 
-def _watch(driver: int) -> None:
-    while True:
-        time.sleep(1)
-        try:
-            os.kill(driver, 0)
-        except ProcessLookupError:
-            os._exit(1)
+def _end_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()  # ends when a pipe closes, so also for a driver that was killed and that nobody has waited for yet
+    os._exit(1)
 
 
 def _perform_here(job: Job) -> Result:
