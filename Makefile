@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 export UV_PROJECT_ENVIRONMENT := .venv
+# a machine behind a proxy has its certificate in the system, not in uv
+export UV_SYSTEM_CERTS := 1
 ifeq ($(HOME),)
 export HOME := $(CURDIR)/.uv/home
 endif
@@ -33,12 +35,14 @@ lint: .venv/.installed  ## ruff and mypy --strict
 
 science: .venv/.installed  ## the slow checks and the full grids; resumable; results go to docs/science
 	$(BIN)/pytest -m slow -q
-	$(BIN)/carom run digits-dumb
-	$(BIN)/carom show digits-dumb
+	$(BIN)/carom run digits-dumb fashion-dumb
+	$(BIN)/carom export digits-dumb --format markdown -o docs/science
+	$(BIN)/carom export fashion-dumb --format markdown -o docs/science
 
 bench: .venv/.installed  ## speed ratios against the libraries, side by side
 	$(BIN)/python benchmarks/crafting.py
 	$(BIN)/python benchmarks/matrix.py
+	$(BIN)/python benchmarks/scenario.py
 
 app: .venv/.installed  ## the explorer, read-only, on localhost
 	$(BIN)/carom app

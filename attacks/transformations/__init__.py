@@ -1,6 +1,6 @@
 """What the images go through before the model reads them, and what its gradient goes through after.
 
-To add one: write the file; name it in `carom.attacks`.
+To add one: write the file, import it here, and name it in `ATTACKS` of `carom.attacks`.
 """
 
 from typing import Protocol, runtime_checkable
