@@ -1,0 +1,360 @@
+"""What a scenario asks for: grids, keys, names, roles; and what a second run, one more victim or another eps costs."""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from carom.errors import InputError
+from carom.scenarios.plan import Plan, plan
+from carom.scenarios.spec import TrainedModel, load_scenario
+from carom.scenarios.texts import presets
+from carom.zoo import training
+
+from . import raw_store
+from .conftest import Carom
+
+Write = Callable[..., Path]
+SMALL = (
+    ('source = ["here", "there"]', 'source = "here"'),
+    ('balance = ["uniform", "tv0.2"]', 'balance = "uniform"'),
+    ('architecture = [{name = "mlp", width = 12}, "lenet"]', 'architecture = {name = "mlp", width = 12}'),
+)
+CONTROLS = 6
+VICTIM = "[[victims]]\nseed = 2"
+
+
+def planned(path: Path) -> Plan:
+    return plan(load_scenario(str(path)))
+
+
+def keys(made: Plan) -> dict[str, set[str]]:
+    """Every key of a plan, by kind."""
+    return {
+        "images": {i.key for i in made.images.values()},
+        "surrogates": {key for key, role, _ in made.roles if role == "surrogate"},
+        "victims": {key for key, role, _ in made.roles if role == "victim"},
+        "controls": {key for key, s in made.sets.items() if s.surrogate is None},
+        "sets": {key for key, s in made.sets.items() if s.surrogate is not None},
+    }
+
+
+def trained(made: Plan) -> list[TrainedModel]:
+    return [m.model for m in made.models.values() if isinstance(m.model, TrainedModel)]
+
+
+# --------------------------------------------------------------------------------------------------------------- grids
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "balances", "architectures", "attacks"),
+    [("digits-quick", 2, 2, 3, 2), ("digits-dumb", 2, 4, 3, 6)],
+)
+def test_the_grids_of_the_presets(name: str, sources: int, balances: int, architectures: int, attacks: int) -> None:
+    made = plan(load_scenario(name))
+    configurations = sources * balances * architectures
+    assert len(made.models) == 2 * configurations
+    assert Counter(role for _, role, _ in made.roles) == {"surrogate": configurations, "victim": configurations}
+    assert len(made.sets) == configurations * attacks + CONTROLS
+    on_surrogates = [c for c in made.cells if made.sets[c.set_key].surrogate is not None]
+    assert len(on_surrogates) == configurations * attacks * (configurations + 1)
+    assert len(made.cells) - len(on_surrogates) == CONTROLS * configurations
+    assert all(c.case is None for c in made.cells if made.sets[c.set_key].surrogate is None)
+
+    each = configurations * attacks  # every set meets one victim that agrees in all, and so on
+    expected = {0: each}
+    for differ in itertools.product((0, 1), repeat=3):
+        balance, architecture, source = differ
+        partners = (balances - 1) ** balance * (architectures - 1) ** architecture * (sources - 1) ** source
+        expected[1 + balance + 2 * architecture + 4 * source] = each * partners
+    assert Counter(c.case for c in on_surrogates) == expected
+    assert set(expected) == set(range(9))
+
+
+def test_the_dumb_grid_has_3600_cells_beside_the_controls() -> None:
+    made = plan(load_scenario("digits-dumb"))
+    assert len(made.models) == 48
+    assert sum(made.sets[c.set_key].surrogate is not None for c in made.cells) == 24 * 25 * 6 == 3600
+
+
+def test_every_preset_is_a_scenario() -> None:
+    assert set(presets()) >= {"digits-quick", "digits-dumb"}
+    for name in presets():
+        assert load_scenario(name).name == name
+
+
+def test_training_sets_have_one_size(scenario: Write) -> None:
+    made = planned(scenario(('["uniform", "tv0.2"]', '["uniform", "tv0.2", "tv0.3-reversed"]')))
+    sizes = {m.configuration.n for m in trained(made)}
+    assert len(sizes) == 1
+    (n,) = sizes
+    assert n is not None
+    task = made.scenario.task
+    totals = set()
+    for model in trained(made):
+        counts = model.configuration.balance.counts(n, 3)
+        have = np.bincount(task.load(model.configuration.source, "train").labels.numpy(), minlength=3)
+        assert (np.array(counts) <= have).all()
+        totals.add(sum(counts))
+    assert totals == {n}
+    one_more = [m.configuration.balance.counts(n + 1, 3) for m in trained(made)]
+    assert max(max(c) for c in one_more) > 30, "n is the largest that all can have: 30 images of each class"
+
+
+def test_lists_are_axes_everywhere(scenario: Write) -> None:
+    made = planned(
+        scenario(
+            *SMALL,
+            ('attacks = ["fgsm", "mi"]', 'attacks = [{name = "mi", steps = [2, 3], targeted = [false, true]}]'),
+            ('budgets = [{norm = "linf", eps = "32/255"}]', 'budgets = [{norm = ["linf", "l2"], eps = [0.1, 0.2]}]'),
+            ("[images]", "attack_seed = [0, 1, 2]\n[images]"),
+            ("seed = 1", 'seed = [1, 4]\nbuilder = ["single", {name = "ensemble", size = 2}]'),
+        )
+    )
+    assert sum(s.surrogate is not None for s in made.sets.values()) == (2 * 2) * (2 * 2) * 3 * (2 * 2)
+    assert len({a.label for a in made.scenario.attacks}) == 4
+    assert len({s.label for s in made.scenario.surrogates}) == 4
+    assert len(made.models) == 2 + 2 + 1, "an ensemble shares its first network with the single surrogate"
+    assert sum(s.surrogate is None for s in made.sets.values()) == 2 * (1 + (CONTROLS - 1) * 2), "identity: one a norm"
+
+
+# ---------------------------------------------------------------------------------------------------------------- keys
+
+LENET = ('architecture = {name = "mlp", width = 12}', 'architecture = "lenet"')
+MODELS = {"surrogates", "victims", "sets"}
+ALL = {"images", "surrogates", "victims", "controls", "sets"}
+CHANGES: dict[str, tuple[tuple[str, str], set[str]]] = {
+    "source": (('source = "here"', 'source = "there"'), MODELS),
+    "balance": (('balance = "uniform"', 'balance = "tv0.2"'), MODELS),
+    "orientation": (('balance = "uniform"', 'balance = "tv0.2-reversed"'), MODELS),
+    "architecture": (LENET, MODELS),
+    "argument of the architecture": (("width = 12", "width = 13"), MODELS),
+    "epochs": (("epochs = 3", "epochs = 4"), MODELS),
+    "learning rate": (("learning_rate = 0.02", "learning_rate = 0.021"), MODELS),
+    "augmentation": (("shift = 0", "shift = 1"), MODELS),
+    "training images": (("[models]", "[models]\nn = 30"), MODELS),
+    "surrogate seed": (("seed = 1", "seed = 4"), {"surrogates", "sets"}),
+    "victim seed": (("seed = 2", "seed = 4"), {"victims"}),
+    "builder": (("seed = 1", 'seed = 1\nbuilder = {name = "ensemble", size = 1}'), {"sets"}),
+    "attack": (('["fgsm", "mi"]', '["bim", "ni"]'), {"sets"}),
+    "field of an attack": (
+        ('["fgsm", "mi"]', '[{name = "fgsm", targeted = true}, {name = "mi", steps = 9}]'),
+        {"sets"},
+    ),
+    "norm": (('norm = "linf"', 'norm = "l2"'), {"controls", "sets"}),
+    "attack seed": (("[images]", "attack_seed = 1\n[images]"), {"sets"}),
+    "attacked images": (("per_source = 21", "per_source = 18"), {"images", "controls", "sets"}),
+    "precision": (("[images]", 'precision = "bfloat16"\n[images]'), {"images", "controls", "sets"}),
+    "names": (("seed = 1", 'seed = 1\nname = "theirs"'), set()),
+    "label of an attack": (('"fgsm"', '{name = "fgsm", label = "one step"}'), set()),
+    "default written out": (('"fgsm"', '{name = "fgsm", targeted = false}'), set()),
+    "another spelling": (('eps = "32/255"', 'eps = "64/510"'), set()),
+    "name and description": (('name = "tiny"', 'name = "other"\ndescription = "words"'), set()),
+    "itself": (('name = "tiny"', 'name = "tiny"\nitself = false'), set()),
+    "order of attacks": (('["fgsm", "mi"]', '["mi", "fgsm"]'), set()),
+    "order of tables": (
+        ("[[surrogates]]\nseed = 1\n\n[[victims]]\nseed = 2", "[[victims]]\nseed = 2\n\n[[surrogates]]\nseed = 1"),
+        set(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_keys_follow_what_is_asked_and_nothing_else(name: str, scenario: Write) -> None:
+    change, expected = CHANGES[name]
+    before, after = keys(planned(scenario(*SMALL))), keys(planned(scenario(*SMALL, change)))
+    changed = {kind for kind in before if not before[kind] & after[kind]}
+    assert changed == expected
+    assert all(before[kind] == after[kind] for kind in before if kind not in expected)
+
+
+def test_eps_changes_all_sets_but_the_identity(scenario: Write) -> None:
+    before, after = (keys(planned(scenario(*SMALL, ('eps = "32/255"', f'eps = "{eps}/255"')))) for eps in (31, 33))
+    assert not before["sets"] & after["sets"]
+    assert len(before["controls"] & after["controls"]) == 1
+    assert before["surrogates"] == after["surrogates"]
+
+
+def test_the_data_are_inputs_and_their_change_is_seen(scenario: Write, tiny_npz: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    arrays = dict(np.load(tiny_npz))
+    np.savez(path, **arrays)
+    file = scenario(*SMALL, (str(tiny_npz), str(path)))
+    before = planned(file)
+    arrays["here/x_train"][0, 0, 0] ^= 1
+    np.savez(path, **arrays)
+    after = planned(file)
+    assert keys(before) == keys(after)
+    for key, model in before.models.items():
+        changed = {k for k, v in model.inputs.items() if after.models[key].inputs[k] != v}
+        assert changed == {"train"}
+
+
+# --------------------------------------------------------------------------------------------------------------- names
+
+
+def test_labels_name_what_varies(scenario: Write) -> None:
+    made = planned(scenario())
+    labels = {v.label for v in made.scenario.victims}
+    assert "here/uniform/mlp(width=12)/s2" in labels
+    assert "there/tv0.2/lenet/s2" in labels
+    assert len(labels) == 8
+    varied = planned(scenario(*SMALL, ("seed = 2", "seed = 2\nn = [30, 60]")))
+    assert {v.label for v in varied.scenario.victims} == {
+        "here/uniform/mlp(width=12)/30/s2",
+        "here/uniform/mlp(width=12)/60/s2",
+    }
+    named = planned(scenario(*SMALL, ("seed = 2", 'seed = 2\nname = "ours"')))
+    assert [v.label for v in named.scenario.victims] == ["ours"]
+    attacks = planned(scenario(*SMALL, ('"fgsm", "mi"', '{name = "mi", steps = [3, 4], targeted = true}')))
+    assert [a.label for a in attacks.scenario.attacks] == ["mi steps=3 targeted", "mi steps=4 targeted"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ("seed = 2", 'seed = 2\n[[validation_victims]]\nseed = 2\nname = "judge"'),
+            ["training seed 2", "two roles", "validation victim 'judge'"],
+        ),
+        (("seed = 2", "seed = 1_000_001"), ["training seed 1000001", "two roles"]),
+        (("seed = 2", "seed = [2, 2]"), ["victims", "names must differ"]),
+        (("seed = 2", 'seed = [2, 3]\nname = "v"'), ["victims", "'v'", "names must differ"]),
+        (("seed = 2", 'seed = 2\nname = "a"\n[[victims]]\nseed = 2\nname = "b"'), ["'a'", "'b'", "same model"]),
+        (('"mi"', '"mi", {name = "mi", label = "twin"}'), ["same adversarial set", "twin ask for", "drop one"]),
+        (('eps = "32/255"', 'eps = ["32/255", "64/510"]'), ["budgets", "linf 32/255"]),
+    ],
+)
+def test_two_of_one_are_refused(change: tuple[str, str], words: list[str], scenario: Write) -> None:
+    ensemble = ("seed = 1", 'seed = 1\nbuilder = {name = "ensemble", size = 2}')
+    with pytest.raises(InputError) as error:
+        planned(scenario(*SMALL, ensemble, change))
+    for word in words:
+        assert word in str(error.value)
+
+
+# --------------------------------------------------------------------------------------------- what a change costs
+
+
+def run(carom: Carom, path: Path, store: Path, *more: object) -> dict[str, Any]:
+    answer = carom("run", path, "--store", store, "--workers", 0, "--json", *more)
+    assert answer.code == 0, answer.err
+    (report,) = json.loads(answer.out)
+    assert isinstance(report, dict)
+    return report
+
+
+def cost(report: dict[str, Any]) -> tuple[int, int, int]:
+    return report["trained"], report["crafted"], report["evaluated"]
+
+
+def test_only_what_is_lacking_is_done(carom: Carom, scenario: Write, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    sets = 2 + CONTROLS
+    assert cost(run(carom, scenario(*SMALL), store)) == (2, sets, sets + 2)
+    before = raw_store.contents(store)
+
+    answer = carom("run", scenario(*SMALL), "--store", store, "--workers", 0)
+    assert answer.code == 0
+    assert f"nothing to do, the store holds all {sets + 2} cells" in answer.err
+    assert raw_store.contents(store) == before
+
+    two = ("seed = 2", "seed = [2, 3]")
+    assert cost(run(carom, scenario(*SMALL, two), store)) == (1, 0, sets)
+    three = ('["fgsm", "mi"]', '["fgsm", "mi", "bim"]')
+    assert cost(run(carom, scenario(*SMALL, two, three), store)) == (0, 1, 1 * 3)
+    stronger = ('"32/255"', '"40/255"')
+    assert cost(run(carom, scenario(*SMALL, two, three, stronger), store)) == (0, 3 + CONTROLS - 1, 3 * 3 + 5 * 2)
+    larger = ('"32/255"', '["32/255", "40/255"]')
+    assert cost(run(carom, scenario(*SMALL, two, three, larger), store)) == (0, 0, 0)
+    seeds = ("[images]", "attack_seed = [0, 1]\n[images]")
+    assert cost(run(carom, scenario(*SMALL, two, seeds), store)) == (0, 2, 2 * 3)
+    validation = ("seed = 2", "seed = 2\n[[validation_victims]]\nseed = 5")
+    assert cost(run(carom, scenario(*SMALL, validation), store)) == (1, sets, sets)
+
+    after = raw_store.contents(store)
+    for part in ("files", "recorded", "clean", "cells"):
+        assert before[part].items() <= after[part].items(), "what was there stays as it was"
+
+
+def test_two_scenarios_share_what_they_have_in_common(carom: Carom, scenario: Write, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    one = scenario(*SMALL, name="one.toml")
+    two = scenario(
+        *SMALL,
+        ('name = "tiny"', 'name = "two"'),
+        ('["fgsm", "mi"]', '["mi", "bim"]'),
+        ("seed = 2", 'seed = 2\nname = "under another name"'),
+        name="two.toml",
+    )
+    answer = carom("run", one, two, "--store", store, "--workers", 0, "--json")
+    assert answer.code == 0, answer.err
+    first, second = json.loads(answer.out)
+    assert cost(first) == (2, 2 + CONTROLS, 2 * 2 + CONTROLS)
+    assert cost(second) == (0, 1, 2)
+    rows = {
+        name: json.loads(carom("show", name, "--store", store, "--json").out)["by-attack"] for name in ("tiny", "two")
+    }
+    shared = [next(r for r in rows[name] if r["attack"] == "mi") for name in rows]
+    assert shared[0]["k"] == shared[1]["k"]
+    assert shared[0]["asr"] == shared[1]["asr"]
+
+
+def test_a_job_that_failed_is_tried_again(
+    carom: Carom, scenario: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, path = tmp_path / "store", scenario(*SMALL, ("seed = 2", "seed = [2, 3]"))
+    real = training.train
+
+    def sometimes(*arguments: Any, **named: Any) -> Any:
+        if named["seed"] == 3:
+            raise RuntimeError("the cat pulled\nthe plug")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr("carom.scenarios.jobs.train", sometimes)
+    answer = carom("run", path, "--store", store, "--workers", 0, "--json")
+    assert answer.code == 1
+    assert "Traceback" not in answer.err
+    (report,) = json.loads(answer.out)
+    assert cost(report) == (2, 2 + CONTROLS, 2 * 2 + CONTROLS)
+    assert len(report["failures"]) == 1
+    assert "the cat pulled" in report["failures"][0]
+    failed = raw_store.query(store, "select count(*) from run_cells where failure like '%the cat pulled%'")
+    assert failed == [(2 + CONTROLS,)]
+    assert "have no outcome" in carom("show", "--store", store).out
+    monkeypatch.undo()
+    assert cost(run(carom, path, store)) == (1, 0, 2 + CONTROLS)
+    assert raw_store.query(store, "select count(*) from run_cells where failure is not null") == [(0,)]
+    assert "have no outcome" not in carom("show", "--store", store).out
+
+
+def test_labels_that_change_are_counted_anew(carom: Carom, scenario: Write, tiny_npz: Path, tmp_path: Path) -> None:
+    """Other labels of the attacked images, and nothing else: as in a store that never saw the old ones."""
+    path = tmp_path / "mine.npz"
+    arrays = dict(np.load(tiny_npz))
+    np.savez(path, **arrays)
+    file = scenario(*SMALL, (str(tiny_npz), str(path)))
+    run(carom, file, tmp_path / "old")
+    arrays["here/y_test"] = (arrays["here/y_test"] + 1) % 3
+    np.savez(path, **arrays)
+    again = run(carom, file, tmp_path / "old")
+    fresh = run(carom, file, tmp_path / "new")
+    assert again["trained"] == 0
+    assert fresh["trained"] == 2
+    old, new = raw_store.contents(tmp_path / "old"), raw_store.contents(tmp_path / "new")
+    assert old == new
+
+
+def test_workers_change_nothing(carom: Carom, scenario: Write, tmp_path: Path) -> None:
+    file = scenario(*SMALL[:2], ('"mi"', '{name = "pgd", steps = 3}'))  # an mlp and a lenet
+    for count in (0, 1, 2):
+        answer = carom("run", file, "--store", tmp_path / str(count), "--workers", count, "--json")
+        assert answer.code == 0, answer.err
+    here, one, two = (raw_store.contents(tmp_path / str(count)) for count in (0, 1, 2))
+    assert here == one
+    assert here == two
