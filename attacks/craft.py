@@ -168,9 +168,8 @@ def chunk_size(shape: Sequence[int], device: torch.device) -> int:
     resnet-small); larger ones took longer where the allocator was not tuned, from page faults. On a GPU, where nothing
     was measured, four times as many.
     """
-    pixels = max(1, prod(shape))
-    at_32, most = (64, 128) if device.type == "cpu" else (256, 512)
-    return max(1, min(most, int(at_32 * (32 * 32 * 3 / pixels) ** 0.5)))
+    most = int(128 * (28 * 28 / max(1, prod(shape))) ** 0.5)
+    return max(1, min(most, 128)) * (1 if device.type == "cpu" else 4)
 
 
 @dataclass
@@ -215,7 +214,9 @@ class _Plan:
             raise InputError(f"attack: chunk must be at least 1, got {self.chunk}")
 
     def cuts(self) -> Iterator[slice]:
-        step = self.chunk or chunk_size(self.images.shape[1:], self.device)
+        most = self.chunk or chunk_size(self.images.shape[1:], self.device)
+        pieces = max(1, -(-len(self.images) // most))
+        step = max(1, -(-len(self.images) // pieces))  # of nearly equal size: a last piece of few images is slow
         for begin in range(0, len(self.images), step):
             yield slice(begin, min(begin + step, len(self.images)))
 

@@ -8,7 +8,6 @@ other benchmarks.
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -21,16 +20,16 @@ CAROM = [sys.executable, "-c", "from carom.scenarios.cli import main; main()"]
 
 
 def resident(root: int) -> int:
-    """Bytes that a process and all below it hold, as far as this system tells; shared pages count once a process."""
+    """Bytes that a process and all below it hold; a page that several share is counted once in all."""
     parents, sizes = {}, {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            parents[int(entry.name)] = int(fields[1])
-            sizes[int(entry.name)] = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        except OSError:
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            rollup = (entry / "smaps_rollup").read_text()
+            sizes[int(entry.name)] = 1024 * int(rollup.partition("Pss:")[2].split()[0])
+        except (OSError, IndexError):
             continue  # it ended meanwhile
     family, grown = {root}, True
     while grown:
@@ -48,7 +47,7 @@ def timed(*arguments: str) -> tuple[float, int, str]:
 
         def watch() -> None:
             nonlocal peak
-            while not done.wait(0.2):
+            while not done.wait(0.5):
                 peak = max(peak, resident(process.pid))
 
         watcher = threading.Thread(target=watch)

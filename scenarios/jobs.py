@@ -321,10 +321,15 @@ def visibility(adversarial: torch.Tensor, clean: torch.Tensor, budget: Budget) -
     a, c = adversarial.float() / 255, clean.float() / 255
     delta = (a - c).flatten(1)
     eps = float(budget.eps)
-    # the 11 x 11 window of the usual definition does not fit into images narrower than it
-    side = min(11, (min(a.shape[-2:]) - 1) // 2 * 2 + 1)
+    # the Gaussian window of Wang et al. 2004 is 11 wide; narrower images get the widest plain one that fits
+    narrow = min(a.shape[-2:])
     ssim = structural_similarity_index_measure(
-        a, c, data_range=1.0, reduction="none", gaussian_kernel=False, kernel_size=side
+        a,
+        c,
+        data_range=1.0,
+        reduction="none",
+        gaussian_kernel=narrow >= 11,
+        kernel_size=min(11, (narrow - 1) // 2 * 2 + 1),
     )
     return {
         "l2": float(delta.square().sum(1).sqrt().mean()),

@@ -286,7 +286,8 @@ def test_functions_are_victims_only(attribute: str, answers: str, module: str, i
 def test_python_that_is_no_model(module: str) -> None:
     with pytest.raises(InputError, match="has no 'predic'; did you mean 'predict'"):
         load(f"{module}:predic")
-    with pytest.raises(ModelError, match=r"failed when called without arguments: RuntimeError: first line second line$"):
+    whole = r"failed when called without arguments: RuntimeError: first line second line$"
+    with pytest.raises(ModelError, match=whole):
         load(f"{module}:failing")
     with pytest.raises(ModelError, match="expected a torch module or a function of images, got int"):
         load(f"{module}:number")
