@@ -36,8 +36,8 @@ lint: .venv/.installed  ## ruff and mypy --strict
 science: .venv/.installed  ## the slow checks and the full grids; resumable; results go to docs/science
 	$(BIN)/pytest -m slow -q
 	$(BIN)/carom run digits-dumb fashion-dumb
-	$(BIN)/carom export digits-dumb --format markdown -o docs/science
-	$(BIN)/carom export fashion-dumb --format markdown -o docs/science
+	$(BIN)/carom show digits-dumb > docs/science/digits-dumb.txt
+	$(BIN)/carom show fashion-dumb > docs/science/fashion-dumb.txt
 
 bench: .venv/.installed  ## speed ratios against the libraries, side by side
 	$(BIN)/python benchmarks/crafting.py

@@ -152,17 +152,15 @@ def _source_forms(outcomes: Outcomes) -> dict[str, Form]:
 
 def _interval_notes(table: pd.DataFrame) -> list[str]:
     ranges = "; ".join(dict.fromkeys(str(v) for v in table["ranges_over"]))
-    notes = [f"95% intervals range over: {ranges}."]
-    if not table["claim"].all():
-        notes.append("One seed a side: these are numbers about these very models, not about how they were trained.")
-    return notes
+    claims = "; ".join(dict.fromkeys(str(v) for v in table["claim"]))
+    return [f"95% intervals range over: {ranges}. What they speak of: {claims}."]
 
 
 def cases_shown(outcomes: Outcomes, by: Sequence[str], run: str) -> Shown:
     """C0 to C8 and the controls."""
-    table = _rates(case_table(outcomes, by=tuple(by)))
+    table = _rates(case_table(outcomes, by=tuple(by))).rename(columns={"case": "case_number", "name": "case"})
     forms: dict[str, Form] = {column: "text" for column in by}
-    forms |= {"name": "text", "mismatch": "text", **RATE_FORMS, **_source_forms(outcomes)}
+    forms |= {"case": "text", "mismatch": "text", **RATE_FORMS, **_source_forms(outcomes)}
     per_attack = "attack" in by
     return Shown(
         name="cases-by-attack" if per_attack else "cases",

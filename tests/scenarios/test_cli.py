@@ -190,7 +190,7 @@ def test_show_json_holds_the_numbers_of_the_tables(carom: Carom, store: Path) ->
     }
     for row in tables["cases"]:
         assert 0 <= row["asr"] <= 1
-    assert {row["name"] for row in tables["cases"]} >= {"C0", "C1", "control"}
+    assert {row["case"] for row in tables["cases"]} >= {"C0", "C1", "control"}
 
 
 def test_tables_fit_and_keep_their_numbers_whole(carom: Carom, store: Path) -> None:

@@ -306,7 +306,7 @@ def test_the_table_of_cases_is_what_plain_loops_give(store: Path, text: str) -> 
         shown = show_run(opened, run_id_of(parse_scenario(text, where="test")))
     (table,) = [t for t in shown if t.name == "cases-by-attack"]
     expected = by_hand(store)
-    came = {(r["norm"], r["eps"], r["attack"], r["name"]): r for r in table.records()}
+    came = {(r["norm"], r["eps"], r["attack"], r["case"]): r for r in table.records()}
     assert set(came) == set(expected)
     assert {name for *_, name in came} == {"control", *(f"C{i}" for i in range(9))}
     for key, row in expected.items():

@@ -35,7 +35,8 @@ def test_a_victim_whose_training_nobody_declared_has_a_row_of_its_own(
     file.write_text(file.read_text() + '\n[[victims]]\nmodel = "judge_of_rows:judge"\nanswers = "labels"\n')
     assert carom("run", file, "--store", store, "--workers", 0).code == 0
     tables = json.loads(carom("show", "--json", "--store", store).out)
-    cases = [(row["name"], row["cells"]) for row in tables["cases"] if row["surrogate_seeds"] and row["case"] != -1]
+    rows = [row for row in tables["cases"] if row["surrogate_seeds"] and row["case_number"] != -1]
+    cases = [(row["case"], row["cells"]) for row in rows]
     assert cases == [("C0", 2), ("C1", 2), ("C?", 2)]
     assert {row["victim"] for row in tables["by-victim"]} == {"here/uniform/mlp(width=12)/s2", "judge_of_rows:judge"}
 
