@@ -127,7 +127,7 @@ def show_run(store: Store, run: str, *, split: str = "test", brief: bool = False
 def _axes_that_vary(outcomes: Outcomes) -> tuple[str, ...]:
     """Columns that a table of cases must not mix: budgets, goals, and level pairs of further axes."""
     cells = outcomes.cells
-    attacked = cells[~cells["control"]]
+    attacked = cells[~cells["control"] & (cells["case"] != 0)]  # on its own model a surrogate matches in everything
     further = ("targeted", *(f"{axis}_{side}" for axis in FURTHER_AXES for side in "sv"))
     return ("norm", "eps", *(column for column in further if attacked[column].nunique() > 1))
 
