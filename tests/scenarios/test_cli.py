@@ -80,7 +80,7 @@ def test_run_prints_tables_on_stdout_and_progress_on_stderr(carom: Carom, filled
         "carom show tiny",
     ):
         assert words in answer.err
-    assert "about" not in answer.out
+    assert " left" not in answer.out
 
 
 def test_run_json_is_json_alone(carom: Carom, filled: Path, tmp_path: Path) -> None:
