@@ -75,7 +75,7 @@ def main() -> None:
         print(f"carom demo: {took:.0f} s, {peak / 1e9:.2f} GB\n  {said}")
         took, peak, said = timed("run", options.scenario, *store, "--profile")
         print(f"carom run {options.scenario}: {took:.0f} s, {peak / 1e9:.2f} GB\n  {said}")
-        agains = [timed("run", options.scenario, *store, "--json") for _ in range(options.rounds)]
+        agains = [timed("run", options.scenario, *store) for _ in range(options.rounds)]
         print(f"the same again: median {statistics.median(a[0] for a in agains):.1f} s\n  {agains[-1][2]}")
         shows = [timed("show", *store)[0] for _ in range(options.rounds)]
         print(f"carom show: median {statistics.median(shows):.1f} s")
