@@ -26,7 +26,7 @@ demo: .venv/.installed  ## train, attack, evaluate and print the table of the em
 	$(BIN)/carom demo
 
 test: .venv/.installed  ## the whole test suite
-	$(BIN)/pytest -n 2 --dist worksteal -q
+	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow"
 
 lint: .venv/.installed  ## ruff and mypy --strict
 	$(BIN)/ruff check .
