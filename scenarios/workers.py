@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -150,6 +150,3 @@ def _end_with_driver() -> None:
 def _perform_here(job: Job) -> Result:
     assert _place is not None
     return perform(job, _place)
-
-
-Performer = Callable[[Sequence[Job]], Iterator[tuple[Job, Result]]]
