@@ -14,7 +14,7 @@ from carom.errors import CaromError
 from carom.scenarios.reader import Run, changes, list_attempts, list_failures, list_models, list_runs, read_outcomes
 from carom.scenarios.show import Form, Shown, show_run
 from carom.scenarios.statistics import cell_rates
-from carom.scenarios.store import Store, cells, run_cells
+from carom.scenarios.store import Store, cells, planned_cells, run_cells
 
 AXES = {
     "surrogate": "surrogate",
@@ -76,10 +76,9 @@ def progress(folder: Path, run: str) -> tuple[int, int]:
     Raises:
         CaromError: No store, or one that cannot be read.
     """
-    joined = run_cells.outerjoin(
-        cells, (cells.c.adversarial_set == run_cells.c.adversarial_set) & (cells.c.victim == run_cells.c.victim)
+    query = (
+        sa.select(sa.func.count(cells.c.n), sa.func.count()).select_from(planned_cells).where(run_cells.c.run == run)
     )
-    query = sa.select(sa.func.count(cells.c.n), sa.func.count()).select_from(joined).where(run_cells.c.run == run)
     with Store(folder) as store, store.reading() as connection:
         done, planned = connection.execute(query).one()
     return int(done), int(planned)

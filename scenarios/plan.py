@@ -7,6 +7,7 @@ computed.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -63,9 +64,9 @@ class AttackedImages:
     images: ImageSet
     image_source: Labels  # index into the task's sources, image by image
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """sha256 of the images, labels and ids."""
+        """sha256 of the images, labels and ids; every set names it, so it is computed once."""
         return self.images.digest
 
 

@@ -26,6 +26,7 @@ from .store import (
     clean,
     image_sets,
     meta,
+    planned_cells,
     run_cells,
     run_models,
     run_sets,
@@ -72,10 +73,6 @@ def changes(store: Store) -> int:
 
 def list_runs(store: Store) -> list[Run]:
     """All runs, the latest first."""
-    joined = run_cells.outerjoin(
-        cells,
-        (cells.c.adversarial_set == run_cells.c.adversarial_set) & (cells.c.victim == run_cells.c.victim),
-    )
     counts = (
         sa.select(
             run_cells.c.run,
@@ -83,7 +80,7 @@ def list_runs(store: Store) -> list[Run]:
             sa.func.count(cells.c.n).label("done"),
             sa.func.count(run_cells.c.failure).label("failed"),
         )
-        .select_from(joined)
+        .select_from(planned_cells)
         .group_by(run_cells.c.run)
         .subquery()
     )

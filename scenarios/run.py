@@ -10,6 +10,7 @@ import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -430,7 +431,7 @@ class _Driver:
         states = self.store.states(kind, keys)
         return {k: s.digest for k, s in states.items() if s.digest is not None and k not in self.failed}
 
-    def _lacking_sets(self, also: "set[str]" = frozenset()) -> list[PlannedSet]:  # type: ignore[assignment]
+    def _lacking_sets(self, also: AbstractSet[str] = frozenset()) -> list[PlannedSet]:
         digests = self._digests("weights", list(self.plan.models))
         states = self.store.states("sets", list(self.plan.sets))
         done = self._outcomes()

@@ -136,6 +136,11 @@ run_cells = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# Every planned cell, with its outcome where there is one.
+planned_cells = run_cells.outerjoin(
+    cells, (cells.c.adversarial_set == run_cells.c.adversarial_set) & (cells.c.victim == run_cells.c.victim)
+)
+
 attempts = sa.Table(
     "attempts",
     _tables,

@@ -16,7 +16,7 @@ import carom
 from carom.errors import StoreError
 from carom.identity import content_key
 
-from .store import Store, artifacts, cells, run_cells, run_models, run_sets, runs
+from .store import Store, artifacts, cells, planned_cells, run_cells, run_models, run_sets, runs
 
 FOLDERS = ("attacks", "defenses", "scenarios", "surrogates", "zoo")
 LIBRARIES = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "scipy")
@@ -52,11 +52,7 @@ def find_unchanged(folder: Path, wanted: str) -> tuple[str, int] | None:
             ).scalar()
             if run is None:
                 return None
-            joined = run_cells.outerjoin(
-                cells,
-                (cells.c.adversarial_set == run_cells.c.adversarial_set) & (cells.c.victim == run_cells.c.victim),
-            )
-            counts = sa.select(sa.func.count(), sa.func.count(cells.c.n)).select_from(joined)
+            counts = sa.select(sa.func.count(), sa.func.count(cells.c.n)).select_from(planned_cells)
             planned, done = connection.execute(counts.where(run_cells.c.run == run)).one()
             named = sa.union(
                 sa.select(run_models.c.artifact).where(run_models.c.run == run),
