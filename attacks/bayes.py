@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from carom.budget import Budget, Norm
 from carom.draws import Draws
@@ -78,7 +79,7 @@ class SubspaceRandom:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Bayes:
+class Bayes(SubspaceRandom):
     """Bayesian optimisation in a low-frequency subspace (Shukla et al. 2021, arXiv:2007.07210), by labels alone.
 
     A point is a block of low-frequency coefficients of each channel; it stands for eps * sign of their pattern (linf),
@@ -103,31 +104,16 @@ class Bayes:
         InputError: Out of these ranges; or, when called, no target to ask, or no botorch.
     """
 
-    queries: int = 200
     initial: int = 5
-    size: int = 4
 
     version: ClassVar[int] = 1
-    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
-    targeted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check("bayes", self.queries, self.size)
         if self.initial < 1:
             raise InputError(f"bayes: initial must be at least 1, got {self.initial}")
 
-    def passes(self, members: int = 1) -> Passes:
-        """What an image costs at most; each query reads all active classifiers."""
-        return Passes(self.queries * members, 0)
-
-    def __call__(self, gradients: Gradients, budget: Budget, draws: Draws) -> Images:
-        """Images in the ball around `gradients.x`; those that fooled the target are the ones it was asked about."""
-        return self._search(gradients, budget, draws, None)
-
-    def from_start(self, gradients: Gradients, budget: Budget, draws: Draws, start: Images) -> Images:
-        """As a call, around other images in the ball, `n c h w`; the first query asks about them."""
-        return self._search(gradients, budget, draws, start)
-
+    @override
     def _search(self, gradients: Gradients, budget: Budget, draws: Draws, start: Images | None) -> Images:
         shape = _shape(gradients.x, self.size)
         known: list[list[Float[Tensor, " d"]]] = [[] for _ in gradients.x]

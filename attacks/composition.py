@@ -160,26 +160,26 @@ def parse(
     table: Mapping[str, object] = {"name": value} if isinstance(value, str) else cast("Mapping[str, object]", value)
     if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
         raise InputError(f'{where}: expected a name such as "mi+di", or a table with a name, got {value!r}')
-    full = str(table["name"])
+    full = str(table["name"]).strip()
     library, colon, inner = full.partition(":")
-    if colon or full.strip() in adapters:
+    if colon or full in adapters:
         adapter = lookup(library.strip(), adapters, where=where, what="attack library")
-        settings = tuple(sorted((key, entry) for key, entry in table.items() if key != "name"))
+        settings = tuple(sorted((key, setting) for key, setting in table.items() if key != "name"))
         try:
             return adapter(inner.strip(), settings)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-    entry = known.get(full.strip())
+    entry = known.get(full)
     if isinstance(entry, Whole):
         return _whole(entry, table, known, adapters, where)
     parts: dict[str, Part] = {}
-    for name in str(table["name"]).split("+"):
-        part = lookup(name.strip(), known, where=where, what="attack")
+    for name in map(str.strip, full.split("+")):
+        part = lookup(name, known, where=where, what="attack")
         if isinstance(part, Whole):
-            raise InputError(f"{where}: {name.strip()!r} is a whole attack and takes no '+'; write it alone")
-        if name.strip() in parts:
-            raise InputError(f"{where}: {name.strip()!r} stands twice in {table['name']!r}; write each part once")
-        parts[name.strip()] = part
+            raise InputError(f"{where}: {name!r} is a whole attack and takes no '+'; write it alone")
+        if name in parts:
+            raise InputError(f"{where}: {name!r} stands twice in {table['name']!r}; write each part once")
+        parts[name] = part
     configurable = [name for name, part in parts.items() if any(map(dataclasses.fields, _components(part.slots)))]
     check_keys(table, ("name", *_LOOP, *configurable), where=where)
     for name in configurable:

@@ -229,7 +229,7 @@ class Gradients:
         self.passes += Passes(len(x_adv) * len(members), 0)
         with self._watch.running(), torch.no_grad():
             each = [self._checked(self._ready(member)(x_adv), len(x_adv)) for member in members]
-            return combined(each, "logits" if self.source.combination == "loss" else self.source.combination)
+            return self._together(each)
 
     def jacobian(
         self, x_adv: Images, classes: Int[Tensor, "m j"], *, step: int = 0
@@ -250,7 +250,7 @@ class Gradients:
         point = x_adv.detach().requires_grad_()
         with self._watch.running(), torch.enable_grad():
             each = [self._logits(self._ready(member), point) for member in members]
-            logits = combined(each, "logits" if self.source.combination == "loss" else self.source.combination)
+            logits = self._together(each)
             rows = []
             for j in range(classes.shape[1]):
                 chosen = logits.gather(1, classes[:, j : j + 1]).sum()
@@ -274,7 +274,7 @@ class Gradients:
         point = x_adv.detach().requires_grad_()
         with self._watch.running(), torch.enable_grad():
             each = [self._logits(self._ready(member), point) for member in members]
-            logits = combined(each, "logits" if self.source.combination == "loss" else self.source.combination)
+            logits = self._together(each)
             gradient = self._to_images(loss(logits), point)
         self._zero += gradient.abs().flatten(1).amax(1) == 0
         return logits.detach(), gradient
@@ -293,10 +293,14 @@ class Gradients:
         self.passes += Passes(n, 0)
         with self._watch.running():
             each = [self._checked(self._ready(member)(x_adv), len(x_adv)) for member in members]
-            logits = combined(each, "logits" if self.source.combination == "loss" else self.source.combination)
+            logits = self._together(each)
         if logits.requires_grad:
             logits.register_hook(lambda _: self._came_back(n))  # type: ignore[no-untyped-call]
         return logits
+
+    def _together(self, each: Sequence[Logits]) -> Logits:
+        """One answer of several members; where losses are averaged, the mean of the logits."""
+        return combined(each, "logits" if self.source.combination == "loss" else self.source.combination)
 
     def _came_back(self, n: int) -> None:
         self.passes += Passes(0, n)

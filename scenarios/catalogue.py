@@ -175,7 +175,10 @@ def _defaults(cls: Any) -> Entry:
 def _written(value: Any) -> Any:
     """A default; an attack by its own name, where it has one."""
     from carom.attacks import ATTACKS
+    from carom.protocols import Attack
 
+    if not isinstance(value, Attack):
+        return _plain(value)
     return next((name for name, entry in ATTACKS.items() if entry.attack == value), None) or _plain(value)
 
 

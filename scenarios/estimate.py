@@ -32,7 +32,7 @@ def estimate(scenario: Scenario, folder: Path, workers: int | None) -> dict[str,
     n = {split: len(i.images) for split, i in planned.images.items()}
     passes = {
         "train": sum(2 * (m.configuration.n or 0) * m.configuration.recipe.epochs for m in training),
-        "craft": sum(s.attack.attack.passes(len(s.members)).total * n[s.split] for s in sets if s.attack),
+        "craft": sum(s.passes * n[s.split] for s in sets),
         "evaluate": sum(n[planned.sets[c.set_key].split] for c in lacking),
     }
     seconds = sum(count * rates.get(kind, FIRST_GUESS[kind]) for kind, count in passes.items()) / workers

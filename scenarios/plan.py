@@ -4,6 +4,7 @@ Planning reads data and checks every model that exists already, so that what is 
 computed.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -109,6 +110,11 @@ class PlannedSet:
     def models(self) -> tuple[str, ...]:
         """Keys of all models that it rests on."""
         return (*self.members, *(() if self.asked is None else (self.asked,)), *self.judges)
+
+    @property
+    def passes(self) -> int:
+        """Image passes that an image costs, as if all members were read at every step; a control costs none."""
+        return 0 if self.attack is None else self.attack.attack.passes(len(self.members)).total
 
     @property
     def targeted(self) -> bool:
@@ -383,35 +389,34 @@ def _sets(
     ]
     surrogates = [(spec, members[spec.label]) for spec in scenario.surrogates]
     sets = []
-    for attack in scenario.attacks:
-        for spec, keys in own if attack.reads == "victim" else surrogates:
-            for asked in [key for key, _ in judged] if attack.asks_victims else [None]:
-                asked_for: tuple[Any, ...] = (spec.builder, keys, attack.attack, attack.targeted)
-                further = (
-                    *(("pool", pool) if attack.mixes else ()),
-                    *(("judges", judges) if attack.searched is not None else ()),
-                    *(("asked", asked) if asked is not None else ()),
+    for attack, budget, seed in itertools.product(scenario.attacks, scenario.budgets, scenario.attack_seeds):
+        if budget.norm not in attack.norms:
+            continue
+        targets = own if attack.reads == "victim" else surrogates
+        victims = [key for key, _ in judged] if attack.asks_victims else [None]
+        searched_on = judges if attack.searched is not None else ()
+        for (spec, keys), asked in itertools.product(targets, victims):
+            further = (
+                *(("pool", pool) if attack.mixes else ()),
+                *(("judges", searched_on) if searched_on else ()),
+                *(("asked", asked) if asked is not None else ()),
+            )
+            question: tuple[Any, ...] = (spec.builder, keys, attack.attack, attack.targeted, budget, seed)
+            sets.append(
+                PlannedSet(
+                    key=content_key("craft", *question, attacked.key, scenario.precision, *further),
+                    surrogate=spec.label,
+                    members=keys,
+                    spec=spec,
+                    attack=attack,
+                    control=None,
+                    asked=asked,
+                    judges=searched_on,
+                    budget=budget,
+                    seed=seed,
+                    split=attacked.split,
                 )
-                for budget in scenario.budgets:
-                    if budget.norm not in attack.norms:
-                        continue
-                    for seed in scenario.attack_seeds:
-                        key = content_key("craft", *asked_for, budget, seed, attacked.key, scenario.precision, *further)
-                        sets.append(
-                            PlannedSet(
-                                key=key,
-                                surrogate=spec.label,
-                                members=keys,
-                                spec=spec,
-                                attack=attack,
-                                control=None,
-                                asked=asked,
-                                judges=judges if attack.searched is not None else (),
-                                budget=budget,
-                                seed=seed,
-                                split=attacked.split,
-                            )
-                        )
+            )
     return sets
 
 

@@ -367,7 +367,7 @@ class _Driver:
         sets = self._lacking_sets(also=new)
         n = {split: len(i.images) for split, i in self.plan.images.items()}
         train = sum(j.units for j in self._train_jobs(lacking))
-        craft = sum(s.attack.attack.passes(len(s.members)).total * n[s.split] for s in sets if s.attack is not None)
+        craft = sum(s.passes * n[s.split] for s in sets)
         lost = {s.key for s in sets}
         done = self._outcomes()
         evaluate = sum(
