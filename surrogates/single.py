@@ -1,12 +1,12 @@
 """One network."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from carom.protocols import Classifier
+from carom.zoo.recipes import Recipe
 
-from .surrogate import Member, Surrogate
+from .builder import Member
+from .surrogate import Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,12 +14,16 @@ class Single:
     """One network, as it was trained."""
 
     version: ClassVar[int] = 1
-    paper: ClassVar[str] = "Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572"
+    schedule: ClassVar[Schedule] = "full"
 
     def members(self, seed: int) -> tuple[Member, ...]:
         """The one training."""
         return (Member(seed=seed),)
 
-    def surrogate(self, classifiers: Sequence[Classifier], seed: int) -> Surrogate:
-        """The network as a gradient source."""
-        return Surrogate(tuple(classifiers), seed=seed)
+    def recipe(self, base: Recipe) -> Recipe:
+        """As the scenario trains networks."""
+        return base
+
+    def count(self) -> int:
+        """One."""
+        return 1

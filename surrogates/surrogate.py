@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 
@@ -53,37 +53,3 @@ class Surrogate:
     def _order(self, round_: int) -> list[int]:
         generator = torch.Generator().manual_seed(stream(self.seed, "members", round_))
         return torch.randperm(len(self.classifiers), generator=generator).tolist()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One training that a builder asks for: what differs from the surrogate's own configuration.
-
-    Attributes:
-        seed: Training seed.
-        architecture: Name of another architecture, or None for the surrogate's own.
-    """
-
-    seed: int
-    architecture: str | None = None
-
-
-@runtime_checkable
-class SurrogateBuilder(Protocol):
-    """Which networks an attacker trains, and how he combines them.
-
-    Attributes:
-        version: Part of every key; raise it when the result changes.
-        paper: The reference.
-    """
-
-    version: ClassVar[int]
-    paper: ClassVar[str]
-
-    def members(self, seed: int) -> tuple[Member, ...]:
-        """The trainings, for one training seed of the surrogate."""
-        ...
-
-    def surrogate(self, classifiers: Sequence[Classifier], seed: int) -> Surrogate:
-        """The gradient source, from the classifiers of `members` in their order and the attack's seed."""
-        ...

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from math import cos, pi
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from carom.errors import InputError
 from carom.registry import build, lookup
@@ -95,6 +96,9 @@ class Slots:
         update: How.
         after_step: Called after each step.
         after_epoch: Called after each epoch, before its validation.
+        part: Part of the images that an epoch sees, freshly drawn each time; 1 for all of them.
+        collect: From the number of epochs done to whether the weights are kept as a sample of the training; None keeps
+            none. Where samples are kept, other epochs are not validated.
     """
 
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
@@ -103,6 +107,8 @@ class Slots:
     update: Update = descend
     after_step: tuple[Callable[["State"], None], ...] = ()
     after_epoch: tuple[Callable[["State"], None], ...] = ()
+    part: float = 1.0
+    collect: Callable[[int], bool] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +129,7 @@ class Recipe:
         scale: Largest change of size, as a part of it.
         flip: Mirror left and right, every other time.
         select: The weights to keep: "best" of the epochs by validation macro accuracy, or "last".
+        precision: Of the forward and backward passes; weights and their updates stay float32.
         threads: Of the processor. A field, because the order of sums depends on it.
 
     Raises:
@@ -142,6 +149,7 @@ class Recipe:
     scale: float = 0.1
     flip: bool = False
     select: Literal["best", "last"] = "best"
+    precision: Literal["float32", "bfloat16"] = "float32"
     threads: int = 1
 
     version: ClassVar[int] = 1
@@ -175,6 +183,42 @@ class Recipe:
             schedule=SCHEDULES[self.schedule],
             loss=cross_entropy(self.label_smoothing),
         )
+
+
+@runtime_checkable
+class Adaptation(Protocol):
+    """Another way of training: changes what a recipe tells the training loop. A frozen dataclass, part of the key."""
+
+    def slots(self, slots: Slots, recipe: Recipe) -> Slots:
+        """What the training loop calls instead of `slots`, which are the plain recipe's."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapted(Recipe):
+    """A recipe that is trained in another way; data, augmentation and whatever else is not changed are the recipe's.
+
+    Attributes:
+        by: The way.
+    """
+
+    by: Adaptation
+
+    @override
+    def slots(self) -> Slots:
+        return self.by.slots(Recipe.slots(self), self)
+
+
+def adapted(base: Recipe, by: Adaptation, **changes: Any) -> Adapted:
+    """`base`, trained in another way and with other values of some of its fields.
+
+    Raises:
+        InputError: A value out of range, or a base that is trained in another way already.
+    """
+    if isinstance(base, Adapted):
+        raise InputError(f"recipe: {type(base.by).__name__} and {type(by).__name__} are two ways of training; use one")
+    values = {f.name: getattr(base, f.name) for f in fields(Recipe)}
+    return Adapted(**{**values, **changes}, by=by)
 
 
 def groups(classifier: nn.Module, weight_decay: float) -> list[dict[str, object]]:

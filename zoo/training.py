@@ -1,10 +1,12 @@
 """The training loop: the one way in which weights come to be."""
 
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Int
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from carom.draws import stream
 from carom.errors import CaromError, InputError
+from carom.identity import content_key, tensor_digest
 from carom.typing import Ids, Images, Labels, PerImage
 
 from .architectures import Architecture
@@ -22,6 +25,7 @@ from .recipes import Recipe
 
 _CHUNK = 1024  # images augmented at a time
 _EVALUATION_BATCH = 256
+_SECONDS_BETWEEN_CHECKPOINTS = 10.0  # what a kill can cost; writing one takes milliseconds
 
 
 class DivergedError(CaromError):
@@ -69,10 +73,13 @@ class State:
         epoch: The present one, from 0.
         step: The present one, from 0, over all epochs.
         batch: The present one.
+        memory: What losses, updates and hooks keep from step to step, by name; part of a checkpoint.
+        images: The training images, on the device; for what looks at more than a batch.
     """
 
     classifier: Classifier
     optimizer: torch.optim.Optimizer
+    images: ImageSet
     seed: int
     epochs: int
     steps: int
@@ -82,6 +89,7 @@ class State:
     epoch: int = 0
     step: int = 0
     batch: Batch | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +100,27 @@ class EpochRecord:
         epoch: From 1.
         loss: Mean over its steps.
         train_accuracy: On augmented images, while the weights moved.
-        validation_accuracy: Macro: the mean over classes.
+        validation_accuracy: Macro: the mean over classes; None where it was not looked at.
     """
 
     epoch: int
     loss: float
     train_accuracy: float
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Weights that a training passed through and kept.
+
+    Attributes:
+        epoch: After so many epochs.
+        weights: By name, on the CPU.
+        validation_accuracy: Macro.
+    """
+
+    epoch: int
+    weights: dict[str, Tensor]
     validation_accuracy: float
 
 
@@ -108,6 +131,9 @@ class Trained:
     Attributes:
         best: Weights after the epoch of the highest validation macro accuracy; the latest of equals.
         last: Weights after the last epoch.
+        samples: Weights that the recipe asked to keep on the way, in their order.
+        diverged: Epochs whose weights were to be kept and were not, as they do no better than guessing.
+        memory: What the recipe's losses, updates and hooks kept from step to step.
         best_epoch: From 1.
         history: One record an epoch.
         passes: Forward and backward image passes of the training; validation is not in it.
@@ -122,6 +148,9 @@ class Trained:
 
     best: dict[str, Tensor]
     last: dict[str, Tensor]
+    samples: list[Sample]
+    diverged: list[int]
+    memory: dict[str, Tensor]
     best_epoch: int
     history: list[EpochRecord]
     passes: Passes
@@ -156,6 +185,7 @@ def train(
     preprocessing: Preprocessing | None = None,
     start: Mapping[str, Tensor] | None = None,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    checkpoint: Path | None = None,
 ) -> Trained:
     """Train one classifier.
 
@@ -173,10 +203,12 @@ def train(
         preprocessing: Before the network; None for the architecture's own.
         start: Weights to start from instead of fresh ones.
         progress: Called after each epoch with the epochs done, all epochs, and the numbers of the epoch's record.
+        checkpoint: A file to go on from, where one of the same training is there, and to write now and then after an
+            epoch; removed at the end. What is resumed equals what was never interrupted, bit for bit.
 
     Raises:
         InputError: Too few images, labels beyond the classes, or other shapes.
-        DivergedError: A loss or a logit is not finite.
+        DivergedError: A loss or a logit is not finite, or no sample of several does better than guessing.
     """
     _check(train, validation, classes)
     shape: Shape = (int(train.images.shape[1]), int(train.images.shape[2]), int(train.images.shape[3]))
@@ -198,20 +230,24 @@ def train(
         slots = recipe.slots()
         optimizer = slots.optimizer(classifier)
         rates = [float(group["lr"]) for group in optimizer.param_groups]
-        steps = -(-len(train) // recipe.batch_size)
-        state = State(classifier, optimizer, seed, recipe.epochs, steps * recipe.epochs, torch.Generator())
+        steps = max(1, round(slots.part * -(-len(train) // recipe.batch_size)))
         on_device = ImageSet(train.images.to(device), train.labels.to(device), train.ids.to(device))
         judges = ImageSet(validation.images.to(device), validation.labels.to(device), validation.ids.to(device))
-        history: list[EpochRecord] = []
-        best, best_epoch = weights(classifier), 0
+        state = State(classifier, optimizer, on_device, seed, recipe.epochs, steps * recipe.epochs, torch.Generator())
+        course = _Course(best=weights(classifier))
+        saved = None
+        if checkpoint is not None:
+            same = content_key(recipe, architecture, seed, train.digest, validation.digest, start_digest(start))
+            saved = _Checkpoint(checkpoint, same)
+            saved.load(state, course)
 
-        for epoch in range(recipe.epochs):
+        for epoch in range(len(course.history), recipe.epochs):
             state.epoch = epoch
             state.generator.manual_seed(stream(seed, "recipe", epoch))
             _seed_dropout(seed, epoch, device)
             classifier.train()
-            losses, right = [], []
-            for batch in _batches(on_device, steps, recipe, seed, epoch):
+            losses, right, seen = [], [], 0
+            for batch in _batches(on_device, steps, slots.part, recipe, seed, epoch):
                 state.batch = batch
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * slots.schedule(state.step / state.steps)
@@ -220,7 +256,8 @@ def train(
                 def gradient(batch: Batch = batch, results: list[tuple[Tensor, Tensor]] = results) -> None:
                     optimizer.zero_grad()
                     start = time.perf_counter()
-                    loss, logits = slots.loss(state, batch.images, batch.labels)
+                    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                        loss, logits = slots.loss(state, batch.images, batch.labels)
                     torch.autograd.backward(loss)
                     state.model_seconds += time.perf_counter() - start
                     state.passes.forward += len(batch.images)
@@ -231,39 +268,42 @@ def train(
                 loss, logits = results[0]
                 losses.append(loss)
                 right.append((logits.argmax(1) == batch.labels).sum())
+                seen += len(batch.images)
                 for hook in slots.after_step:
                     hook(state)
                 state.step += 1
             for hook in slots.after_epoch:
                 hook(state)
-            validating = time.perf_counter()
-            accuracy = _validate(classifier, judges, epoch)
-            state.model_seconds += time.perf_counter() - validating
+            wanted = slots.collect is not None and slots.collect(epoch + 1)
             record = EpochRecord(
                 epoch=epoch + 1,
                 loss=_finite_mean(losses, epoch),
-                train_accuracy=float(torch.stack(right).sum()) / len(train),
-                validation_accuracy=accuracy,
+                train_accuracy=float(torch.stack(right).sum()) / seen,
+                validation_accuracy=_validate(state, judges)
+                if wanted or slots.collect is None or epoch + 1 == recipe.epochs
+                else None,
             )
-            history.append(record)
-            if not best_epoch or record.validation_accuracy >= history[best_epoch - 1].validation_accuracy:
-                best, best_epoch = weights(classifier), epoch + 1
+            course.take(record, classifier, wanted=wanted, classes=classes)
+            if saved is not None and epoch + 1 < recipe.epochs:
+                saved.write(state, course)
             if progress is not None:
-                progress(
-                    epoch + 1,
-                    recipe.epochs,
-                    {
-                        "loss": record.loss,
-                        "train_accuracy": record.train_accuracy,
-                        "validation_accuracy": record.validation_accuracy,
-                    },
-                )
+                numbers = {k: v for k, v in asdict(record).items() if k != "epoch" and v is not None}
+                progress(epoch + 1, recipe.epochs, numbers)
         last = weights(classifier)
+    if course.diverged and not course.samples:
+        raise DivergedError(
+            f"training: none of the {len(course.diverged)} samples does better than guessing; lower the learning rate"
+        )
+    if saved is not None:
+        saved.remove()
     return Trained(
-        best=best,
+        best=course.best,
         last=last,
-        best_epoch=best_epoch,
-        history=history,
+        samples=course.samples,
+        diverged=course.diverged,
+        memory=state.memory,
+        best_epoch=course.best_epoch,
+        history=course.history,
         passes=state.passes,
         seconds=time.perf_counter() - began,
         model_seconds=state.model_seconds,
@@ -273,6 +313,92 @@ def train(
         classes=classes,
         select=recipe.select,
     )
+
+
+def start_digest(start: Mapping[str, Tensor] | None) -> str | None:
+    """What a training starts from, by its content."""
+    return None if start is None else tensor_digest(start)
+
+
+@dataclass
+class _Course:
+    """What a training has come to so far."""
+
+    best: dict[str, Tensor]
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    history: list[EpochRecord] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    diverged: list[int] = field(default_factory=list)
+
+    def take(self, record: EpochRecord, classifier: Classifier, *, wanted: bool, classes: int) -> None:
+        """Count an epoch; keep its weights as a sample where they are wanted and do better than guessing."""
+        self.history.append(record)
+        accuracy = record.validation_accuracy
+        if accuracy is None:
+            return
+        if accuracy >= self.best_accuracy:
+            self.best, self.best_epoch, self.best_accuracy = weights(classifier), record.epoch, accuracy
+        if not wanted:
+            return
+        if accuracy <= 1.2 / classes:
+            self.diverged.append(record.epoch)
+        else:
+            self.samples.append(Sample(record.epoch, weights(classifier), accuracy))
+
+
+@dataclass
+class _Checkpoint:
+    """A training's whole state in one file, after an epoch."""
+
+    path: Path
+    same: str
+    written: float = field(default_factory=time.monotonic)
+
+    def load(self, state: State, course: _Course) -> None:
+        """Go on from the file; where there is none, it is damaged, or of another training, from the beginning."""
+        try:
+            found: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            return
+        if found["same"] != self.same:
+            return
+        load_weights(state.classifier, found["weights"], where=str(self.path))
+        state.optimizer.load_state_dict(found["optimizer"])
+        state.step, state.passes = found["step"], Passes(*found["passes"])
+        state.model_seconds = found["model_seconds"]
+        state.memory = {name: tensor.to(state.images.labels.device) for name, tensor in found["memory"].items()}
+        course.best, course.best_epoch, course.best_accuracy = found["best"]
+        course.history = [EpochRecord(**record) for record in found["history"]]
+        course.samples = [Sample(*sample) for sample in found["samples"]]
+        course.diverged = found["diverged"]
+
+    def write(self, state: State, course: _Course) -> None:
+        """After an epoch, where the last time is long enough ago."""
+        if time.monotonic() - self.written < _SECONDS_BETWEEN_CHECKPOINTS:
+            return
+        part = self.path.with_name(f".{self.path.name}.part")
+        content = {
+            "same": self.same,
+            "weights": weights(state.classifier),
+            "optimizer": state.optimizer.state_dict(),
+            "step": state.step,
+            "passes": (state.passes.forward, state.passes.backward),
+            "model_seconds": state.model_seconds,
+            "memory": state.memory,
+            "best": (course.best, course.best_epoch, course.best_accuracy),
+            "history": [asdict(record) for record in course.history],
+            "samples": [(s.epoch, s.weights, s.validation_accuracy) for s in course.samples],
+            "diverged": course.diverged,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, part)
+        part.replace(self.path)
+        self.written = time.monotonic()
+
+    def remove(self) -> None:
+        """The training is done."""
+        self.path.unlink(missing_ok=True)
 
 
 def macro_accuracy(right: PerImage, labels: Labels) -> float:
@@ -318,14 +444,16 @@ def _seed_dropout(seed: int, epoch: int, device: torch.device) -> None:
             torch.cuda.manual_seed(stream(seed, "dropout", epoch))
 
 
-def _batches(images: ImageSet, steps: int, recipe: Recipe, seed: int, epoch: int) -> Iterator[Batch]:
-    """All images once, in random order, in `steps` batches of nearly equal size.
+def _batches(images: ImageSet, steps: int, part: float, recipe: Recipe, seed: int, epoch: int) -> Iterator[Batch]:
+    """All images once, or a part of them, in random order, in `steps` batches of nearly equal size.
 
     Nearly equal, because batch norm has no statistics of a last batch of one image.
     """
     n, size = len(images), (int(images.images.shape[2]), int(images.images.shape[3]))
     order = torch.randperm(n, generator=torch.Generator().manual_seed(stream(seed, "order", epoch)))
     maps = draw(recipe, n, size, torch.Generator().manual_seed(stream(seed, "augmentation", epoch)))
+    if part < 1:
+        order = order[: max(2, round(part * n))]
     parts = order.tensor_split(steps)
     many = max(1, _CHUNK // recipe.batch_size)
     for first in range(0, steps, many):
@@ -350,12 +478,16 @@ def _finite_mean(losses: list[Tensor], epoch: int) -> float:
     return float(values.mean())
 
 
-def _validate(classifier: Classifier, images: ImageSet, epoch: int) -> float:
-    classifier.eval()
+def _validate(state: State, images: ImageSet) -> float:
+    """Macro accuracy; its time counts as the model's, its passes do not."""
+    began = time.perf_counter()
+    classifier, epoch = state.classifier.eval(), state.epoch
     with torch.inference_mode():
         logits = torch.cat([classifier(part.float() / 255) for part in torch.split(images.images, _EVALUATION_BATCH)])
     if not bool(logits.isfinite().all()):
         raise DivergedError(
             f"training: logits are not finite after epoch {epoch + 1}; lower the learning rate, or check the images"
         )
-    return macro_accuracy((logits.argmax(1) == images.labels).float(), images.labels)
+    accuracy = macro_accuracy((logits.argmax(1) == images.labels).float(), images.labels)
+    state.model_seconds += time.perf_counter() - began
+    return accuracy

@@ -1,0 +1,344 @@
+"""How surrogates come to be: trainings to start from, and refinements that make weights from weights.
+
+A builder is a chain: a `Training` says which networks are trained from scratch, and how; each `Refinement` after it takes
+the weights that came before and makes others. `sam -> lgv -> swa -> rd` trains with SAM, collects along SGD, averages,
+and draws around the average.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from carom.errors import InputError
+from carom.protocols import Classifier as AnyClassifier
+from carom.protocols import Combination, GradientSource
+from carom.typing import Images, Labels, Logits
+from carom.zoo.architectures import Architecture
+from carom.zoo.classifier import Classifier, Preprocessing, Shape, restore
+from carom.zoo.images import ImageSet
+from carom.zoo.recipes import Recipe
+from carom.zoo.training import Passes, Trained, train
+
+from .surrogate import Schedule, Surrogate
+
+Weights = Mapping[str, Tensor]
+"""A network's parameters and buffers by name, on the CPU, without the preprocessing."""
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called with (units done, all units, numbers to show); units are epochs, or what a builder counts instead."""
+
+SEED_STRIDE = 1_000_000  # seeds of one scenario lie below it, so members of different surrogates never share one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One training that a builder asks for: what differs from the surrogate's own configuration.
+
+    Attributes:
+        seed: Training seed.
+        architecture: Name of another architecture, or None for the surrogate's own.
+    """
+
+    seed: int
+    architecture: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ground:
+    """What an attacker builds with.
+
+    Attributes:
+        architecture: Of the networks.
+        shape: Channels, rows and columns of the images.
+        classes: How many.
+        preprocessing: Before the network; None for the architecture's own.
+        recipe: How the networks that came before were trained, and the attacker's augmentation and batch size.
+        train: His images.
+        validation: Images to judge by; never test images.
+        seed: Of everything random.
+        device: Where to work.
+        asked: The black box that an extraction asks: float images `n c h w` to scores `n k` or labels `n`.
+        judges: Validation victims, for what is chosen by transfer.
+        judging: Validation images with labels, for the same; never the victims' test images.
+        progress: Told how far it is.
+        checkpoint: A file that a training may write to and go on from.
+    """
+
+    architecture: Architecture
+    shape: Shape
+    classes: int
+    preprocessing: Preprocessing | None = None
+    recipe: Recipe
+    train: ImageSet
+    validation: ImageSet
+    seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    asked: Callable[[Images], Logits | Labels] | None = None
+    judges: Sequence[AnyClassifier] = ()
+    judging: ImageSet | None = None
+    progress: Progress | None = None
+    checkpoint: Path | None = None
+
+    def classifier(self, weights: Weights) -> Classifier:
+        """A network of its own with these weights, in eval mode, on the device.
+
+        Raises:
+            ModelError: They are not weights of this architecture.
+        """
+        return restore(
+            self.architecture,
+            weights,
+            shape=self.shape,
+            classes=self.classes,
+            preprocessing=self.preprocessing,
+        ).to(self.device)
+
+    def trained(self, recipe: Recipe, start: Weights | None = None, *, images: ImageSet | None = None) -> Trained:
+        """The one training loop on the attacker's images, or on other `images`; resumes from the checkpoint.
+
+        Raises:
+            InputError: Too few images.
+            DivergedError: A loss or a logit is not finite, or no sample does better than guessing.
+        """
+        return train(
+            recipe,
+            self.architecture,
+            train=self.train if images is None else images,
+            validation=self.validation,
+            classes=self.classes,
+            seed=self.seed,
+            device=self.device,
+            preprocessing=self.preprocessing,
+            start=start,
+            progress=self.progress,
+            checkpoint=self.checkpoint,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Built:
+    """What a refinement made.
+
+    Attributes:
+        members: The weight sets, each whole, in their order.
+        passes: Forward and backward image passes that it took; looking at validation images is not in it.
+        record: What to note: numbers, strings and lists of them.
+    """
+
+    members: tuple[Weights, ...]
+    passes: Passes
+    record: Mapping[str, object] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Training(Protocol):
+    """Networks that are trained from scratch. A frozen dataclass.
+
+    Attributes:
+        version: Part of every key; raise it when the result changes.
+        schedule: How its networks are read where a scenario does not say.
+    """
+
+    version: ClassVar[int]
+    schedule: ClassVar[Schedule]
+
+    def members(self, seed: int) -> tuple[Member, ...]:
+        """The trainings, for one training seed of the surrogate."""
+        ...
+
+    def recipe(self, base: Recipe) -> Recipe:
+        """How each of them is trained, from how the scenario trains networks."""
+        ...
+
+    def count(self) -> int:
+        """Weight sets of one training."""
+        ...
+
+
+@runtime_checkable
+class Refinement(Protocol):
+    """Weights from weights. A frozen dataclass.
+
+    Attributes:
+        version: Part of every key.
+        schedule: How its weight sets are read where a scenario does not say.
+        takes: "one" network, "several" weight sets of one training, or "none", where it begins by itself.
+        asks: Whether it asks the victim that is to be attacked; then each victim gets a surrogate of its own.
+        judged: Whether it chooses by transfer to validation victims.
+    """
+
+    version: ClassVar[int]
+    schedule: ClassVar[Schedule]
+    takes: ClassVar[str]
+    asks: ClassVar[bool]
+    judged: ClassVar[bool]
+
+    def count(self, given: int) -> int:
+        """Weight sets that it makes of `given` ones."""
+        ...
+
+    def others(self, seed: int) -> tuple[Member, ...]:
+        """Further plain trainings that it needs beside what came before; they follow in `given`."""
+        ...
+
+    def build(self, ground: Ground, given: Sequence[Weights]) -> Built:
+        """The weight sets, from those that came before.
+
+        All that is random comes from generators seeded by `stream(ground.seed, purpose, step)`.
+
+        Raises:
+            InputError: What is given or the attacker's data do not suffice.
+            DivergedError: Nothing came out that does better than guessing.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsItsOwnWay(Protocol):
+    """A refinement whose weight sets are not networks to be read in turn, such as a mean and its deviations."""
+
+    def source(self, classifiers: Sequence[Classifier], seed: int) -> GradientSource:
+        """The gradient source, from one classifier for each weight set and the attack's seed."""
+        ...
+
+    def answering(self, classifiers: Sequence[Classifier]) -> Sequence[Classifier]:
+        """Those that answer for the surrogate."""
+        ...
+
+    def active(self, count: int) -> int:
+        """Classifiers that are read at a step."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """A surrogate builder: a training and what is made of it.
+
+    Attributes:
+        first: None where the first refinement begins by itself.
+        then: In their order.
+        combination: Mean of logits, of probabilities, or of losses.
+        schedule: "full" (all at every step) or "light" (`per_step` at a step, in turn).
+        per_step: Members a step of the light schedule.
+    """
+
+    first: Training | None
+    then: tuple[Refinement, ...] = ()
+    combination: Combination = "logits"
+    schedule: Schedule = "full"
+    per_step: int = 1
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.first is None and not self.then:
+            raise InputError("surrogate: an empty chain; name a builder")
+        count = 0 if self.first is None else len(self.first.members(0)) * self.first.count()
+        networks = 0 if self.first is None else len(self.first.members(0))
+        for stage in self.then:
+            name = type(stage).__name__
+            if stage.takes == "none" and count:
+                raise InputError(f"surrogate: {name} begins by itself; put it first")
+            if stage.takes == "one" and count != 1:
+                raise InputError(f"surrogate: {name} takes one network, and {count or 'none'} came before it")
+            if stage.takes == "several" and networks != 1:
+                raise InputError(
+                    f"surrogate: {name} takes weights of one training, and {networks or 'none'} came before it"
+                )
+            count, networks = stage.count(count), 1
+        if not 1 <= self.per_step <= self.count:
+            raise InputError(f"surrogate: per_step={self.per_step}; expected 1 to the number of members, {self.count}")
+
+    @property
+    def count(self) -> int:
+        """Weight sets in the end."""
+        count = 0 if self.first is None else len(self.first.members(0)) * self.first.count()
+        for stage in self.then:
+            count = stage.count(count)
+        return count
+
+    @property
+    def asks(self) -> bool:
+        """Whether each victim gets a surrogate of its own."""
+        return any(stage.asks for stage in self.then)
+
+    @property
+    def judged(self) -> bool:
+        """Whether something is chosen by transfer to validation victims."""
+        return any(stage.judged for stage in self.then)
+
+    @property
+    def active(self) -> int:
+        """Classifiers that are read at a step."""
+        last = self.then[-1] if self.then else None
+        if isinstance(last, ReadsItsOwnWay):
+            return last.active(self.count)
+        return self.count if self.schedule == "full" else self.per_step
+
+    def members(self, seed: int) -> tuple[Member, ...]:
+        """All trainings from scratch that it rests on, for one training seed of the surrogate."""
+        first = () if self.first is None else self.first.members(seed)
+        return (*first, *(other for stage in self.then for other in stage.others(seed)))
+
+    def surrogate(self, classifiers: Sequence[Classifier], seed: int) -> GradientSource:
+        """What an attack reads, from one classifier for each weight set and the attack's seed."""
+        last = self.then[-1] if self.then else None
+        if isinstance(last, ReadsItsOwnWay):
+            return last.source(classifiers, seed)
+        return Surrogate(
+            tuple(classifiers),
+            combination=self.combination,
+            schedule=self.schedule,
+            per_step=min(self.per_step, len(classifiers)),
+            seed=seed,
+        )
+
+    def answering(self, classifiers: Sequence[Classifier]) -> Sequence[Classifier]:
+        """The classifiers whose mean logits are the surrogate's own answer."""
+        last = self.then[-1] if self.then else None
+        return last.answering(classifiers) if isinstance(last, ReadsItsOwnWay) else classifiers
+
+
+def build(
+    chain: Chain, ground: Ground, given: Sequence[Weights] | None = None, others: Sequence[Sequence[Weights]] = ()
+) -> Built:
+    """A whole chain in this process: train what it starts from, unless it is given, then refine.
+
+    Args:
+        chain: What to build.
+        ground: What with.
+        given: Weights that exist already, in the place of the chain's first training.
+        others: For each refinement, weights of the further trainings that it asks for; trained where left out.
+
+    Raises:
+        InputError: Something does not suit.
+        DivergedError: A training came to nothing.
+    """
+    forward = backward = 0
+    members: list[Weights] = []
+    if given is not None:
+        members = list(given)
+    elif chain.first is not None:
+        for member in chain.first.members(ground.seed):
+            here = replace(ground, seed=member.seed, recipe=chain.first.recipe(ground.recipe))
+            trained = here.trained(here.recipe)
+            members += [s.weights for s in trained.samples] or [
+                trained.best if trained.select == "best" else trained.last
+            ]
+            forward, backward = forward + trained.passes.forward, backward + trained.passes.backward
+    record: dict[str, object] = {}
+    for place, stage in enumerate(chain.then):
+        more = list(others[place]) if place < len(others) else []
+        for member in stage.others(ground.seed)[len(more) :]:
+            trained = replace(ground, seed=member.seed).trained(ground.recipe)
+            more.append(trained.best if trained.select == "best" else trained.last)
+            forward, backward = forward + trained.passes.forward, backward + trained.passes.backward
+        made = stage.build(ground, [*members, *more])
+        members = list(made.members)
+        forward, backward = forward + made.passes.forward, backward + made.passes.backward
+        record |= made.record
+    return Built(members=tuple(members), passes=Passes(forward, backward), record=record)
