@@ -95,7 +95,20 @@ def _controls() -> list[Entry]:
 def _surrogates() -> list[Entry]:
     from carom.surrogates import SURROGATES
 
-    return _classes(SURROGATES)
+    return [
+        {
+            "name": name,
+            "summary": entry.summary,
+            "paper": entry.paper,
+            "defaults": {k: _plain(v) for stage in entry.stages for k, v in _own_fields(stage).items()},
+            **({"presets": {k: dict(v) for k, v in entry.presets.items()}} if entry.presets else {}),
+        }
+        for name, entry in SURROGATES.items()
+    ]
+
+
+def _own_fields(stage: Any) -> dict[str, Any]:
+    return {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
 
 
 def _defenses() -> list[Entry]:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from .plan import plan
 from .run import FIRST_GUESS
-from .spec import Scenario, TrainedModel
+from .spec import BuiltModel, Scenario, TrainedModel
 from .store import Store, artifacts, attempts, cells
 
 
@@ -24,6 +24,7 @@ def estimate(scenario: Scenario, folder: Path, workers: int | None) -> dict[str,
     planned = plan(scenario)
     have, pairs, rates = _known(folder)
     models = [m for m in planned.models.values() if isinstance(m.model, TrainedModel)]
+    builds = [m for m in planned.models.values() if isinstance(m.model, BuiltModel)]
     training = [m.model for m in models if ("weights", m.key) not in have and isinstance(m.model, TrainedModel)]
     sets = [s for key, s in planned.sets.items() if ("sets", key) not in have]
     lacking = [
@@ -41,6 +42,11 @@ def estimate(scenario: Scenario, folder: Path, workers: int | None) -> dict[str,
     return {
         "scenario": scenario.name,
         "trainings": f"{len(training)} to do of {len(models)}",
+        **(
+            {"builds": f"{sum(('weights', m.key) not in have for m in builds)} to do of {len(builds)}"}
+            if builds
+            else {}
+        ),
         "training images": ", ".join(sorted(str(size) for size in sizes)) or "none: no model is trained here",
         "adversarial sets": f"{len(sets)} to do of {len(planned.sets)}",
         "cells": f"{len(lacking)} to do of {len(planned.cells)}",
@@ -49,6 +55,7 @@ def estimate(scenario: Scenario, folder: Path, workers: int | None) -> dict[str,
         "time expected": f"about {seconds / 60:.1f} min with {workers} workers",
         "time rests on": "what passes cost in this store" if rates else "a guess for small networks",
         "disk expected": f"{sum(n[s.split] for s in sets) * image / 1e6:.1f} MB of adversarial images",
+        **({"beware": "; ".join(planned.warnings)} if planned.warnings else {}),
         "your models": "; ".join(planned.checks) or "none to check",
     }
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from .store import KINDS, Store, artifacts, image_sets, run_models, run_sets, store_errors
+from .store import KINDS, Store, artifacts, image_sets, run_models, run_sets, run_surrogates, store_errors
 
 
 def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
@@ -27,6 +27,7 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
                 "weights": set(connection.execute(sa.select(run_models.c.artifact)).scalars()),
                 "sets": set(connection.execute(sa.select(run_sets.c.artifact)).scalars()),
                 "images": set(connection.execute(sa.select(run_sets.c.image_set)).scalars()),
+                "measures": set(connection.execute(sa.select(run_surrogates.c.measures)).scalars()),
             }
             rows = connection.execute(sa.select(artifacts.c.id, artifacts.c.kind, artifacts.c.key)).all()
         unnamed = [r for r in rows if r.id not in named[r.kind]]

@@ -22,10 +22,11 @@ from carom.budget import Budget
 from carom.errors import CaromError, InputError, ModelError, StoreError, one_line
 from carom.identity import tensor_digest
 from carom.protocols import Attack, Control, GradientSource, Victim
-from carom.surrogates import SurrogateBuilder
+from carom.surrogates import Chain, Ground, Refinement
+from carom.surrogates.stack import restored, stacked, unstacked
 from carom.zoo.attacked import partner_images
 from carom.zoo.balance import draw
-from carom.zoo.classifier import Classifier, restore
+from carom.zoo.classifier import Classifier
 from carom.zoo.images import ImageSet, Split
 from carom.zoo.prepare import prepare
 from carom.zoo.references import Reference, load_reference
@@ -58,6 +59,8 @@ class WeightsOf:
     configuration: Configuration | None
     reference: Reference | None
     digest: str
+    stacked: bool = False
+    chain: Chain | None = None  # of what was built: says which of its weight sets answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,76 @@ class TrainJob:
     def units(self) -> int:
         """Work, for the time left: image passes, forward and backward."""
         return 2 * (self.configuration.n or 0) * self.configuration.recipe.epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildJob:
+    """Make weight sets of others.
+
+    Attributes:
+        key: Of what comes out.
+        label: The surrogate's, and the stage's.
+        task: Whose images.
+        configuration: Of the surrogate's base: data, architecture, recipe.
+        seed: Of the surrogate's base.
+        stage: What makes them.
+        given: The models that it takes.
+        asked: The victim that it asks.
+        judges: Validation victims that it chooses by.
+        judging: Key and digest of the validation images for that.
+        inputs: Digests of all that it rests on.
+        precision: In which victims answer.
+    """
+
+    key: str
+    label: str
+    task: Task
+    configuration: Configuration
+    seed: int
+    stage: Refinement
+    given: tuple[WeightsOf, ...]
+    asked: WeightsOf | None
+    judges: tuple[WeightsOf, ...]
+    judging: tuple[str, str] | None
+    inputs: Mapping[str, str]
+    precision: Precision
+
+    kind = "build"
+
+    @property
+    def units(self) -> int:
+        """Work, for the time left: image passes as far as the stage's epochs tell."""
+        return 2 * (self.configuration.n or 0) * max(1, int(getattr(self.stage, "epochs", 1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureJob:
+    """Measure the loss around a surrogate's weight sets, on its own training images.
+
+    Attributes:
+        key: Of the numbers.
+        label: The surrogate's.
+        models: Whose weight sets.
+        images: How many.
+        members: How many weight sets are looked at.
+        seed: Of random directions.
+        inputs: Digests of all that it rests on.
+    """
+
+    key: str
+    label: str
+    models: tuple[WeightsOf, ...]
+    images: int
+    members: int
+    seed: int
+    inputs: Mapping[str, str]
+
+    kind = "measure"
+
+    @property
+    def units(self) -> int:
+        """Work, for the time left: about what the Hessians take."""
+        return 500 * self.images * self.members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +192,7 @@ class CraftJob:
     judging: tuple[str, str] | None
     partners: str | None
     task: Task
-    builder: SurrogateBuilder
+    builder: Chain
     sets: tuple[SetToCraft, ...]
     images_key: str
     images_digest: str
@@ -131,8 +204,8 @@ class CraftJob:
 
     @property
     def units(self) -> int:
-        """Work, for the time left: image passes, as if all members were read at every step."""
-        return sum(s.attack.passes(len(self.members)).total for s in self.sets) * self.n
+        """Work, for the time left: image passes."""
+        return sum(s.attack.passes(self.builder.active).total for s in self.sets) * self.n
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +244,7 @@ class EvaluateJob:
         return len(self.sets) * self.n
 
 
-Job = TrainJob | CraftJob | ControlJob | EvaluateJob
+Job = TrainJob | BuildJob | MeasureJob | CraftJob | ControlJob | EvaluateJob
 
 
 @dataclass(kw_only=True)
@@ -198,6 +271,10 @@ def perform(job: Job, place: Place) -> Result:
     try:
         if isinstance(job, TrainJob):
             _train(job, place, result)
+        elif isinstance(job, BuildJob):
+            _build(job, place, result)
+        elif isinstance(job, MeasureJob):
+            _measure(job, place, result)
         elif isinstance(job, CraftJob):
             _craft(job, place, result)
         elif isinstance(job, ControlJob):
@@ -232,23 +309,18 @@ def _train(job: TrainJob, place: Place, result: Result) -> None:
     if found is not None:
         result.written.append(found)
         return
-    configuration = job.configuration
-    pool = _load(job.task, configuration.source, "train", configuration.samples)
-    validation = _load(job.task, configuration.source, "validation", "all")
-    classes = len(job.task.classes)
-    assert configuration.n is not None
-    images = draw(pool, configuration.balance.counts(configuration.n, classes), job.seed)
-    torch.set_num_threads(configuration.recipe.threads)
+    images, validation = _attackers_images(job.task, job.configuration, job.seed)
+    torch.set_num_threads(job.configuration.recipe.threads)
     trained = train(
-        configuration.recipe,
-        configuration.architecture,
+        job.configuration.recipe,
+        job.configuration.architecture,
         train=images,
         validation=validation,
-        classes=classes,
+        classes=len(job.task.classes),
         seed=job.seed,
         device=place.device,
+        checkpoint=_checkpoint(place, job.key),
     )
-    chosen = trained.best if trained.select == "best" else trained.last
     record = {
         "kind": "trained",
         "label": job.label,
@@ -259,10 +331,110 @@ def _train(job: TrainJob, place: Place, result: Result) -> None:
         "backward": trained.passes.backward,
         "seconds": trained.seconds,
     }
-    tensors = {k: v.cpu() for k, v in chosen.items()}
+    if job.configuration.recipe.slots().collect is None:
+        tensors = trained.best if trained.select == "best" else trained.last
+    else:
+        tensors = stacked([sample.weights for sample in trained.samples])
+        record |= {"members": len(trained.samples), "epochs": [sample.epoch for sample in trained.samples]}
+        record |= {"accuracy": [sample.validation_accuracy for sample in trained.samples]}
+        record |= {"diverged": trained.diverged} if trained.diverged else {}
+    tensors = {k: v.cpu() for k, v in tensors.items()}
+    record["parameters"] = _parameters(tensors)
     _finish(place, result, "weights", job.key, tensors, tensor_digest(tensors), job.inputs, record)
     result.inside += trained.model_seconds
     result.passes += trained.passes.forward + trained.passes.backward
+
+
+def _attackers_images(task: Task, configuration: Configuration, seed: int) -> tuple[ImageSet, ImageSet]:
+    """What a model is trained on and what it is judged by."""
+    pool = _load(task, configuration.source, "train", configuration.samples)
+    validation = _load(task, configuration.source, "validation", "all")
+    assert configuration.n is not None
+    return draw(pool, configuration.balance.counts(configuration.n, len(task.classes)), seed), validation
+
+
+def _checkpoint(place: Place, key: str) -> Path:
+    """Where a training writes how far it is."""
+    return place.folder / "checkpoints" / f"{key}.pt"
+
+
+def _parameters(tensors: Mapping[str, torch.Tensor]) -> int:
+    """Numbers that a set of weights stores."""
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+# ------------------------------------------------------------------------------------------------------------- build
+
+
+def _build(job: BuildJob, place: Place, result: Result) -> None:
+    found = adopt(place.folder, "weights", job.key, job.inputs)
+    if found is not None:
+        result.written.append(found)
+        return
+    configuration = job.configuration
+    images, validation = _attackers_images(job.task, configuration, job.seed)
+    judging = None
+    if job.judging is not None:
+        held_out = read_artifact(place.folder, "images", *job.judging)
+        judging = ImageSet(held_out["images"], held_out["labels"], held_out["ids"])
+    torch.set_num_threads(configuration.recipe.threads)
+    ground = Ground(
+        architecture=configuration.architecture,
+        shape=job.task.shape,
+        classes=len(job.task.classes),
+        recipe=configuration.recipe,
+        train=images,
+        validation=validation,
+        seed=job.seed,
+        device=torch.device(place.device),
+        asked=None if job.asked is None else _answering(_load_model(job.asked, place), job.precision),
+        judges=[_judge(member, place) for member in job.judges],
+        judging=judging,
+        checkpoint=_checkpoint(place, job.key),
+    )
+    began = time.perf_counter()
+    built = job.stage.build(ground, [w for given in job.given for w in _weight_sets(given, place)])
+    seconds = time.perf_counter() - began
+    tensors = {k: v.cpu() for k, v in stacked(built.members).items()}
+    record = {
+        "kind": "built",
+        "label": job.label,
+        "n": len(images),
+        "members": len(built.members),
+        "parameters": _parameters(tensors),
+        "forward": built.passes.forward,
+        "backward": built.passes.backward,
+        "seconds": seconds,
+        **built.record,
+    }
+    _finish(place, result, "weights", job.key, tensors, tensor_digest(tensors), job.inputs, record)
+    result.inside += seconds
+    result.passes += built.passes.forward + built.passes.backward
+
+
+def _measure(job: MeasureJob, place: Place, result: Result) -> None:
+    from carom.surrogates.geometry import measured
+
+    found = adopt(place.folder, "measures", job.key, job.inputs)
+    if found is not None:
+        result.written.append(found)
+        return
+    first = job.models[0]
+    assert first.configuration is not None
+    images, _ = _attackers_images(first.task, first.configuration, job.seed)
+    classifiers: list[Classifier] = []
+    for weights in job.models:
+        if len(classifiers) < job.members:
+            chosen = _load_members(weights, place)
+            classifiers += chosen if weights.chain is None else weights.chain.answering(chosen)
+    began = time.perf_counter()
+    numbers, passes = measured(
+        classifiers[: job.members], images.select(torch.arange(min(job.images, len(images)))), seed=job.seed
+    )
+    record = {**numbers, "seconds": time.perf_counter() - began, "images": job.images, "label": job.label}
+    tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in sorted(numbers.items())}
+    _finish(place, result, "measures", job.key, tensors, tensor_digest(tensors), job.inputs, record)
+    result.passes += passes.forward + passes.backward
 
 
 # ------------------------------------------------------------------------------------------------------------- craft
@@ -274,7 +446,7 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
         return
     clean = read_artifact(place.folder, "images", job.images_key, job.images_digest)
     device = torch.device(place.device)
-    networks = [_load_model(member, place) for member in job.members]
+    networks = [network for member in job.members for network in _load_members(member, place)]
     outside = not all(isinstance(network, Classifier) for network in networks)
     asked = networks[0] if outside else None if job.asked is None else _load_model(job.asked, place)
     partners = None
@@ -395,15 +567,16 @@ class _Searches:
         assert self.job.judging is not None
         held_out = read_artifact(self.place.folder, "images", *self.job.judging)
         x, y = held_out["images"].to(self.place.device).float() / 255, held_out["labels"].to(self.place.device)
-        judges = []
-        for member in self.job.judges:
-            judge = _load_model(member, self.place)
-            if not isinstance(judge, nn.Module):
-                raise InputError(
-                    f"{member.label}: a path is judged by logits, and this validation victim is a function"
-                )
-            judges.append(prepare(judge))
+        judges = [_judge(member, self.place) for member in self.job.judges]
         return search(self.networks[0], judges, x, y, budget, pas=path, seed=seed, prepare=prepare)
+
+
+def _judge(member: WeightsOf, place: Place) -> nn.Module:
+    """A validation victim, as what is chosen by transfer sees it."""
+    judge = _load_model(member, place)
+    if not isinstance(judge, nn.Module):
+        raise InputError(f"{member.label}: a path is judged by logits, and this validation victim is a function")
+    return prepare(judge)
 
 
 def _answering(model: Any, precision: Precision) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -476,7 +649,9 @@ def visibility(adversarial: torch.Tensor, clean: torch.Tensor, budget: Budget) -
 
 def _evaluate(job: EvaluateJob, place: Place, result: Result) -> None:
     model = _load_model(job.victim, place)
-    victim: Victim = with_precision(prepare(model), job.precision) if isinstance(model, Classifier) else model
+    victim: Victim = model
+    if isinstance(model, Classifier | Joint):
+        victim = with_precision(prepare(model), job.precision)
     for kind, key, digest in job.sets:
         images = read_artifact(place.folder, kind, key, digest)["images"]
         start = time.perf_counter()
@@ -543,16 +718,47 @@ def with_precision(classifier: nn.Module, precision: Precision) -> nn.Module:
     return Bfloat16(classifier) if precision == "bfloat16" else classifier
 
 
-def _load_model(weights: WeightsOf, place: Place) -> Classifier | Callable[..., Any]:
+class Joint(nn.Module):
+    """Several weight sets as one victim: the mean of their logits."""
+
+    def __init__(self, classifiers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.classifiers = nn.ModuleList(classifiers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits `n k`."""
+        return torch.stack([classifier(x) for classifier in self.classifiers]).mean(0)
+
+
+def _weight_sets(weights: WeightsOf, place: Place) -> list[dict[str, torch.Tensor]]:
+    tensors = read_artifact(place.folder, "weights", weights.key, weights.digest)
+    return unstacked(tensors) if weights.stacked else [tensors]
+
+
+def _load_members(weights: WeightsOf, place: Place) -> list[Any]:
+    """A classifier for each weight set of a model; a referenced model is what it is."""
+    if weights.reference is not None:
+        return [_load_model(weights, place)]
+    assert weights.configuration is not None
+    classifiers = restored(
+        weights.configuration.architecture,
+        _weight_sets(weights, place),
+        shape=weights.task.shape,
+        classes=len(weights.task.classes),
+    )
+    return [classifier.to(place.device) for classifier in classifiers]
+
+
+def _load_model(weights: WeightsOf, place: Place) -> nn.Module | Callable[..., Any]:
+    """A model as a victim; of several weight sets their mean answer."""
     if weights.reference is not None:
         model = load_reference(
             weights.reference, where=weights.label, shape=weights.task.shape, classes=len(weights.task.classes)
         )
         return model.to(place.device) if isinstance(model, nn.Module) else model
-    assert weights.configuration is not None
-    tensors = read_artifact(place.folder, "weights", weights.key, weights.digest)
-    shape, classes = weights.task.shape, len(weights.task.classes)
-    return restore(weights.configuration.architecture, tensors, shape=shape, classes=classes).to(place.device)
+    classifiers = _load_members(weights, place)
+    answering = classifiers if weights.chain is None else weights.chain.answering(classifiers)
+    return answering[0] if len(answering) == 1 else Joint(answering)
 
 
 def _finish(

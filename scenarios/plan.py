@@ -17,7 +17,7 @@ from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError
 from carom.identity import content_key
-from carom.surrogates import Single
+from carom.surrogates import Member
 from carom.typing import Ids, Labels
 from carom.zoo.architectures import architecture
 from carom.zoo.attacked import attacked_images, partner_images
@@ -29,7 +29,10 @@ from carom.zoo.tasks import Task
 
 from .cases import case
 from .spec import (
+    SINGLE,
     AttackSpec,
+    Base,
+    BuiltModel,
     Model,
     Precision,
     ReferencedModel,
@@ -38,6 +41,7 @@ from .spec import (
     SurrogateSpec,
     TrainedModel,
     VictimSpec,
+    loop_of,
 )
 
 CONTROL_SEED = 0  # surrogate-free sets are made once per image set, whatever the seeds of the attacks
@@ -62,13 +66,45 @@ class AttackedImages:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedModel:
-    """A model under its key; the digest of one that exists already is known before anything runs."""
+    """A model under its key; the digest of one that exists already is known before anything runs.
+
+    Attributes:
+        key: Of what was asked.
+        model: What it is.
+        inputs: Digests of the data that it is made from.
+        label: For tables.
+        digest: Of a model that exists already.
+    """
 
     key: str
     model: Model
     inputs: Mapping[str, str]
     label: str
     digest: str | None = None
+
+    @property
+    def stacked(self) -> bool:
+        """Whether its artefact holds several weight sets, or one in the same form."""
+        if isinstance(self.model, TrainedModel):
+            return self.model.configuration.recipe.slots().collect is not None
+        return isinstance(self.model, BuiltModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSurrogate:
+    """A surrogate, with the keys of its models.
+
+    Attributes:
+        spec: What it is.
+        members: Models whose weight sets are read, in their order.
+        rests_on: All models that had to be made for it, these among them.
+        only: Key of the one victim that it is built for; None for all.
+    """
+
+    spec: SurrogateSpec
+    members: tuple[str, ...]
+    rests_on: tuple[str, ...]
+    only: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +119,7 @@ class PlannedSet:
         attack: None for a control.
         control: The name of a control.
         asked: Key of the victim that a query attack asks; None where it asks the model that it reads.
+        only: Key of the one victim that it is made for; None for all.
         judges: Keys of the validation victims that coefficients are searched on.
         budget: The ball.
         seed: Of the draws.
@@ -96,6 +133,7 @@ class PlannedSet:
     attack: AttackSpec | None
     control: str | None
     asked: str | None = None
+    only: str | None = None
     judges: tuple[str, ...] = ()
     budget: Budget
     seed: int
@@ -113,8 +151,10 @@ class PlannedSet:
 
     @property
     def passes(self) -> int:
-        """Image passes that an image costs, as if all members were read at every step; a control costs none."""
-        return 0 if self.attack is None else self.attack.attack.passes(len(self.members)).total
+        """Image passes that an image costs; a control costs none."""
+        return (
+            0 if self.attack is None or self.spec is None else self.attack.attack.passes(self.spec.builder.active).total
+        )
 
     @property
     def targeted(self) -> bool:
@@ -141,6 +181,8 @@ class Plan:
     roles: Sequence[tuple[str, Role, str]]  # model key, role, label
     sets: Mapping[str, PlannedSet]
     cells: Sequence[PlannedCell]
+    surrogates: Sequence[PlannedSurrogate] = field(default=())
+    warnings: Sequence[str] = field(default=())
     pool: str | None = None  # digest of the pool of images that attacks mix in; None where none does
     checks: Sequence[str] = field(default=())  # what checking the referenced models noticed
 
@@ -170,7 +212,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
     roles: list[tuple[str, Role, str]] = []
 
     def add(model: Model, role: Role, label: str) -> str:
-        planned = _planned_model(model, task, n, digests, label, run_id)
+        planned = _planned_model(model, task, n, digests, label, run_id, images)
         if planned.key not in models and isinstance(model, ReferencedModel):
             say(f"checking {label}")
             planned, remark = _checked(planned, model.reference, task, images["test"], role)
@@ -180,11 +222,11 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
             roles.append((planned.key, role, label))
         return planned.key
 
+    def build(spec: SurrogateSpec, asked: str | None) -> PlannedSurrogate:
+        return _built(spec, asked, judges, images, add)
+
     sets: dict[str, PlannedSet] = {}
     cells: list[PlannedCell] = []
-    members: dict[str, tuple[str, ...]] = {}
-    for spec in scenario.surrogates:
-        members[spec.label] = tuple(add(m, "surrogate", _member_label(spec, m)) for m in _surrogate_models(spec))
     victims = [(add(v.model, v.role, v.label), v) for v in scenario.victims]
     for key, victim in victims:
         twins = [v.label for k, v in victims if k == key]
@@ -193,12 +235,16 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
                 f"scenario {scenario.name}: victims {twins[0]!r} and {twins[1]!r} are the same model; "
                 f"drop {victim.label!r}"
             )
-
     judges = tuple(key for key, victim in victims if victim.role == "validation victim")
+    surrogates = [
+        build(spec, asked)
+        for spec in scenario.surrogates
+        for asked in ([key for key, _ in victims] if spec.builder.asks else [None])
+    ]
     pool = partner_images(task).digest if any(attack.mixes for attack in scenario.attacks) else None
     for split in splits:
         judged = [(k, v) for k, v in victims if (v.role == "validation victim") == (split == "validation")]
-        crafted = _sets(scenario, images[split], members, judged, judges, pool)
+        crafted = _sets(scenario, images[split], surrogates, judged, judges, pool)
         for planned in (*_controls(scenario, images[split]), *crafted):
             if planned.key in sets:
                 twin = sets[planned.key]
@@ -209,9 +255,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
             sets[planned.key] = planned
             own_model = planned.attack is not None and planned.attack.reads == "victim"
             for victim_key, victim in judged:
-                if own_model and victim_key not in planned.members:
-                    continue
-                if planned.asked is not None and victim_key != planned.asked:
+                if planned.only not in (None, victim_key):
                     continue
                 number = None if planned.spec is None else 0 if own_model else _case(planned.spec.base, victim.model)
                 cells.append(PlannedCell(set_key=planned.key, victim_key=victim_key, case=number))
@@ -225,6 +269,8 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         roles=roles,
         sets=sets,
         cells=cells,
+        surrogates=surrogates,
+        warnings=_understated(scenario),
         pool=pool,
         checks=tuple(checks),
     )
@@ -260,29 +306,81 @@ def _training_images(scenario: Scenario, say: Callable[[str], None]) -> int | No
 
 
 def _trained_models(scenario: Scenario) -> list[TrainedModel]:
-    models = [m for s in scenario.surrogates for m in _surrogate_models(s)] + [v.model for v in scenario.victims]
+    """Models whose data have to be read: those of victims, and all that surrogates rest on."""
+    models: list[Base] = [v.model for v in scenario.victims]
+    for spec in scenario.surrogates:
+        if isinstance(spec.base, TrainedModel):
+            models += [spec.base, *(_training(spec, spec.base, m) for m in spec.builder.members(spec.base.seed))]
     return [m for m in models if isinstance(m, TrainedModel)]
 
 
-def _surrogate_models(spec: SurrogateSpec) -> list[Model]:
-    """The networks that a surrogate's builder asks for."""
-    if isinstance(spec.base, ReferencedModel):
-        return [spec.base]
-    models: list[Model] = []
-    for member in spec.builder.members(spec.base.seed):
-        configuration, axes = spec.base.configuration, dict(spec.base.axes)
-        if member.architecture is not None:
-            network = architecture(member.architecture, where=f"{spec.label}: architecture")
-            configuration = replace(configuration, architecture=network)
-            axes["architecture"] = member.architecture
-        models.append(TrainedModel(configuration=configuration, seed=member.seed, axes=axes))
-    return models
+def _training(spec: SurrogateSpec, base: TrainedModel, member: Member, *, plain: bool = False) -> TrainedModel:
+    """One of the trainings that a builder asks for; `plain` as the scenario trains networks."""
+    configuration, axes = base.configuration, dict(base.axes)
+    if member.architecture is not None:
+        network = architecture(member.architecture, where=f"{spec.label}: architecture")
+        configuration = replace(configuration, architecture=network)
+        axes["architecture"] = member.architecture
+    if spec.builder.first is not None and not plain:
+        configuration = replace(configuration, recipe=spec.builder.first.recipe(configuration.recipe))
+    return TrainedModel(configuration=configuration, seed=member.seed, axes=axes)
 
 
-def _member_label(spec: SurrogateSpec, model: Model) -> str:
-    if isinstance(model, ReferencedModel) or spec.builder_name == "single":
-        return spec.label
-    return f"{spec.label} > {model.axes['architecture']}/s{model.seed}"
+def _built(
+    spec: SurrogateSpec,
+    asked: str | None,
+    judges: tuple[str, ...],
+    images: Mapping[Split, AttackedImages],
+    add: Callable[[Model, Role, str], str],
+) -> PlannedSurrogate:
+    """A surrogate's models, from its trainings to its last refinement."""
+    base, chain = spec.base, spec.builder
+    if isinstance(base, ReferencedModel):
+        key = add(base, "surrogate", spec.label)
+        return PlannedSurrogate(spec=spec, members=(key,), rests_on=(key,))
+    several = len(chain.then) > 0 or (chain.first is not None and len(chain.first.members(base.seed)) > 1)
+
+    def label(model: TrainedModel) -> str:
+        return f"{spec.label} > {model.axes['architecture']}/s{model.seed}" if several else spec.label
+
+    first = [] if chain.first is None else [_training(spec, base, m) for m in chain.first.members(base.seed)]
+    keys = tuple(add(model, "surrogate", label(model)) for model in first)
+    rests_on = dict.fromkeys(keys)
+    for place, stage in enumerate(chain.then):
+        further = [_training(spec, base, member, plain=True) for member in stage.others(base.seed)]
+        others = tuple(add(model, "surrogate", f"{label(model)}, another") for model in further)
+        model = BuiltModel(
+            base=base,
+            stage=stage,
+            chain=replace(chain, then=chain.then[: place + 1], per_step=1),
+            given=keys,
+            others=others,
+            asked=asked if stage.asks else None,
+            judges=judges if stage.judged else (),
+        )
+        last = place + 1 == len(chain.then)
+        against = "" if asked is None else f" > {asked[:6]}"
+        name = f"{spec.label}{against}" if last else f"{spec.label}{against} > {type(stage).__name__.lower()}"
+        keys = (add(model, "surrogate", name),)
+        rests_on |= dict.fromkeys((*others, *keys))
+    return PlannedSurrogate(spec=spec, members=keys, rests_on=tuple(rests_on), only=asked)
+
+
+def _understated(scenario: Scenario) -> tuple[str, ...]:
+    """Attacks of fewer steps than a surrogate has members, so that some are never read."""
+    warnings = []
+    for spec in scenario.surrogates:
+        chain = spec.builder
+        if chain.schedule == "full" or chain.active == chain.count:
+            continue
+        for attack in scenario.attacks:
+            loop = loop_of(attack.attack)
+            if attack.reads == "surrogate" and loop is not None and loop.steps * chain.active < chain.count:
+                warnings.append(
+                    f"{spec.label}: {attack.label} has {loop.steps} steps and reads {loop.steps * chain.active} of "
+                    f"{chain.count} members: its transfer is understated; take more steps"
+                )
+    return tuple(warnings)
 
 
 def _data_digests(scenario: Scenario) -> dict[tuple[str, str], dict[str, str]]:
@@ -304,11 +402,19 @@ def _planned_model(
     digests: Mapping[tuple[str, str], Mapping[str, str]],
     label: str,
     run_id: str,
+    images: Mapping[Split, AttackedImages],
 ) -> PlannedModel:
     if isinstance(model, ReferencedModel):
         asked = model.reference.key() or f"{model.name} in run {run_id}"  # without a revision: for this run only
         key = content_key("reference", asked)
         return PlannedModel(key=key, model=model, inputs={}, label=label)
+    if isinstance(model, BuiltModel):
+        base = _planned_model(model.base, task, n, digests, label, run_id, images)
+        assert isinstance(base.model, TrainedModel)
+        judging = images["validation"].key if model.judges else None
+        key = content_key("build", model.stage, model.models, judging, task, base.model.configuration, base.model.seed)
+        inputs = dict(base.inputs) | ({"judging": images["validation"].digest} if model.judges else {})
+        return PlannedModel(key=key, model=replace(model, base=base.model), inputs=inputs, label=label)
     configuration = model.configuration
     if configuration.n is None:
         configuration = replace(configuration, n=n)
@@ -377,40 +483,55 @@ def _controls(scenario: Scenario, attacked: AttackedImages) -> list[PlannedSet]:
 def _sets(
     scenario: Scenario,
     attacked: AttackedImages,
-    members: Mapping[str, tuple[str, ...]],
+    surrogates: Sequence[PlannedSurrogate],
     judged: Sequence[tuple[str, VictimSpec]],
     judges: tuple[str, ...],
     pool: str | None,
 ) -> list[PlannedSet]:
     """Every adversarial set on one image set: of each surrogate, or of each victim where that is what is read."""
     own = [
-        (SurrogateSpec(label=victim.label, base=victim.model, builder=Single(), builder_name="single"), (key,))
+        PlannedSurrogate(
+            spec=SurrogateSpec(label=victim.label, base=victim.model, builder=SINGLE, builder_name="single"),
+            members=(key,),
+            rests_on=(key,),
+            only=key,
+        )
         for key, victim in judged
     ]
-    surrogates = [(spec, members[spec.label]) for spec in scenario.surrogates]
+    here = {key for key, _ in judged}
     sets = []
     for attack, budget, seed in itertools.product(scenario.attacks, scenario.budgets, scenario.attack_seeds):
         if budget.norm not in attack.norms:
             continue
-        targets = own if attack.reads == "victim" else surrogates
+        targets = own if attack.reads == "victim" else [s for s in surrogates if s.only is None or s.only in here]
         victims = [key for key, _ in judged] if attack.asks_victims else [None]
         searched_on = judges if attack.searched is not None else ()
-        for (spec, keys), asked in itertools.product(targets, victims):
+        for target, asked in itertools.product(targets, victims):
+            if asked is not None and target.only not in (None, asked):
+                continue
             further = (
                 *(("pool", pool) if attack.mixes else ()),
                 *(("judges", searched_on) if searched_on else ()),
                 *(("asked", asked) if asked is not None else ()),
             )
-            question: tuple[Any, ...] = (spec.builder, keys, attack.attack, attack.targeted, budget, seed)
+            question: tuple[Any, ...] = (
+                target.spec.builder,
+                target.members,
+                attack.attack,
+                attack.targeted,
+                budget,
+                seed,
+            )
             sets.append(
                 PlannedSet(
                     key=content_key("craft", *question, attacked.key, scenario.precision, *further),
-                    surrogate=spec.label,
-                    members=keys,
-                    spec=spec,
+                    surrogate=target.spec.label,
+                    members=target.members,
+                    spec=target.spec,
                     attack=attack,
                     control=None,
                     asked=asked,
+                    only=target.only if asked is None else asked,
                     judges=searched_on,
                     budget=budget,
                     seed=seed,
@@ -420,7 +541,7 @@ def _sets(
     return sets
 
 
-def _case(attacker: Model, victim: Model) -> int | None:
+def _case(attacker: Base, victim: Base) -> int | None:
     """C1..C8; None where the source, balance or architecture of a model that was not trained here was not declared."""
     names = ("source", "balance", "architecture")
     if any(name not in model.axes for model in (attacker, victim) for name in names):

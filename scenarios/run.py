@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,9 +22,20 @@ from sqlalchemy.dialects.sqlite import insert
 from carom.errors import StoreError
 from carom.identity import content_key
 
-from .jobs import ControlJob, CraftJob, EvaluateJob, Job, Result, SetToCraft, TrainJob, WeightsOf
-from .plan import AttackedImages, Plan, PlannedSet, plan, target_classes
-from .spec import ReferencedModel, Scenario, TrainedModel
+from .jobs import (
+    BuildJob,
+    ControlJob,
+    CraftJob,
+    EvaluateJob,
+    Job,
+    MeasureJob,
+    Result,
+    SetToCraft,
+    TrainJob,
+    WeightsOf,
+)
+from .plan import AttackedImages, Plan, PlannedModel, PlannedSet, PlannedSurrogate, plan, target_classes
+from .spec import BuiltModel, ReferencedModel, Scenario, TrainedModel
 from .store import (
     Kind,
     Row,
@@ -38,6 +49,7 @@ from .store import (
     run_cells,
     run_models,
     run_sets,
+    run_surrogates,
     runs,
     unpack_predictions,
     write_artifact,
@@ -79,7 +91,7 @@ class Silent:
 
 
 # Seconds for one image pass of the zoo's small networks on one core, until the store has measured its own.
-FIRST_GUESS = {"train": 1.5e-4, "craft": 1.0e-4, "evaluate": 8.0e-5}
+FIRST_GUESS = {"train": 1.5e-4, "build": 1.5e-4, "measure": 1.5e-4, "craft": 1.0e-4, "evaluate": 8.0e-5}
 
 
 @dataclass
@@ -199,6 +211,7 @@ class _Driver:
         self.models = self.store.ensure("weights", list(self.plan.models))
         self.sets = self.store.ensure("sets", list(self.plan.sets))
         self.images = self.store.ensure("images", [i.key for i in self.plan.images.values()])
+        self.measures = self.store.ensure("measures", [self._measure_key(s) for s in self._measured()])
         for attacked in self.plan.images.values():
             self._write_images(attacked)
         row = {
@@ -220,12 +233,13 @@ class _Driver:
                     index_elements=["id"], set_={k: v for k, v in row.items() if k not in ("id", "started")}
                 )
             )
-            for table in (run_models, run_sets, run_cells):
+            for table in (run_models, run_sets, run_cells, run_surrogates):
                 connection.execute(table.delete().where(table.c.run == self.run))
             connection.execute(
                 insert(run_models).on_conflict_do_nothing(), [self._model_row(*r) for r in self.plan.roles]
             )
             connection.execute(run_sets.insert(), [self._set_row(s) for s in self.plan.sets.values()])
+            connection.execute(run_surrogates.insert(), [self._surrogate_row(s) for s in self.plan.surrogates])
             connection.execute(
                 insert(run_cells).on_conflict_do_nothing(),
                 [
@@ -272,6 +286,8 @@ class _Driver:
         axes = dict(model.axes)
         if isinstance(model, TrainedModel):
             axes |= {"seed": str(model.seed), "n": str(model.configuration.n)}
+        if isinstance(model, BuiltModel):
+            axes |= {"seed": str(model.base.seed), "n": str(model.base.configuration.n)}
         return {
             "run": self.run,
             "artifact": self.models[key],
@@ -288,8 +304,9 @@ class _Driver:
                 axes["seed"] = str(planned.spec.base.seed)
         if planned.attack is not None:
             axes["reads"] = "both" if planned.asked is not None else planned.attack.reads
-        if planned.asked is not None:
-            axes["asked"] = self.plan.models[planned.asked].label
+        asked = planned.only if planned.spec is not None and planned.spec.builder.asks else planned.asked
+        if asked is not None:
+            axes["asked"] = self.plan.models[asked].label
         return {
             "run": self.run,
             "artifact": self.sets[planned.key],
@@ -302,6 +319,27 @@ class _Driver:
             "attack_seed": planned.seed,
             "targeted": planned.targeted,
         }
+
+    def _surrogate_row(self, planned: PlannedSurrogate) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "label": planned.spec.label,
+            "victim": "" if planned.only is None else self.plan.models[planned.only].label,
+            "builder": planned.spec.builder_name,
+            "members": json.dumps([self.models[m] for m in planned.members]),
+            "rests_on": json.dumps([self.models[m] for m in planned.rests_on]),
+            "measures": self.measures.get(self._measure_key(planned)) if planned in self._measured() else None,
+            "active": planned.spec.builder.active,
+        }
+
+    def _measured(self) -> list[PlannedSurrogate]:
+        """The surrogates whose loss is measured: those that are trained here."""
+        if self.plan.scenario.geometry is None:
+            return []
+        return [s for s in self.plan.surrogates if not isinstance(s.spec.base, ReferencedModel)]
+
+    def _measure_key(self, planned: PlannedSurrogate) -> str:
+        return content_key("measure", self.plan.scenario.geometry, planned.spec.builder, planned.members)
 
     def _write_images(self, attacked: AttackedImages) -> None:
         state = self.store.states("images", [attacked.key])[attacked.key]
@@ -340,20 +378,25 @@ class _Driver:
     # ---------------------------------------------------------------------------------------------------- the phases
 
     def work(self, pool: Workers) -> None:
-        """Train, then craft, then evaluate what is lacking."""
+        """Train, build on that, craft and evaluate what is lacking."""
         self._register_references()
         lacking = self._lacking_models()
         self._learn_rates()
         estimate = self.estimate(lacking)
         self.left.units = dict(estimate)
+        for warning in self.plan.warnings:
+            self.progress.say(f"warning: {warning}")
         phases: tuple[tuple[str, Callable[[], list[Job]]], ...] = (
             ("train", lambda: self._train_jobs(lacking)),
+            *(("build", lambda keys=keys: self._build_jobs(keys)) for keys in self._depths()),
+            ("measure", self._measure_jobs),
             ("craft", self._craft_jobs),
             ("evaluate", self._evaluate_jobs),
         )
         for phase, jobs in phases:
             todo = jobs()
-            self.left.units[phase] = sum(j.units for j in todo)
+            if phase != "build":
+                self.left.units[phase] = sum(j.units for j in todo)
             if todo:
                 self.progress.begin(phase, self.left.units[phase], self.left)
             for job, result in pool.perform(todo):
@@ -366,7 +409,9 @@ class _Driver:
         new = set(lacking)
         sets = self._lacking_sets(also=new)
         n = {split: len(i.images) for split, i in self.plan.images.items()}
-        train = sum(j.units for j in self._train_jobs(lacking))
+        models = [key for key in lacking if isinstance(self.plan.models[key].model, TrainedModel)]
+        train = sum(j.units for j in self._train_jobs(models))
+        build = sum(self._build_job(k, dict.fromkeys(self.plan.models, "")).units for k in new - set(models))
         craft = sum(s.passes * n[s.split] for s in sets)
         lost = {s.key for s in sets}
         done = self._outcomes()
@@ -375,7 +420,7 @@ class _Driver:
             for c in self.plan.cells
             if c.set_key in lost or c.victim_key in new or (self.sets[c.set_key], self.models[c.victim_key]) not in done
         )
-        return {"train": train, "craft": craft, "evaluate": evaluate}
+        return {"train": train, "build": build, "craft": craft, "evaluate": evaluate}
 
     def _register_references(self) -> None:
         """A model that exists already is there from the start: its digest is its fingerprint."""
@@ -387,14 +432,37 @@ class _Driver:
                 self.store.record(Written(kind="weights", key=key, digest=planned.digest, inputs={}, record=record))
 
     def _lacking_models(self) -> list[str]:
+        """Keys of models that have to be made, each behind those that it rests on."""
         states = self.store.states("weights", list(self.plan.models))
-        lacking = []
-        for key, planned in self.plan.models.items():
-            if isinstance(planned.model, ReferencedModel):
-                continue
-            if not self._whole("weights", states[key], planned.inputs, planned.label):
-                lacking.append(key)
-        return lacking
+        digests = self._digests("weights", list(self.plan.models))
+        lacking: dict[str, None] = {}
+        for keys in ([k for k, m in self.plan.models.items() if isinstance(m.model, TrainedModel)], *self._depths()):
+            for key in keys:
+                planned = self.plan.models[key]
+                inputs = self._model_inputs(planned, digests)
+                rests_on = planned.model.models if isinstance(planned.model, BuiltModel) else ()
+                again = inputs is None or any(m in lacking for m in rests_on)
+                if again or not self._whole("weights", states[key], inputs, planned.label):
+                    lacking[key] = None
+        return list(lacking)
+
+    def _depths(self) -> list[list[str]]:
+        """Keys of the built models, in layers: each layer rests on those before it."""
+        placed: dict[str, int] = {}
+        for key, planned in self.plan.models.items():  # a model stands behind what it rests on
+            if isinstance(planned.model, BuiltModel):
+                placed[key] = 1 + max((placed.get(m, 0) for m in planned.model.models), default=0)
+        return [[k for k, d in placed.items() if d == depth] for depth in range(1, max(placed.values(), default=0) + 1)]
+
+    def _model_inputs(self, planned: PlannedModel, digests: Mapping[str, str]) -> dict[str, str] | None:
+        """Digests that a model rests on; None while one of the models among them is missing."""
+        inputs = dict(planned.inputs)
+        if isinstance(planned.model, BuiltModel):
+            for i, model in enumerate(planned.model.models):
+                if model not in digests:
+                    return None
+                inputs[f"model {i}"] = digests[model]
+        return inputs
 
     def _whole(self, kind: Kind, state: Row, inputs: Any, label: str) -> bool:
         """Whether an artefact is there, made from what is there now, and undamaged."""
@@ -421,6 +489,68 @@ class _Driver:
                 )
             )
         return sorted(jobs, key=lambda j: -j.units)
+
+    def _build_job(self, key: str, digests: Mapping[str, str]) -> BuildJob:
+        planned = self.plan.models[key]
+        model = planned.model
+        assert isinstance(model, BuiltModel)
+        return BuildJob(
+            key=key,
+            label=planned.label,
+            task=self.plan.scenario.task,
+            configuration=model.base.configuration,
+            seed=model.base.seed,
+            stage=model.stage,
+            given=tuple(self._weights(m, digests[m]) for m in (*model.given, *model.others)),
+            asked=None if model.asked is None else self._weights(model.asked, digests[model.asked]),
+            judges=tuple(self._weights(j, digests[j]) for j in model.judges),
+            judging=self._judging(model.judges),
+            inputs=self._model_inputs(planned, digests) or {},
+            precision=self.plan.scenario.precision,
+        )
+
+    def _build_jobs(self, keys: Sequence[str]) -> list[Job]:
+        """One layer of what is lacking; what rests on a model that failed fails with it."""
+        digests = self._digests("weights", list(self.plan.models))
+        states = self.store.states("weights", list(keys))
+        jobs: list[Job] = []
+        for key in keys:
+            planned = self.plan.models[key]
+            assert isinstance(planned.model, BuiltModel)
+            bad = [m for m in planned.model.models if m in self.failed]
+            if bad:
+                self.failed[key] = f"{self.plan.models[bad[0]].label}: {self.failed[bad[0]]}"
+                continue
+            inputs = self._model_inputs(planned, digests)
+            if inputs is None or not self._whole("weights", states[key], inputs, planned.label):
+                jobs.append(self._build_job(key, digests))
+        return sorted(jobs, key=lambda j: -j.units)
+
+    def _measure_jobs(self) -> list[Job]:
+        digests = self._digests("weights", list(self.plan.models))
+        states = self.store.states("measures", list(self.measures))
+        jobs: list[Job] = []
+        for planned in self._measured():
+            geometry, key = self.plan.scenario.geometry, self._measure_key(planned)
+            base = planned.spec.base
+            assert geometry is not None
+            assert isinstance(base, TrainedModel)
+            if any(m not in digests for m in planned.members):
+                continue
+            inputs = {f"member {i}": digests[m] for i, m in enumerate(planned.members)}
+            if not self._whole("measures", states[key], inputs, f"measures of {planned.spec.label}"):
+                jobs.append(
+                    MeasureJob(
+                        key=key,
+                        label=planned.spec.label,
+                        models=tuple(self._weights(m, digests[m]) for m in planned.members),
+                        images=geometry.images,
+                        members=geometry.members,
+                        seed=base.seed,
+                        inputs=inputs,
+                    )
+                )
+        return jobs
 
     def _set_inputs(self, planned: PlannedSet, digests: dict[str, str]) -> dict[str, str] | None:
         """Digests that a set rests on; None while one of its members is missing."""
@@ -534,13 +664,17 @@ class _Driver:
     def _weights(self, key: str, digest: str) -> WeightsOf:
         planned = self.plan.models[key]
         model = planned.model
+        built = model if isinstance(model, BuiltModel) else None
+        trained = built.base if built is not None else model
         return WeightsOf(
             key=key,
             label=planned.label,
             task=self.plan.scenario.task,
-            configuration=model.configuration if isinstance(model, TrainedModel) else None,
+            configuration=trained.configuration if isinstance(trained, TrainedModel) else None,
             reference=model.reference if isinstance(model, ReferencedModel) else None,
             digest=digest,
+            stacked=planned.stacked,
+            chain=built.chain if built is not None else None,
         )
 
     def _outcomes(self) -> set[tuple[int, int]]:
@@ -638,8 +772,10 @@ class _Driver:
         self.report.input_at_fault |= result.fault == "input"
         self.progress.say(f"failed: {job.kind} {job.label}: {why}")
         there = {w.key for w in result.written}
-        if isinstance(job, TrainJob):
+        if isinstance(job, TrainJob | BuildJob):
             self.failed[job.key] = why
+        elif isinstance(job, MeasureJob):
+            pass  # nothing rests on it
         elif isinstance(job, CraftJob):
             self.failed |= {s.key: why for s in job.sets if s.key not in there}
         elif isinstance(job, ControlJob):

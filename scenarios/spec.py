@@ -28,7 +28,7 @@ from carom.errors import InputError
 from carom.identity import content_key
 from carom.protocols import Attack, Control
 from carom.registry import build, check_keys, lookup
-from carom.surrogates import SurrogateBuilder, parse_builder
+from carom.surrogates import Chain, Refinement, Single, parse_builder
 from carom.zoo.architectures import Architecture, architecture
 from carom.zoo.balance import Balance, parse_balance
 from carom.zoo.checkpoints import SUFFIXES
@@ -63,10 +63,13 @@ TOP = (
     "attacks",
     "budgets",
     "controls",
+    "geometry",
 )
 AXES = ("source", "samples", "balance", "architecture", "recipe", "n", "seed")
 ALWAYS_SHOWN = ("source", "balance", "architecture")
 
+
+SINGLE = Chain(first=Single())  # a model as it is
 
 # Surrogate-free sets of every scenario, by the name in tables. The ladder of sign noise gives each adversarial set a
 # control of at least its own L2.
@@ -123,7 +126,41 @@ class ReferencedModel:
     axes: Mapping[str, str]  # what the user declared of its source, balance, architecture, recipe
 
 
-Model = TrainedModel | ReferencedModel
+@dataclass(frozen=True, kw_only=True)
+class BuiltModel:
+    """Weight sets that a scenario makes of others.
+
+    Attributes:
+        base: Whose architecture, data, recipe and seed they have.
+        stage: What makes them.
+        chain: The builder up to this stage; says which of the weight sets answer.
+        given: Keys of the models that it takes.
+        others: Keys of further trainings that it takes, behind these.
+        asked: Key of the victim that it asks; None where it asks none.
+        judges: Keys of the validation victims that it chooses by.
+    """
+
+    base: TrainedModel
+    stage: Refinement
+    chain: Chain
+    given: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    asked: str | None = None
+    judges: tuple[str, ...] = ()
+
+    @property
+    def axes(self) -> Mapping[str, str]:
+        """Those of the model that it was built on."""
+        return self.base.axes
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Keys of all models that it rests on directly."""
+        return (*self.given, *self.others, *(() if self.asked is None else (self.asked,)), *self.judges)
+
+
+Base = TrainedModel | ReferencedModel
+Model = Base | BuiltModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +168,30 @@ class SurrogateSpec:
     """A surrogate: what it is built on and how."""
 
     label: str
-    base: Model
-    builder: SurrogateBuilder
+    base: Base
+    builder: Chain
     builder_name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """What is measured of each surrogate's loss beside its transfer.
+
+    Attributes:
+        images: Of the surrogate's own training images, without augmentation.
+        members: Weight sets that are looked at, the first ones.
+    """
+
+    images: int = 500
+    members: int = 3
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.images < 10 or self.members < 1:
+            raise InputError(
+                f"geometry: images={self.images}, members={self.members}; expected at least 10 images and 1 member"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +199,7 @@ class VictimSpec:
     """A victim and its role."""
 
     label: str
-    model: Model
+    model: Base
     role: Role
 
 
@@ -216,6 +274,7 @@ class Scenario:
     attacks: tuple[AttackSpec, ...]
     budgets: tuple[Budget, ...]
     controls: Mapping[str, Control]  # surrogate-free sets, by the name in tables
+    geometry: Geometry | None
     text: str = field(repr=False)
 
 
@@ -278,6 +337,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         attacks=tuple(_attacks(table["attacks"], where=f"{where}: attacks")),
         budgets=tuple(_budgets(table["budgets"], where=f"{where}: budgets")),
         controls=_controls(table.get("controls", []), where=f"{where}: controls"),
+        geometry=_geometry(table.get("geometry", False), where=f"{where}: geometry"),
         text=text,
     )
     scenario = _labelled(_one_name_each(scenario, where))
@@ -308,13 +368,23 @@ def _surrogates(tables: Any, shared: Mapping[str, Any], task: Task, *, where: st
         builders = _axis(table.get("builder", "single"), where=f"{place}.builder")
         name = table.get("name")
         for value, model in itertools.product(builders, _models(table, shared, task, ("builder",), where=place)):
-            builder = parse_builder(value, where=f"{place}.builder")
-            builder_name = value if isinstance(value, str) else str(value["name"])
+            own = dict(value) if isinstance(value, dict) else value
+            called = own.pop("label", None) if isinstance(own, dict) else None
+            builder_name, builder = parse_builder(own, where=f"{place}.builder")
+            if called is not None:
+                builder_name = _typed(called, str, where=f"{place}.builder.label")
+            elif isinstance(own, dict) and len(own) > 1:
+                builder_name = _name({**own, "name": builder_name})
             label = "" if name is None else _typed(name, str, where=f"{place}.name")
-            if isinstance(model, ReferencedModel) and builder_name != "single":
+            if isinstance(model, ReferencedModel) and builder != SINGLE:
                 raise InputError(
                     f"{place}.builder: {builder_name} trains networks of its own; a model reference is single"
                 )
+            if isinstance(model, TrainedModel) and builder.first is not None:
+                try:
+                    builder.first.recipe(model.configuration.recipe)
+                except InputError as error:
+                    raise InputError(f"{place}.builder: {error}") from None
             yield SurrogateSpec(label=label, base=model, builder=builder, builder_name=builder_name)
 
 
@@ -328,7 +398,7 @@ def _victims(tables: Any, shared: Mapping[str, Any], task: Task, role: Role, *, 
 
 def _models(
     table: Mapping[str, Any], shared: Mapping[str, Any], task: Task, extra: Sequence[str], *, where: str
-) -> Iterator[Model]:
+) -> Iterator[Base]:
     """Every combination of the axes of one table; or the one model that it refers to."""
     if "model" in table:
         yield _referenced(table, extra, where=where)
@@ -452,9 +522,21 @@ def _controls(value: Any, *, where: str) -> dict[str, Control]:
     return controls
 
 
+def _geometry(value: Any, *, where: str) -> Geometry | None:
+    if isinstance(value, bool):
+        return Geometry() if value else None
+    return build(Geometry, dict(_table(value, where=where)), where=where)
+
+
 def _refuse_misfits(scenario: Scenario, where: str) -> None:
     """An attack that none of the budgets suits, or one of them does not; a search without validation victims."""
     judged = any(v.role == "validation victim" for v in scenario.victims)
+    for surrogate in scenario.surrogates:
+        if surrogate.builder.judged and not judged:
+            raise InputError(
+                f"{where}: surrogates: {surrogate.builder_name} chooses by transfer to validation victims, and there "
+                "are none; add validation_victims"
+            )
     for i, spec in enumerate(scenario.attacks):
         place = f"{where}: attacks[{i}]"
         norms = [b.norm for b in scenario.budgets if b.norm in spec.norms]
@@ -551,13 +633,14 @@ def _one_name_each(scenario: Scenario, where: str) -> Scenario:
     def one(axis: str, level: object, name: str) -> str:
         return names.setdefault((axis, content_key(level)), name)
 
-    def named(model: Model, builder: SurrogateBuilder | None = None) -> Model:
-        if isinstance(model, ReferencedModel):
+    def named(model: T, builder: Chain | None = None) -> T:
+        if not isinstance(model, TrainedModel):
             return model
         axes = dict(model.axes)
         for axis in ("balance", "recipe"):
             axes[axis] = one(axis, getattr(model.configuration, axis), axes[axis])
-        trained = [m.architecture for m in builder.members(model.seed)] if builder is not None else [None]
+        first = None if builder is None else builder.first
+        trained = [None] if first is None else [m.architecture for m in first.members(model.seed)]
         networks = [
             one("architecture", model.configuration.architecture, axes["architecture"])
             if name is None
@@ -578,7 +661,7 @@ def _labelled(scenario: Scenario) -> Scenario:
     trained = [m for m in models if isinstance(m, TrainedModel)]
     shown = [a for a in TrainedModel.AXES if a in ALWAYS_SHOWN or len({m.axes[a] for m in trained}) > 1]
 
-    def label(model: Model) -> str:
+    def label(model: Base) -> str:
         if isinstance(model, ReferencedModel):
             return model.name
         return "/".join([*(model.axes[a] for a in shown), f"s{model.seed}"])

@@ -26,8 +26,8 @@ from carom.identity import tensor_digest
 SCHEMA = 1
 Predictions = NDArray[np.int16]  # class indices, -1 for no answer
 Row = Any  # a row of a query: its columns are attributes
-Kind = Literal["weights", "images", "sets"]
-KINDS: tuple[Kind, ...] = ("weights", "images", "sets")
+Kind = Literal["weights", "images", "sets", "measures"]
+KINDS: tuple[Kind, ...] = ("weights", "images", "sets", "measures")
 
 _tables = sa.MetaData()
 
@@ -134,6 +134,20 @@ run_cells = sa.Table(
     sa.Column("case", sa.Integer),  # 0..8; null where a model's axes are not known or there is no surrogate
     sa.Column("failure", sa.Text),  # why there is no outcome
     sqlite_with_rowid=False,
+)
+
+# What one run says of its surrogates beside their transfer: what they rest on, cost and look like.
+run_surrogates = sa.Table(
+    "run_surrogates",
+    _tables,
+    sa.Column("run", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Column("victim", sa.Text, primary_key=True),  # label of the one victim that it is built for; "" for all
+    sa.Column("builder", sa.Text, nullable=False),
+    sa.Column("members", sa.Text, nullable=False),  # JSON: rows of the models whose weight sets are read
+    sa.Column("rests_on", sa.Text, nullable=False),  # JSON: rows of all models that were made for it
+    sa.Column("measures", sa.Integer),  # row of what was measured of it
+    sa.Column("active", sa.Integer, nullable=False),  # classifiers that are read at a step
 )
 
 # Every planned cell, with its outcome where there is one.
