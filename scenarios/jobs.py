@@ -424,17 +424,15 @@ def _measure(job: MeasureJob, place: Place, result: Result) -> None:
     images, _ = _attackers_images(first.task, first.configuration, job.seed)
     classifiers: list[Classifier] = []
     for weights in job.models:
-        if len(classifiers) < job.members:
-            chosen = _load_members(weights, place)
-            classifiers += chosen if weights.chain is None else weights.chain.answering(chosen)
+        chosen = _load_members(weights, place)
+        classifiers += chosen if weights.chain is None else weights.chain.answering(chosen)
     began = time.perf_counter()
-    numbers, passes = measured(
-        classifiers[: job.members], images.select(torch.arange(min(job.images, len(images)))), seed=job.seed
-    )
-    record = {**numbers, "seconds": time.perf_counter() - began, "images": job.images, "label": job.label}
+    some = images.select(torch.arange(min(job.images, len(images))))
+    numbers = measured(classifiers, some, seed=job.seed, members=job.members)
+    record = {**numbers, "seconds": time.perf_counter() - began, "label": job.label}
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in sorted(numbers.items())}
     _finish(place, result, "measures", job.key, tensors, tensor_digest(tensors), job.inputs, record)
-    result.passes += passes.forward + passes.backward
+    result.passes += int(numbers["forward"] + numbers["backward"])
 
 
 # ------------------------------------------------------------------------------------------------------------- craft
@@ -448,7 +446,8 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
     device = torch.device(place.device)
     networks = [network for member in job.members for network in _load_members(member, place)]
     outside = not all(isinstance(network, Classifier) for network in networks)
-    asked = networks[0] if outside else None if job.asked is None else _load_model(job.asked, place)
+    victim = networks[0] if outside else None if job.asked is None else _load_model(job.asked, place)
+    asked = None if victim is None else _answering(victim, job.precision)
     partners = None
     if any(wanted.mixes for wanted in todo):
         pool = partner_images(job.task)
@@ -476,7 +475,7 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
                     clean["labels"],
                     ids=clean["ids"],
                     partners=partners,
-                    asked=None if asked is None else _answering(asked, job.precision),
+                    asked=asked,
                     prepare=ready,
                     device=device,
                     **of,

@@ -142,7 +142,7 @@ class Report:
     @property
     def nothing_to_do(self) -> bool:
         """The store held everything already."""
-        return self.trained + self.crafted + self.evaluated == 0 and not self.failures
+        return self.jobs == 0 and not self.failures
 
 
 def run_scenario(
