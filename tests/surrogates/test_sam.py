@@ -1,6 +1,5 @@
 """SAM: what it computes, and what it must leave alone."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,22 +9,12 @@ from torch import Tensor, nn
 
 from carom.errors import InputError
 from carom.registry import build
-from carom.surrogates.builder import Ground, Training
+from carom.surrogates.builder import Training
 from carom.surrogates.sam import SAM, Probe, along, norm
-from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, create
 from carom.zoo.recipes import Adaptation, Recipe, adapted
-from carom.zoo.training import State, Trained
 
-from .conftest import ground, images, plain
-
-
-def trained(here: Ground, way: Training) -> Trained:
-    return here.trained(way.recipe(here.recipe))
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return all(torch.equal(a[name], b[name]) for name in a)
+from .by_hand import RATE, A, W, by_hand, same, step, trained, weights
+from .conftest import ground, plain
 
 
 def test_it_is_a_training_that_adapts_a_recipe() -> None:
@@ -56,60 +45,21 @@ def test_a_step_costs_twice_as_many_passes() -> None:
     assert made.passes.backward == 2 * base.passes.backward
 
 
-class Quadratic(nn.Module):
-    """Parameters of several shapes; the gradient is given by hand."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]]))
-        self.bias = nn.Parameter(torch.tensor([4.0, -1.0]))
-        self.unused = nn.Parameter(torch.ones(3))
-
-
-def by_hand(
-    rate: float = 0.5, weight_decay: float = 0.0, network: nn.Module | None = None
-) -> tuple[State, Callable[[], None], list[Tensor]]:
-    """A training whose loss is `0.5 sum(a w^2)` with a = 1, 2 for the two parameters; and where it was read."""
-    shape = (1, 2, 2)
-    kind = architecture("mlp")
-    preprocessing = create(kind, shape=shape, classes=2).preprocessing
-    network = network or Quadratic()
-    classifier = Classifier(network, shape=shape, classes=2, preprocessing=preprocessing, architecture=kind)
-    optimizer = torch.optim.SGD(network.parameters(), lr=rate, weight_decay=weight_decay)
-    data = images(4)
-    state = State(classifier, optimizer, data, 0, 1, 100, torch.Generator().manual_seed(0))
-    read: list[Tensor] = []
-
-    def gradient() -> None:
-        optimizer.zero_grad()
-        point = torch.cat([network.weight.flatten(), network.bias])  # type: ignore[union-attr,operator,list-item]
-        curvature = torch.tensor([1.0] * 4 + [2.0] * 2)
-        torch.autograd.backward(0.5 * (curvature * point.square()).sum())
-        read.append(point.detach().clone())
-
-    return state, gradient, read
-
-
 def test_the_second_gradient_is_read_at_the_global_radius_and_the_step_is_taken_from_the_first_point() -> None:
     state, gradient, read = by_hand()
-    SAM(rho=0.7).slots(Recipe().slots(), Recipe()).update(state, gradient)
-    w = torch.tensor([1.0, -2.0, 0.5, 3.0, 4.0, -1.0])
-    a = torch.tensor([1.0] * 4 + [2.0] * 2)
-    assert torch.equal(read[0], w)
-    moved = w + 0.7 * a * w / (a * w).norm()
+    step(SAM(rho=0.7), state, gradient)
+    assert torch.equal(read[0], W)
+    moved = W + 0.7 * A * W / (A * W).norm()
     torch.testing.assert_close(read[1], moved)
-    after = torch.cat([p.detach().flatten() for p in state.classifier.network.parameters()])
-    torch.testing.assert_close(after, torch.cat([w - 0.5 * a * moved, torch.ones(3)]))
+    torch.testing.assert_close(weights(state), W - RATE * A * moved)
 
 
 def test_weight_decay_is_no_part_of_the_ascent() -> None:
     plainly, decayed = by_hand(), by_hand(weight_decay=0.3)
     for state, gradient, _ in (plainly, decayed):
-        SAM(rho=0.7).slots(Recipe().slots(), Recipe()).update(state, gradient)
+        step(SAM(rho=0.7), state, gradient)
     assert torch.equal(plainly[2][1], decayed[2][1])
-    first = next(iter(plainly[0].classifier.parameters())).detach()
-    second = next(iter(decayed[0].classifier.parameters())).detach()
-    torch.testing.assert_close(first - second, 0.5 * 0.3 * torch.tensor([[1.0, -2.0], [0.5, 3.0]]))
+    torch.testing.assert_close(weights(plainly[0]) - weights(decayed[0]), RATE * 0.3 * W)
 
 
 def test_weights_come_back_bit_for_bit() -> None:
@@ -148,7 +98,7 @@ def test_both_passes_drop_the_same_units_and_draw_the_same_numbers() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         for _ in range(2):
-            SAM(rho=0.1).slots(Recipe().slots(), Recipe()).update(state, noisy)
+            step(SAM(rho=0.1), state, noisy)
     (mask, draw), (mask_again, draw_again), (next_mask, next_draw), _ = drawn
     assert torch.equal(mask, mask_again)
     assert torch.equal(draw, draw_again)
@@ -160,15 +110,15 @@ def test_it_finds_a_flatter_place() -> None:
     """What it is for: the loss rises less on the way to the worst weights nearby."""
     here = ground("mlp", recipe=plain(epochs=8, batch_size=32))
 
-    def rise(weights: dict[str, Tensor]) -> float:
-        classifier = here.classifier(weights)
+    def rise(of: dict[str, Tensor]) -> float:
+        classifier = here.classifier(of)
         x, y = here.train.pixels, here.train.labels
         parameters = list(classifier.parameters())
         loss = nn.functional.cross_entropy(classifier(x), y)
-        step = along(list(torch.autograd.grad(loss, parameters)), 0.5)
+        ascent = along(list(torch.autograd.grad(loss, parameters)), 0.5)
         with torch.no_grad():
-            for parameter, move in zip(parameters, step, strict=True):
-                parameter += move
+            for parameter, move in zip(parameters, ascent, strict=True):
+                parameter.add_(move)
             return float(nn.functional.cross_entropy(classifier(x), y) - loss)
 
     base, made = here.trained(here.recipe), trained(here, SAM(rho=0.5))
