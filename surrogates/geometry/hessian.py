@@ -190,7 +190,9 @@ class _Products:
 
     def __call__(self, vector: Vector) -> Vector:
         sizes = [p.numel() for p in self._parameters.values()]
-        parts = [part.reshape(p.shape) for part, p in zip(vector.split(sizes), self._parameters.values(), strict=True)]
+        parts = [
+            part.reshape(p.shape) for part, p in zip(torch.split(vector, sizes), self._parameters.values(), strict=True)
+        ]
         total = torch.zeros_like(vector)
         for start in range(0, len(self._images), self._batch):
             stop = min(start + self._batch, len(self._images))

@@ -162,7 +162,7 @@ def weight_spectrum(members: Sequence[Weights], names: Sequence[str]) -> Spectru
     # about the first, which loses no digits where all are near it; only inner products of the members are needed
     apart = torch.stack([vector(member, names) - first for member in members])
     inner = torch.zeros(len(members), len(members), dtype=torch.float64)
-    for columns in apart.split(_COLUMNS, dim=1):
+    for columns in torch.split(apart, _COLUMNS, dim=1):
         inner += columns.double() @ columns.double().T
     inner = inner - inner.mean(0, keepdim=True)
     inner = inner - inner.mean(1, keepdim=True)

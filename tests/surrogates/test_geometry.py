@@ -49,12 +49,12 @@ def dense_hessian(classifier: Classifier, data: ImageSet) -> Tensor:
     given = {name: p.detach() for name, p in double.named_parameters()}
 
     def loss(flat: Tensor) -> Tensor:
-        parts = flat.split([given[n].numel() for n in names])
+        parts = torch.split(flat, [given[n].numel() for n in names])
         tensors = {n: part.reshape(given[n].shape) for n, part in zip(names, parts, strict=True)}
         return cross_entropy(functional_call(double, tensors, (data.pixels.double(),)), data.labels)
 
     flat = torch.cat([given[n].flatten() for n in names])
-    hessian: Tensor = torch.autograd.functional.hessian(loss, flat)
+    hessian: Tensor = torch.autograd.functional.hessian(loss, flat)  # type: ignore[no-untyped-call]
     return hessian
 
 
@@ -295,8 +295,8 @@ def test_input_curvature_is_that_of_dense_hessians() -> None:
         def loss(x: Tensor, label: Tensor = label) -> Tensor:
             return cross_entropy(classifier(x), label)
 
-        hessian = torch.autograd.functional.hessian(loss, data.pixels[i : i + 1]).reshape(64, 64)
-        expected.append(torch.linalg.eigvalsh(hessian).abs().max())
+        hessian = torch.autograd.functional.hessian(loss, data.pixels[i : i + 1])  # type: ignore[no-untyped-call]
+        expected.append(torch.linalg.eigvalsh(hessian.reshape(64, 64)).abs().max())
     value, passes = input_curvature(classifier, data, seed=0, iterations=60)
     assert value == pytest.approx(float(torch.stack(expected).mean()), rel=1e-2)
     assert passes.forward == passes.backward == 6 * 61
