@@ -1,11 +1,11 @@
-"""What training costs beside a plain eager loop, in float32 and in bfloat16, and what it costs in accuracy and transfer.
+"""What training costs beside a plain eager loop, in float32 and bfloat16, and what it costs in accuracy and transfer.
 
     python benchmarks/training.py [--rounds 7] [--json FILE] [--quick] [--accuracy]
 
-The plain loop does the same arithmetic: the same images, augmentation, optimizer and batches, one after the other, images
-as they lie (n c h w), the optimizer as it comes, the loss read at each step. The two sides take turns; medians, ranges
-and rounds are shown. `--accuracy` trains both precisions on Fashion-MNIST with several seeds, and compares clean accuracy
-and transfer to a network of another seed.
+The plain loop does the same arithmetic: the same images, augmentation, optimizer and batches, one after the other,
+images as they lie (n c h w), the optimizer as it comes, the loss read at each step. The two sides take turns; medians,
+ranges and rounds are shown. `--accuracy` trains both precisions on Fashion-MNIST with several seeds, and compares clean
+accuracy and transfer to a network of another seed.
 """
 
 import argparse
