@@ -30,6 +30,7 @@ from .store import (
     run_cells,
     run_models,
     run_sets,
+    run_surrogates,
     runs,
     unpack_changes,
     unpack_predictions,
@@ -303,6 +304,51 @@ def list_models(store: Store, run: str) -> pd.DataFrame:
                 "seconds": record.get("seconds", np.nan),
             }
         )
+    return pd.DataFrame(table)
+
+
+def list_surrogates(store: Store, run: str) -> pd.DataFrame:
+    """The surrogates of a run, one row each: how they were built, what that cost and stored, and what was measured.
+
+    Columns: surrogate (label), asked (label of the one victim that it was built from, or ""), builder, models (that were
+    made for it), members (weight sets that are read), active (of them at a step), parameters (numbers stored),
+    forward, backward (image passes of all trainings it rests on), seconds; `measures`, a mapping of what was measured.
+    Costs are NaN while a model is missing.
+    """
+    if not sa.inspect(store.engine).has_table("run_surrogates"):  # written by an earlier version
+        return pd.DataFrame()
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(run_surrogates).where(run_surrogates.c.run == run)).all()
+        wanted = {id_ for r in rows for id_ in (*json.loads(r.rests_on), r.measures) if id_ is not None}
+        found = {
+            row.id: row for row in connection.execute(sa.select(artifacts).where(artifacts.c.id.in_(sorted(wanted))))
+        }
+    table = []
+    for row in rows:
+        members, rests_on = json.loads(row.members), json.loads(row.rests_on)
+        there = all(m in found and found[m].digest is not None for m in rests_on)
+        records = {m: json.loads(found[m].record) for m in rests_on} if there else {}
+        measures = found.get(row.measures) if row.measures is not None else None
+        made: dict[str, Any] = {
+            "surrogate": row.label,
+            "asked": row.victim,
+            "builder": row.builder,
+            "models": len(rests_on),
+            "active": row.active,
+            "members": np.nan,
+            "parameters": np.nan,
+            "forward": np.nan,
+            "backward": np.nan,
+            "seconds": np.nan,
+            "measures": json.loads(measures.record) if measures is not None and measures.digest is not None else {},
+        }
+        if there:
+            made["members"] = sum(records[m].get("members", 1) for m in members)
+            # a record without the count is of an earlier version, or of a model that was not trained here
+            made["parameters"] = sum(records[m].get("parameters") or (found[m].bytes or 0) // 4 for m in members)
+            for column in ("forward", "backward", "seconds"):
+                made[column] = sum(record.get(column, 0) for record in records.values())
+        table.append(made)
     return pd.DataFrame(table)
 
 

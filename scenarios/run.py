@@ -303,7 +303,8 @@ class _Driver:
             if isinstance(planned.spec.base, TrainedModel):
                 axes["seed"] = str(planned.spec.base.seed)
         if planned.attack is not None:
-            axes["reads"] = "both" if planned.asked is not None else planned.attack.reads
+            stolen = planned.spec is not None and planned.spec.builder.asks  # a surrogate of the victim's own answers
+            axes["reads"] = "both" if planned.asked is not None or stolen else planned.attack.reads
         asked = planned.only if planned.spec is not None and planned.spec.builder.asks else planned.asked
         if asked is not None:
             axes["asked"] = self.plan.models[asked].label

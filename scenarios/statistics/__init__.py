@@ -27,3 +27,4 @@ from .tables import SOURCE_LEVELS as SOURCE_LEVELS
 from .tables import case_table as case_table
 from .tables import group_table as group_table
 from .tables import source_levels as source_levels
+from .tdee import tdee as tdee

@@ -1,0 +1,260 @@
+"""How many independently trained networks a surrogate is worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from carom.errors import InputError
+
+from .intervals import (
+    DRAW_SEED,
+    DRAWS,
+    LEVEL,
+    Spread,
+    draw_variance,
+    hold_open,
+    normal_reach,
+    quantiles,
+    resampled_sums,
+)
+from .outcomes import Floats, Ints, Outcomes, arrange, ratio
+from .pooled import _RANGES as RANGES
+from .pooled import FEW_SEEDS, pool
+
+BY = ("attack", "norm", "eps")
+SAME = ("attack", "norm", "eps", "attack_seed", "victim")  # a surrogate and the ladder are compared on these alone
+_GRID = 400  # points between the ends of the ladder where an interval is looked for
+
+
+def tdee(
+    outcomes: Outcomes, ladder: Mapping[int, str], by: Sequence[str] = BY, *, of: str = "surrogate_config"
+) -> pd.DataFrame:
+    """Transferability as a number of networks: the size of ensemble that has the surrogate's ASR.
+
+    The deep-ensemble equivalent of Ashukha et al. 2020 (arXiv:2002.06470), with success rates in the place of
+    likelihoods, as Gubri et al. 2022 (arXiv:2011.05074) use it for transfer. The ladder is the ASR of ensembles of 1,
+    2, ... networks, made to rise by isotonic regression and drawn through by straight lines; the equivalent is the
+    smallest size at which it reaches the surrogate's ASR. Outside of the ladder there is none: "<1" and ">K".
+
+    A surrogate is compared with the ladder on the cells that both have: equal attacks, budgets, attack seeds and
+    victims. C0, controls, and what was made from a victim's own answers take no part.
+
+    Columns beside those of `by`:
+
+    - that of `of`; `cells`, `n`, `k`, `asr`: of the surrogate's cells that are compared.
+    - `tdee`; `below`, `above`: outside of the ladder, where `tdee` is the end that was passed; `shown`: as text.
+    - `low`, `high` (95%), `low_open`, `high_open`: the sizes at which the difference of ASR is not told from 0; open
+      where they may go on beyond the ladder.
+    - `adjusted`: the ladder as measured falls somewhere, and was flattened there.
+    - `ranges_over`, `surrogate_seeds`, `victim_seeds`, `claim`: as in the tables of pooled rates.
+
+    The interval inverts that of the difference of ASR between the surrogate and a point of the ladder: images drawn
+    with all that met them, surrogate and ladder alike; with several seeds, also seeds, drawn by rank on both at once,
+    by the rules of `rate_intervals`. Where the ladder is flat, it is wide, as it should be.
+
+    Args:
+        outcomes: The run.
+        ladder: Size of ensemble to its value in the column `of`; at least two, the single network as 1.
+        by: Columns of `cells`, one row for each of their values and each other value of `of`.
+        of: Column that names surrogates without their seeds.
+
+    Raises:
+        InputError: Not a ladder, a rung that has no cell, or a rung and a surrogate without a cell in common.
+    """
+    sizes = _sizes(outcomes, ladder, of)
+    rungs = [ladder[size] for size in sizes]
+    chosen = outcomes.transfer
+    if "reads" in outcomes.cells:
+        chosen &= (outcomes.cells["reads"] == "surrogate").to_numpy(dtype=bool)
+    cells = arrange(outcomes.cells.assign(_row=np.arange(len(chosen)))[chosen], by)
+    by = list(by)
+    group = cells.groupby(by, sort=False, dropna=False, observed=True).ngroup() if by else pd.Series(0, cells.index)
+    rows: list[dict[str, object]] = []
+    for _, members in cells.groupby(group.to_numpy(), sort=False):
+        names = {column: members[column].iloc[0] for column in by}
+        if missing := [rung for rung in rungs if rung not in set(members[of])]:
+            where = ", ".join(f"{k} {v}" for k, v in names.items()) or "this run"
+            raise InputError(
+                f"T-DEE: {of} {missing[0]!r} of the ladder has no cell at {where}; expected every rung there"
+            )
+        for surrogate in dict.fromkeys(members[of]):
+            if surrogate in rungs:
+                continue
+            compared = _compared(members, of, [surrogate, *rungs])
+            if not len(compared):
+                raise InputError(
+                    f"T-DEE: {surrogate!r} and the ladder have no attack and victim in common; run them in one scenario"
+                )
+            rates = _rates(outcomes, compared, of, [surrogate, *rungs])
+            rows.append({**names, of: surrogate, **_row(rates, np.array(sizes, dtype=np.float64), outcomes)})
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Rates:
+    """Successes of a surrogate (first) and of each rung.
+
+    Attributes:
+        k: Successes, `1+rungs surrogate_replicates victim_replicates images`.
+        n: Denominators of the same.
+        cells: Of the surrogate.
+    """
+
+    k: Ints
+    n: Ints
+    cells: int
+
+
+def _sizes(outcomes: Outcomes, ladder: Mapping[int, str], of: str) -> list[int]:
+    if of not in outcomes.cells:
+        raise InputError(f"T-DEE: no column {of!r}; expected one of the cells' columns, such as surrogate_config")
+    sizes = sorted(ladder)
+    if len(sizes) < 2 or sizes[0] != 1 or len(set(ladder.values())) < len(sizes):
+        raise InputError(
+            f"T-DEE: a ladder of sizes {sizes}; expected at least two different surrogates, the single network as 1"
+        )
+    return sizes
+
+
+def _compared(cells: pd.DataFrame, of: str, values: Sequence[str]) -> pd.DataFrame:
+    """The cells of these surrogates on what all of them met."""
+    mine = cells[cells[of].isin(list(values))]
+    met = mine.groupby(list(SAME), sort=False, dropna=False)[of].transform("nunique")
+    return mine[met == len(values)]
+
+
+def _rates(outcomes: Outcomes, compared: pd.DataFrame, of: str, values: Sequence[str]) -> _Rates:
+    chosen = np.zeros(len(outcomes.cells), dtype=bool)
+    chosen[compared["_row"].to_numpy(dtype=np.int64)] = True
+    pooled = pool(outcomes, chosen, ())  # one row: seeds are ranked over the surrogate and the ladder together
+    blocks = np.repeat(np.arange(len(pooled.starts)), np.diff(np.append(pooled.starts, len(pooled.rows))))
+    which = pd.Index(values).get_indexer(outcomes.cells[of].iloc[pooled.rows])
+    s, v = pooled.surrogate[blocks], pooled.victim[blocks]
+    shape = (len(values), int(s.max()) + 1, int(v.max()) + 1, len(outcomes.labels))
+    k, n = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    np.add.at(k, (which, s, v), outcomes.success[pooled.rows])
+    np.add.at(n, (which, s, v), outcomes.right[outcomes.victim_index[pooled.rows]])
+    return _Rates(k=k, n=n, cells=int((which == 0).sum()))
+
+
+def _row(rates: _Rates, sizes: Floats, outcomes: Outcomes) -> dict[str, object]:
+    """The equivalent of one surrogate, with its interval."""
+    k, n = rates.k.sum((1, 2)), rates.n.sum((1, 2))  # 1+rungs x images
+    asr = ratio(k.sum(1), n.sum(1))
+    value, below, above = equivalent(asr[0], asr[1:], sizes)
+    grid = np.linspace(sizes[0], sizes[-1], _GRID + 1)
+    low, high = _differences(rates, sizes, grid, outcomes.image_source)
+    inside = np.flatnonzero((low <= 0) & (high >= 0))
+    # nothing is inside where the interval fits between two points, or the surrogate is surely beyond the ladder
+    first, last = (grid[inside[0]], grid[inside[-1]]) if len(inside) else (value, value)
+    replicates = rates.k.shape[1], rates.k.shape[2]
+    ranges_over, claim = RANGES[replicates[0] > 1, replicates[1] > 1]
+    return {
+        "cells": rates.cells,
+        "n": int(n[0].sum()),
+        "k": int(k[0].sum()),
+        "asr": asr[0],
+        "tdee": value,
+        "shown": f"<{sizes[0]:g}" if below else f">{sizes[-1]:g}" if above else f"{value:.2f}",
+        "below": below,
+        "above": above,
+        "low": min(float(first), value),
+        "high": max(float(last), value),
+        # at an end of the ladder, the rates beyond it are not known: open if the end itself is not ruled out
+        "low_open": bool(low[0] <= 0) and not np.isnan(low[0]),
+        "high_open": bool(high[-1] >= 0) and not np.isnan(high[-1]),
+        "adjusted": bool((np.diff(asr[1:]) < 0).any()),
+        "ranges_over": ranges_over,
+        "surrogate_seeds": replicates[0],
+        "victim_seeds": replicates[1],
+        "claim": claim,
+    }
+
+
+def equivalent(asr: float, ladder: Floats, sizes: Floats) -> tuple[float, bool, bool]:
+    """Size at which the rising ladder first reaches `asr`, and whether that is below or above all of it.
+
+    NaN where a rate is not known.
+    """
+    rising = isotonic(ladder[None])[0]
+    if np.isnan(asr) or np.isnan(rising).any():
+        return float("nan"), False, False
+    if asr < rising[0]:
+        return float(sizes[0]), True, False
+    if asr > rising[-1]:
+        return float(sizes[-1]), False, True
+    at = int(np.searchsorted(rising, asr))  # the first rung that is at least as strong
+    if rising[at] == asr or at == 0:
+        return float(sizes[at]), False, False
+    share = (asr - rising[at - 1]) / (rising[at] - rising[at - 1])
+    return float(sizes[at - 1] + share * (sizes[at] - sizes[at - 1])), False, False
+
+
+def isotonic(rows: Floats) -> Floats:
+    """The nearest rows (least squares) that never fall: scipy.optimize.isotonic_regression for all rows at once."""
+    count = rows.shape[1]
+    sums = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
+    out = np.full(rows.shape, -np.inf)
+    for i in range(count):  # the largest over starts i <= k of the smallest over ends j >= k of means from i to j
+        means = (sums[:, i + 1 :] - sums[:, i : i + 1]) / np.arange(1, count - i + 1)
+        smallest = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]
+        out[:, i:] = np.maximum(out[:, i:], smallest)
+    # a row that rises already stays as it is, to the last digit
+    return np.where((np.diff(rows, axis=1) >= 0).all(1, keepdims=True), rows, out)
+
+
+def _differences(rates: _Rates, sizes: Floats, grid: Floats, image_source: Ints) -> tuple[Floats, Floats]:
+    """Interval of the surrogate's ASR minus the ladder's at each point of the grid."""
+    k, n = rates.k.sum((1, 2)), rates.n.sum((1, 2))
+    rungs = np.arange(len(sizes))
+    right = np.clip(np.searchsorted(sizes, grid, side="right"), 1, len(sizes) - 1)
+    share = (grid - sizes[right - 1]) / (sizes[right] - sizes[right - 1])
+    weights = np.where(rungs[:, None] == right, share, 0.0) + np.where(rungs[:, None] == right - 1, 1 - share, 0.0)
+
+    def difference(asr: Floats) -> Floats:
+        """Of rows `surrogate, rungs`, at each point."""
+        return asr[:, :1] - isotonic(asr[:, 1:]) @ weights
+
+    estimate = difference(ratio(k.sum(1), n.sum(1))[None])[0]
+    count = len(k)
+    sums = resampled_sums(np.concatenate([k, n]).astype(np.float64), image_source)
+    draws = difference(ratio(sums[:, :count], sums[:, count:]))
+    low, high = quantiles(draws)
+    sides = [axis for axis in (1, 2) if rates.k.shape[axis] > 1]
+    if sides:
+        spreads = [[(float(variance), float(max(1, (n[0] > 0).sum() - 1)))] for variance in draw_variance(draws)]
+        for axis in sides:
+            others = tuple(a for a in (1, 2, 3) if a != axis)
+            replicates = difference(ratio(rates.k.sum(others), rates.n.sum(others)).T)
+            seeds = len(replicates)
+            for parts, variance in zip(spreads, draw_variance(replicates) / seeds, strict=True):
+                parts.append((float(variance), float(seeds - 1)))
+        half = np.array([Spread(parts=tuple(parts)).half_width(LEVEL) for parts in spreads])
+        low, high = estimate - half, estimate + half
+        if min(rates.k.shape[axis] for axis in sides) >= FEW_SEEDS:
+            crossed = difference(_crossed(rates, sides, image_source))
+            plain = normal_reach(LEVEL) * np.sqrt(draw_variance(crossed))
+            stretch = np.divide(half, plain, out=np.ones_like(half), where=plain > 0)
+            lower, upper = quantiles(crossed)
+            low, high = estimate + stretch * (lower - estimate), estimate + stretch * (upper - estimate)
+    # per image, the surrogate's successes beyond those of the rungs between which the point lies
+    gain = k[0] - weights.T @ k[1:]
+    gain[np.abs(gain) < 1e-9] = 0.0
+    return hold_open(low, high, gain, np.broadcast_to(n[0], gain.shape), difference=True)
+
+
+def _crossed(rates: _Rates, sides: Sequence[int], image_source: Ints) -> Floats:
+    """ASR of the surrogate and each rung in draws of images and of the replicates of each side, `draws 1+rungs`."""
+    rng = np.random.default_rng(DRAW_SEED + 1)
+    count, surrogates, victims, images = rates.k.shape
+    weights = np.ones((DRAWS, surrogates, victims))
+    for axis in sides:
+        size = rates.k.shape[axis]
+        drawn = rng.multinomial(size, np.full(size, 1 / size), size=DRAWS)
+        weights *= drawn[:, :, None] if axis == 1 else drawn[:, None, :]
+    both = np.concatenate([rates.k, rates.n]).reshape(-1, images).astype(np.float64)
+    sums = resampled_sums(both, image_source).reshape(DRAWS, 2 * count, surrogates, victims)
+    totals = np.einsum("dcsv,dsv->dc", sums, weights)
+    return ratio(totals[:, :count], totals[:, count:])
