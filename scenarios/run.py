@@ -410,9 +410,10 @@ class _Driver:
         new = set(lacking)
         sets = self._lacking_sets(also=new)
         n = {split: len(i.images) for split, i in self.plan.images.items()}
-        models = [key for key in lacking if isinstance(self.plan.models[key].model, TrainedModel)]
-        train = sum(j.units for j in self._train_jobs(models))
-        build = sum(self._build_job(k, dict.fromkeys(self.plan.models, "")).units for k in new - set(models))
+        train = sum(j.units for j in self._train_jobs(lacking))
+        nothing = dict.fromkeys(self.plan.models, "")
+        built = [key for key in lacking if isinstance(self.plan.models[key].model, BuiltModel)]
+        build = sum(self._build_job(key, nothing).units for key in built)
         craft = sum(s.passes * n[s.split] for s in sets)
         lost = {s.key for s in sets}
         done = self._outcomes()
@@ -478,7 +479,8 @@ class _Driver:
         jobs: list[Job] = []
         for key in keys:
             planned = self.plan.models[key]
-            assert isinstance(planned.model, TrainedModel)
+            if not isinstance(planned.model, TrainedModel):
+                continue
             jobs.append(
                 TrainJob(
                     key=key,

@@ -25,7 +25,7 @@ from .pooled import FEW_SEEDS, pool
 
 BY = ("attack", "norm", "eps")
 SAME = ("attack", "norm", "eps", "attack_seed", "victim")  # a surrogate and the ladder are compared on these alone
-_GRID = 400  # points between the ends of the ladder where an interval is looked for
+_GRID = 80  # steps between the ends of the ladder in which an interval is looked for
 
 
 def tdee(
@@ -144,11 +144,9 @@ def _row(rates: _Rates, sizes: Floats, outcomes: Outcomes) -> dict[str, object]:
     k, n = rates.k.sum((1, 2)), rates.n.sum((1, 2))  # 1+rungs x images
     asr = ratio(k.sum(1), n.sum(1))
     value, below, above = equivalent(asr[0], asr[1:], sizes)
-    grid = np.linspace(sizes[0], sizes[-1], _GRID + 1)
+    grid = np.union1d(np.linspace(sizes[0], sizes[-1], _GRID + 1), sizes)
     low, high = _differences(rates, sizes, grid, outcomes.image_source)
-    inside = np.flatnonzero((low <= 0) & (high >= 0))
-    # nothing is inside where the interval fits between two points, or the surrogate is surely beyond the ladder
-    first, last = (grid[inside[0]], grid[inside[-1]]) if len(inside) else (value, value)
+    known = not np.isnan(value)
     replicates = rates.k.shape[1], rates.k.shape[2]
     ranges_over, claim = RANGES[replicates[0] > 1, replicates[1] > 1]
     return {
@@ -157,20 +155,29 @@ def _row(rates: _Rates, sizes: Floats, outcomes: Outcomes) -> dict[str, object]:
         "k": int(k[0].sum()),
         "asr": asr[0],
         "tdee": value,
-        "shown": f"<{sizes[0]:g}" if below else f">{sizes[-1]:g}" if above else f"{value:.2f}",
+        "shown": "" if not known else f"<{sizes[0]:g}" if below else f">{sizes[-1]:g}" if above else f"{value:.2f}",
         "below": below,
         "above": above,
-        "low": min(float(first), value),
-        "high": max(float(last), value),
+        # the difference falls as the ladder rises
+        "low": min(_first(low, grid), value) if known else np.nan,
+        "high": max(-_first(-high[::-1], -grid[::-1]), value) if known else np.nan,
         # at an end of the ladder, the rates beyond it are not known: open if the end itself is not ruled out
-        "low_open": bool(low[0] <= 0) and not np.isnan(low[0]),
-        "high_open": bool(high[-1] >= 0) and not np.isnan(high[-1]),
+        "low_open": bool(low[0] <= 0),
+        "high_open": bool(high[-1] >= 0),
         "adjusted": bool((np.diff(asr[1:]) < 0).any()),
         "ranges_over": ranges_over,
         "surrogate_seeds": replicates[0],
         "victim_seeds": replicates[1],
         "claim": claim,
     }
+
+
+def _first(limit: Floats, grid: Floats) -> float:
+    """Where a falling limit first comes to 0, by straight lines; the end of the grid if it never does."""
+    at = int(np.argmax(limit <= 0)) if (limit <= 0).any() else len(grid) - 1
+    if at == 0 or limit[at] > 0:
+        return float(grid[at])
+    return float(grid[at] + (grid[at - 1] - grid[at]) * limit[at] / (limit[at] - limit[at - 1]))
 
 
 def equivalent(asr: float, ladder: Floats, sizes: Floats) -> tuple[float, bool, bool]:
@@ -239,10 +246,11 @@ def _differences(rates: _Rates, sizes: Floats, grid: Floats, image_source: Ints)
             stretch = np.divide(half, plain, out=np.ones_like(half), where=plain > 0)
             lower, upper = quantiles(crossed)
             low, high = estimate + stretch * (lower - estimate), estimate + stretch * (upper - estimate)
-    # per image, the surrogate's successes beyond those of the rungs between which the point lies
-    gain = k[0] - weights.T @ k[1:]
-    gain[np.abs(gain) < 1e-9] = 0.0
-    return hold_open(low, high, gain, np.broadcast_to(n[0], gain.shape), difference=True)
+    # per image, the surrogate's share of successes beyond that of the rungs between which the point lies
+    shares = ratio(k, n.sum(1, keepdims=True))
+    gain = shares[0] - weights.T @ shares[1:]
+    gain[np.abs(gain) < 1e-12] = 0.0
+    return hold_open(low, high, gain, np.broadcast_to(n[0], gain.shape).astype(np.float64), difference=True)
 
 
 def _crossed(rates: _Rates, sides: Sequence[int], image_source: Ints) -> Floats:
