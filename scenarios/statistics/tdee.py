@@ -130,7 +130,7 @@ def _rates(outcomes: Outcomes, compared: pd.DataFrame, of: str, values: Sequence
     chosen[compared["_row"].to_numpy(dtype=np.int64)] = True
     pooled = pool(outcomes, chosen, ())  # one row: seeds are ranked over the surrogate and the ladder together
     blocks = np.repeat(np.arange(len(pooled.starts)), np.diff(np.append(pooled.starts, len(pooled.rows))))
-    which = pd.Index(values).get_indexer(outcomes.cells[of].iloc[pooled.rows])
+    which = pd.Index(values).get_indexer(pd.Index(outcomes.cells[of].iloc[pooled.rows]))
     s, v = pooled.surrogate[blocks], pooled.victim[blocks]
     shape = (len(values), int(s.max()) + 1, int(v.max()) + 1, len(outcomes.labels))
     k, n = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
@@ -200,7 +200,7 @@ def equivalent(asr: float, ladder: Floats, sizes: Floats) -> tuple[float, bool, 
 
 
 def isotonic(rows: Floats) -> Floats:
-    """The nearest rows (least squares) that never fall: scipy.optimize.isotonic_regression for all rows at once."""
+    """The nearest rows (least squares) that never fall: what scipy.optimize.isotonic_regression does, for all rows at once."""
     count = rows.shape[1]
     sums = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
     out = np.full(rows.shape, -np.inf)
@@ -222,7 +222,7 @@ def _differences(rates: _Rates, sizes: Floats, grid: Floats, image_source: Ints)
 
     def difference(asr: Floats) -> Floats:
         """Of rows `surrogate, rungs`, at each point."""
-        return asr[:, :1] - isotonic(asr[:, 1:]) @ weights
+        return np.asarray(asr[:, :1] - isotonic(asr[:, 1:]) @ weights)
 
     estimate = difference(ratio(k.sum(1), n.sum(1))[None])[0]
     count = len(k)
