@@ -310,9 +310,10 @@ def list_models(store: Store, run: str) -> pd.DataFrame:
 def list_surrogates(store: Store, run: str) -> pd.DataFrame:
     """The surrogates of a run, one row each: how they were built, what that cost and stored, and what was measured.
 
-    Columns: surrogate (label), asked (label of the one victim that it was built from, or ""), builder, models (that were
-    made for it), members (weight sets that are read), active (of them at a step), parameters (numbers stored),
-    forward, backward (image passes of all trainings it rests on), seconds; `measures`, a mapping of what was measured.
+    Columns: surrogate (label), asked (label of the one victim that it was built from, or ""), surrogate_config (without
+    the seed), surrogate_seed, builder, base (the configuration that it was built on), networks (of an ensemble as
+    trained, or 1; else NaN), schedule, models (that were made for it), members (weight sets that are read), active (of
+    them at a step), parameters (numbers stored), forward, backward (image passes of all trainings it rests on), seconds; `measures`, a mapping of what was measured.
     Costs are NaN while a model is missing.
     """
     if not sa.inspect(store.engine).has_table("run_surrogates"):  # written by an earlier version
@@ -325,14 +326,19 @@ def list_surrogates(store: Store, run: str) -> pd.DataFrame:
         }
     table = []
     for row in rows:
-        members, rests_on = json.loads(row.members), json.loads(row.rests_on)
+        members, rests_on, axes = json.loads(row.members), json.loads(row.rests_on), json.loads(row.axes)
         there = all(m in found and found[m].digest is not None for m in rests_on)
         records = {m: json.loads(found[m].record) for m in rests_on} if there else {}
         measures = found.get(row.measures) if row.measures is not None else None
         made: dict[str, Any] = {
             "surrogate": row.label,
             "asked": row.victim,
+            "surrogate_config": _configuration(axes),
+            "surrogate_seed": int(axes.get("seed", -1)),
             "builder": row.builder,
+            "base": _configuration({**axes, "builder": "single"}),
+            "networks": np.nan if row.networks is None else row.networks,
+            "schedule": row.schedule,
             "models": len(rests_on),
             "active": row.active,
             "members": np.nan,

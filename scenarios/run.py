@@ -21,6 +21,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from carom.errors import StoreError
 from carom.identity import content_key
+from carom.surrogates import Ensemble, Single
 
 from .jobs import (
     BuildJob,
@@ -35,7 +36,7 @@ from .jobs import (
     WeightsOf,
 )
 from .plan import AttackedImages, Plan, PlannedModel, PlannedSet, PlannedSurrogate, plan, target_classes
-from .spec import BuiltModel, ReferencedModel, Scenario, TrainedModel
+from .spec import BuiltModel, ReferencedModel, Scenario, SurrogateSpec, TrainedModel
 from .store import (
     Kind,
     Row,
@@ -297,11 +298,7 @@ class _Driver:
         }
 
     def _set_row(self, planned: PlannedSet) -> dict[str, Any]:
-        axes: dict[str, str] = {}
-        if planned.spec is not None:
-            axes = {**planned.spec.base.axes, "builder": planned.spec.builder_name}
-            if isinstance(planned.spec.base, TrainedModel):
-                axes["seed"] = str(planned.spec.base.seed)
+        axes = {} if planned.spec is None else _surrogate_axes(planned.spec)
         if planned.attack is not None:
             stolen = planned.spec is not None and planned.spec.builder.asks  # a surrogate of the victim's own answers
             axes["reads"] = "both" if planned.asked is not None or stolen else planned.attack.reads
@@ -331,6 +328,9 @@ class _Driver:
             "rests_on": json.dumps([self.models[m] for m in planned.rests_on]),
             "measures": self.measures.get(self._measure_key(planned)) if planned in self._measured() else None,
             "active": planned.spec.builder.active,
+            "schedule": planned.spec.builder.schedule,
+            "networks": _networks(planned),
+            "axes": json.dumps(_surrogate_axes(planned.spec)),
         }
 
     def _measured(self) -> list[PlannedSurrogate]:
@@ -839,6 +839,20 @@ class _Driver:
         with self.store.reading() as connection:
             for kind, seconds, passes in connection.execute(query.group_by(attempts.c.job)):
                 self.left.learn(kind, seconds, passes)
+
+
+def _surrogate_axes(spec: SurrogateSpec) -> dict[str, str]:
+    """What a surrogate was built on, and by what."""
+    axes = {**spec.base.axes, "builder": spec.builder_name}
+    return axes | ({"seed": str(spec.base.seed)} if isinstance(spec.base, TrainedModel) else {})
+
+
+def _networks(planned: PlannedSurrogate) -> int | None:
+    """How many networks, of surrogates that are nothing but networks trained apart."""
+    chain = planned.spec.builder
+    if chain.then or type(chain.first) not in (Single, Ensemble) or isinstance(planned.spec.base, ReferencedModel):
+        return None
+    return len(planned.members) if len({m.architecture for m in chain.members(0)}) == 1 else None
 
 
 def _now() -> str:

@@ -148,6 +148,9 @@ run_surrogates = sa.Table(
     sa.Column("rests_on", sa.Text, nullable=False),  # JSON: rows of all models that were made for it
     sa.Column("measures", sa.Integer),  # row of what was measured of it
     sa.Column("active", sa.Integer, nullable=False),  # classifiers that are read at a step
+    sa.Column("schedule", sa.Text, nullable=False),  # light | full
+    sa.Column("networks", sa.Integer),  # of an ensemble of one architecture as trained, or of one network: its size
+    sa.Column("axes", sa.Text, nullable=False),  # JSON, as in run_sets
 )
 
 # Every planned cell, with its outcome where there is one.
