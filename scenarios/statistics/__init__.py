@@ -10,6 +10,11 @@ from .controls import controls as controls
 from .effects import Contrast as Contrast
 from .effects import contrast as contrast
 from .effects import marginal_effects as marginal_effects
+from .equal_cost import CostTable as CostTable
+from .equal_cost import SurrogateCost as SurrogateCost
+from .equal_cost import cost_against_transfer as cost_against_transfer
+from .equal_cost import equal_attack_cost as equal_attack_cost
+from .equal_cost import equal_training_cost as equal_training_cost
 from .intervals import Spread as Spread
 from .intervals import holm as holm
 from .intervals import mcnemar as mcnemar

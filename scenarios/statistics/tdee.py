@@ -200,7 +200,7 @@ def equivalent(asr: float, ladder: Floats, sizes: Floats) -> tuple[float, bool, 
 
 
 def isotonic(rows: Floats) -> Floats:
-    """The nearest rows (least squares) that never fall: what scipy.optimize.isotonic_regression does, for all rows at once."""
+    """The nearest rows (least squares) that never fall: scipy.optimize.isotonic_regression, for many rows at once."""
     count = rows.shape[1]
     sums = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
     out = np.full(rows.shape, -np.inf)
