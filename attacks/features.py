@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -39,8 +40,9 @@ class Scores:
 
     def __init__(self, named: str | None, make: Callable[[Classifier, str], Score]) -> None:
         self.named, self.make = named, make
-        self._points: dict[Classifier, str] = {}
-        self._made: dict[Classifier, Score] = {}
+        # weak: members may come and go with each step, as draws of weights do
+        self._points: WeakKeyDictionary[Classifier, str] = WeakKeyDictionary()
+        self._made: WeakKeyDictionary[Classifier, Score] = WeakKeyDictionary()
 
     def point(self, member: Classifier) -> str:
         if self.named is not None:

@@ -187,7 +187,10 @@ class Ready:
             built = member if path is None else path(member, self.shape)
             if point is not None:
                 built = _tapped(rebuilt(built) if path is None else built, point)
-            made[path, point] = built if self.prepare is None else self.prepare(built)
+            built = built if self.prepare is None else self.prepare(built)
+            if built is member:  # kept, it would keep itself alive, and members may come and go with each step
+                return built
+            made[path, point] = built
         return made[path, point]
 
     def random(self, member: Classifier, path: Path, point: str | None = None) -> list[Redrawn]:
