@@ -139,7 +139,8 @@ def equal_training_cost(
         raise InputError(f"equal cost: slack={slack}; expected at least 0")
     known = _costs(costs)
     names = pd.concat([o.cells[["surrogate", SURROGATE]] for o in (test, validation)]).drop_duplicates()
-    passes = names.assign(_p=names["surrogate"].map(known["training_passes"])).groupby(SURROGATE)["_p"].mean()
+    of_seeds = names["surrogate"].map(known["training_passes"]).astype(float)
+    passes = names.assign(_passes=of_seeds).groupby(SURROGATE)["_passes"].mean()
     unit = float(passes.get(single, np.nan))
     if not unit > 0:
         raise InputError(
@@ -147,7 +148,8 @@ def equal_training_cost(
             f"{', '.join(passes.dropna().index[:10]) or 'none that is known'}"
         )
     tried = _rates_of(validation, [*by, SURROGATE], _priced(validation, known))
-    tried = tried.assign(training_passes=tried[SURROGATE].map(passes), trainings=tried[SURROGATE].map(passes) / unit)
+    mine = tried[SURROGATE].map(passes).astype(float)
+    tried = tried.assign(training_passes=mine, trainings=mine / unit)
     reported = _rates_of(test, [*by, SURROGATE], _priced(test, known))
     tried = tried.merge(reported[[*by, SURROGATE]], on=[*by, SURROGATE])  # what test did not meet cannot be reported
     rows = _best(tried, budgets, by, cost="trainings", slack=slack)

@@ -39,7 +39,8 @@ def tdee(
     smallest size at which it reaches the surrogate's ASR. Outside of the ladder there is none: "<1" and ">K".
 
     A surrogate is compared with the ladder on the cells that both have: equal attacks, budgets, attack seeds and
-    victims. C0, controls, and what was made from a victim's own answers take no part.
+    victims. Where there are none, its row has no `cells` and NaN. C0, controls, and what was made from a victim's own
+    answers take no part.
 
     Columns beside those of `by`:
 
@@ -61,35 +62,44 @@ def tdee(
         of: Column that names surrogates without their seeds.
 
     Raises:
-        InputError: Not a ladder, a rung that has no cell, or a rung and a surrogate without a cell in common.
+        InputError: Not a ladder, no such column, or a rung that has no cell at all.
     """
     sizes = _sizes(outcomes, ladder, of)
     rungs = [ladder[size] for size in sizes]
     chosen = outcomes.transfer
     if "reads" in outcomes.cells:
         chosen &= (outcomes.cells["reads"] == "surrogate").to_numpy(dtype=bool)
+    if missing := [rung for rung in rungs if rung not in set(outcomes.cells.loc[chosen, of])]:
+        raise InputError(f"T-DEE: {of} {missing[0]!r} of the ladder has no cell of transfer; run every rung")
     cells = arrange(outcomes.cells.assign(_row=np.arange(len(chosen)))[chosen], by)
     by = list(by)
     group = cells.groupby(by, sort=False, dropna=False, observed=True).ngroup() if by else pd.Series(0, cells.index)
     rows: list[dict[str, object]] = []
     for _, members in cells.groupby(group.to_numpy(), sort=False):
         names = {column: members[column].iloc[0] for column in by}
-        if missing := [rung for rung in rungs if rung not in set(members[of])]:
-            where = ", ".join(f"{k} {v}" for k, v in names.items()) or "this run"
-            raise InputError(
-                f"T-DEE: {of} {missing[0]!r} of the ladder has no cell at {where}; expected every rung there"
-            )
         for surrogate in dict.fromkeys(members[of]):
             if surrogate in rungs:
                 continue
             compared = _compared(members, of, [surrogate, *rungs])
             if not len(compared):
-                raise InputError(
-                    f"T-DEE: {surrogate!r} and the ladder have no attack and victim in common; run them in one scenario"
-                )
+                rows.append({**names, of: surrogate, **_NOTHING})
+                continue
             rates = _rates(outcomes, compared, of, [surrogate, *rungs])
             rows.append({**names, of: surrogate, **_row(rates, np.array(sizes, dtype=np.float64), outcomes)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*by, of, *_NOTHING])
+
+
+_NOTHING: Mapping[str, object] = {  # in the order of the columns
+    **dict.fromkeys(("cells", "n", "k"), 0),
+    **dict.fromkeys(("asr", "tdee"), np.nan),
+    "shown": "",
+    **dict.fromkeys(("below", "above"), False),
+    **dict.fromkeys(("low", "high"), np.nan),
+    **dict.fromkeys(("low_open", "high_open", "adjusted"), False),
+    "ranges_over": "",
+    **dict.fromkeys(("surrogate_seeds", "victim_seeds"), 0),
+    "claim": "",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -212,8 +212,13 @@ def test_bad_input_says_what_to_do(ladder: dict[int, str], of: str, message: str
     assert "\n" not in str(caught.value)
 
 
-def test_nothing_in_common_is_refused() -> None:
-    hits = {(name, 0, "v", 9): first(k) for name, k in (("one", 20), ("two", 60))}
-    hits["mine", 0, "w", 9] = first(50)
-    with pytest.raises(InputError, match="in common"):
-        tdee(made(hits), {1: "one", 2: "two"})
+def test_nothing_in_common_says_nothing() -> None:
+    """A victim that the ladder did not meet, or an attack that not all of it ran, gives a row without a number."""
+    hits = {(name, 0, "v", 9): first(k) for name, k in (("one", 20), ("two", 60), ("mine", 40))}
+    hits["other", 0, "w", 9] = first(50)
+    found = tdee(made(hits), {1: "one", 2: "two"}).set_index("surrogate_config")
+    assert found["cells"].to_dict() == {"mine": 1, "other": 0}
+    assert found["shown"].to_dict() == {"mine": "1.50", "other": ""}
+    assert np.isnan(found.loc["other", ["tdee", "low", "high"]].astype(float)).all()
+    rows: list[dict[str, Any]] = [{}, {"attack": "vmi"}, {}, {}]
+    assert tdee(made(hits, rows=rows), {1: "one", 2: "two"})["tdee"].isna().all()
