@@ -1,4 +1,4 @@
-"""What draws from a posterior have in common: batch norm that fits each of them, and a look at whether they are usable."""
+"""What draws from a posterior have in common: batch norm that fits each, and a look at whether they are of use."""
 
 from collections.abc import Iterable
 
