@@ -313,7 +313,8 @@ def list_surrogates(store: Store, run: str) -> pd.DataFrame:
     Columns: surrogate (label), asked (label of the one victim that it was built from, or ""), surrogate_config (without
     the seed), surrogate_seed, builder, base (the configuration that it was built on), networks (of an ensemble as
     trained, or 1; else NaN), schedule, models (that were made for it), members (weight sets that are read), active (of
-    them at a step), parameters (numbers stored), forward, backward (image passes of all trainings it rests on), seconds; `measures`, a mapping of what was measured.
+    them at a step), parameters (numbers stored), forward, backward (image passes of all trainings it rests on),
+    seconds; `measures`, a mapping of what was measured.
     Costs are NaN while a model is missing.
     """
     if not sa.inspect(store.engine).has_table("run_surrogates"):  # written by an earlier version

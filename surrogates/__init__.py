@@ -6,22 +6,49 @@ if __name__ != "carom.surrogates":
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import asam, cyclical, directions, early_stopping, fge, lgv, looksam, sam
+from . import (
+    asam,
+    cyclical,
+    directions,
+    dropout,
+    early_stopping,
+    extraction,
+    fge,
+    gam,
+    input_gradient,
+    jacobian,
+    lgv,
+    looksam,
+    morebayesian,
+    sam,
+    slightly_adversarial,
+    subspace,
+    swag,
+)
 from .asam import ASAM
 from .builder import Built, Chain, Ground, Member, Refinement, Training, build
 from .chain import Entry, parse
 from .cyclical import Cyclical, Snapshots
 from .directions import RandomDirections
 from .early_stopping import Checkpoints, EarlyStopping
+from .dropout import Dropout, DropoutDraws
 from .ensemble import Ensemble
+from .extraction import Extraction
 from .fge import FGE
+from .gam import GAM
 from .gsam import GSAM
+from .input_gradient import InputGradient
+from .jacobian import Jacobian
 from .lgv import LGV
 from .looksam import LookSAM
+from .morebayesian import MoreBayesian
 from .sam import SAM
 from .single import Single
+from .slightly_adversarial import SlightlyAdversarial
+from .subspace import PCA, Shift, Subspace
 from .surrogate import Surrogate
 from .swa import SWA
+from .swag import SWAG
 from .wasam import SAMTail
 
 SURROGATES: Mapping[str, Entry] = MappingProxyType(
@@ -47,6 +74,17 @@ SURROGATES: Mapping[str, Entry] = MappingProxyType(
             paper="Zhang et al. 2020, arXiv:1902.03932; Gubri et al. 2022, arXiv:2011.05074",
             stages=(Cyclical(),),
             presets=cyclical.PRESETS,
+        ),
+        "swag": Entry(
+            summary="Draws from a Gaussian fitted to the path of SGD.",
+            paper="Maddox et al. 2019, arXiv:1902.02476",
+            stages=(SWAG(),),
+            presets=swag.PRESETS,
+        ),
+        "mc-dropout": Entry(
+            summary="Networks thinned at random, of one that was trained with dropout.",
+            paper="Gal and Ghahramani 2016, arXiv:1506.02142",
+            stages=(Dropout(), DropoutDraws()),
         ),
         "snapshots": Entry(
             summary="A network at the end of each of several cycles of one training.",
@@ -77,6 +115,23 @@ SURROGATES: Mapping[str, Entry] = MappingProxyType(
             stages=(RandomDirections(),),
             presets=directions.PRESETS,
         ),
+        "subspace": Entry(
+            summary="Random draws around the mean of weight sets, in the subspace of their deviations.",
+            paper="Gubri et al. 2022, arXiv:2207.13129",
+            stages=(Subspace(),),
+            presets=subspace.PRESETS,
+        ),
+        "pca": Entry(
+            summary="Weight sets projected on the first directions of their deviations.",
+            paper="Gubri et al. 2022, arXiv:2207.13129",
+            stages=(PCA(),),
+        ),
+        "shift": Entry(
+            summary="The deviations of weight sets, moved onto another network.",
+            paper="Gubri et al. 2022, arXiv:2207.13129",
+            stages=(Shift(),),
+            presets=subspace.PRESETS_SHIFT,
+        ),
         "sam": Entry(
             summary="Trained along the gradient at the worst weights nearby.",
             paper="Foret et al. 2021, arXiv:2010.01412",
@@ -100,6 +155,12 @@ SURROGATES: Mapping[str, Entry] = MappingProxyType(
             paper="Zhuang et al. 2022, arXiv:2203.08065",
             stages=(GSAM(),),
         ),
+        "gam": Entry(
+            summary="Trained towards small gradients all around.",
+            paper="Zhang et al. 2023, arXiv:2303.03108",
+            stages=(GAM(),),
+            presets=gam.PRESETS,
+        ),
         "looksam": Entry(
             summary="SAM that reads nearby every few steps.",
             paper="Liu et al. 2022, arXiv:2203.02714",
@@ -110,6 +171,35 @@ SURROGATES: Mapping[str, Entry] = MappingProxyType(
             summary="The mean of the last epochs of SAM.",
             paper="Kaddour et al. 2022, arXiv:2202.00661",
             stages=(SAMTail(), SWA()),
+        ),
+        "input-gradient": Entry(
+            summary="Trained with a penalty on the loss's gradient in the image; with rho, at SAM's weights.",
+            paper="Ross and Doshi-Velez 2018, arXiv:1711.09404; Zhang et al. 2024, arXiv:2307.07873",
+            stages=(InputGradient(),),
+            presets=input_gradient.PRESETS,
+        ),
+        "jacobian": Entry(
+            summary="Trained with a penalty on the logits' Jacobian in the image.",
+            paper="Hoffman, Roberts and Yaida 2019, arXiv:1908.02729; Zhang et al. 2024, arXiv:2307.07873",
+            stages=(Jacobian(),),
+            presets=jacobian.PRESETS,
+        ),
+        "slightly-adversarial": Entry(
+            summary="Trained on adversarial images of a small radius.",
+            paper="Springer, Mitchell and Kenyon 2021, arXiv:2106.02105; Zhang et al. 2024, arXiv:2307.07873",
+            stages=(SlightlyAdversarial(),),
+            presets=slightly_adversarial.PRESETS,
+        ),
+        "mba": Entry(
+            summary="MoreBayesian: fine-tuned towards flat regions, and drawn anew at each step of an attack.",
+            paper="Li et al. 2023, arXiv:2302.05086",
+            stages=(MoreBayesian(),),
+            presets=morebayesian.PRESETS,
+        ),
+        "extraction": Entry(
+            summary="Learnt from the answers of a black box, within a number of questions.",
+            paper="Papernot et al. 2017, arXiv:1602.02697",
+            stages=(Extraction(),),
         ),
         "early-stopping": Entry(
             summary="The epoch of a plain training that transfers best to validation victims.",

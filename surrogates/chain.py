@@ -80,16 +80,15 @@ def parse(value: object, known: Mapping[str, Entry], *, where: str) -> tuple[str
     per_step = table.get("per_step", 1)
     if not isinstance(per_step, int) or isinstance(per_step, bool):
         raise InputError(f"{where}.per_step: expected a whole number, got {per_step!r}")
+    combination = table.get("combination", "logits")
+    schedule = table.get("schedule", usual)
+    reading: dict[str, Any] = {
+        "combination": lookup(combination, _COMBINATIONS, where=f"{where}.combination", what="combination"),
+        "schedule": lookup(schedule, _SCHEDULES, where=f"{where}.schedule", what="schedule"),
+        "per_step": per_step,
+    }
     try:
-        return " -> ".join(names), Chain(
-            first=first,
-            then=tuple(refinements),
-            combination=lookup(
-                table.get("combination", "logits"), _COMBINATIONS, where=f"{where}.combination", what="combination"
-            ),
-            schedule=lookup(table.get("schedule", usual), _SCHEDULES, where=f"{where}.schedule", what="schedule"),
-            per_step=per_step,
-        )
+        return " -> ".join(names), Chain(first=first, then=tuple(refinements), **reading)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 

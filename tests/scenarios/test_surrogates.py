@@ -1,0 +1,200 @@
+"""Surrogates that are built in stages, end to end: every builder, resuming, what they cost, what is refused."""
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import carom.scenarios.jobs
+from carom.errors import InputError
+from carom.scenarios.jobs import Job, Place, Result
+from carom.scenarios.plan import plan
+from carom.scenarios.reader import list_failures, list_surrogates, read_outcomes
+from carom.scenarios.run import run_id_of, run_scenario
+from carom.scenarios.spec import Scenario, load_scenario, parse_scenario
+from carom.scenarios.store import Store, artifact_path
+from carom.surrogates import SURROGATES
+
+SMALL = """
+name = "built"
+task = {name = "npz", path = "NPZ", layout = "nhw"}
+attacks = [{name = "mi", steps = 4}]
+budgets = [{norm = "linf", eps = "32/255"}]
+[images]
+per_source = 12
+[models]
+source = "here"
+architecture = "mlp"
+recipe = {name = "standard", epochs = 3, optimizer = "sgd", learning_rate = 0.1, shift = 0, rotation = 0, scale = 0}
+[[surrogates]]
+seed = 1
+builder = BUILDERS
+[[victims]]
+seed = [2, 3]
+"""
+JUDGED = "\n[[validation_victims]]\nseed = 4\n"
+
+
+def scenario_of(npz: Path, builders: str, *, more: str = "") -> Scenario:
+    return parse_scenario((SMALL + more).replace("NPZ", str(npz)).replace("BUILDERS", builders), where="built.toml")
+
+
+def weights_of(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Digest and record of every model, by key."""
+    with sqlite3.connect(folder / "carom.db") as database:
+        rows = database.execute("select key, digest, record from artifacts where kind = 'weights'").fetchall()
+    return {key: (digest, json.loads(record)) for key, digest, record in rows}
+
+
+def test_the_preset_names_every_builder() -> None:
+    written = load_scenario("digits-surrogates").text
+    assert [name for name in SURROGATES if not re.search(rf'["> ]{name}[" ]', written)] == []
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenario, Path]:
+    scenario = load_scenario("digits-surrogates")
+    folder = tmp_path_factory.mktemp("every")
+    report = run_scenario(scenario, folder, workers=0, device="cpu")
+    assert not report.failures
+    assert report.evaluated == report.cells
+    return scenario, folder
+
+
+def test_every_builder_runs_and_its_cost_is_known(every: tuple[Scenario, Path]) -> None:
+    scenario, folder = every
+    with Store(folder) as store:
+        table = list_surrogates(store, run_id_of(scenario))
+    assert set(table["surrogate"]) == {s.label for s in scenario.surrogates}
+    assert (table[["members", "parameters", "forward", "seconds"]] > 0).all().all()
+    by = table[table["asked"] == ""].set_index("builder")
+    single = by.loc["single"]
+    assert (single["members"], single["active"], single["networks"]) == (1, 1, 1)
+    n, epochs = 300, 4
+    assert single["forward"] == single["backward"] == n * epochs
+    assert by.loc["sam", "forward"] == 2 * n * epochs
+    assert by.loc["ensemble(size=2)", "forward"] == 2 * single["forward"]
+    lgv = by.loc["lgv(epochs=2)"]
+    assert (lgv["members"], lgv["active"], lgv["schedule"]) == (8, 1, "light")
+    assert single["forward"] < lgv["forward"] <= single["forward"] + 2 * n
+
+
+def test_what_is_measured_stands_beside_each_surrogate(every: tuple[Scenario, Path]) -> None:
+    scenario, folder = every
+    with Store(folder) as store:
+        table = list_surrogates(store, run_id_of(scenario))
+    for measures in table["measures"]:
+        assert {"hessian_top", "hessian_trace", "gradient_norm", "loss"} <= set(measures)
+    assert "alignment" in table.set_index("builder").loc["ensemble(size=2)", "measures"]
+
+
+def test_a_second_run_finds_everything(every: tuple[Scenario, Path]) -> None:
+    scenario, folder = every
+    assert run_scenario(scenario, folder, workers=0, device="cpu").nothing_to_do
+
+
+def test_several_weight_sets_are_one_file_that_holds_each_once(every: tuple[Scenario, Path]) -> None:
+    scenario, folder = every
+    planned = plan(scenario)
+    lgv = next(s for s in planned.surrogates if s.spec.builder_name == "lgv(epochs=2)")
+    single = next(s for s in planned.surrogates if s.spec.builder_name == "single")
+    sizes = [artifact_path(folder, "weights", s.members[0]).stat().st_size for s in (lgv, single)]
+    assert sizes[0] == pytest.approx(8 * sizes[1], rel=0.2)  # the header is not
+
+
+def test_chains_share_what_they_have_in_common(tiny_npz: Path) -> None:
+    chains = (
+        '["single", {name = "lgv", epochs = 1}, {name = "lgv -> swa", lgv = {epochs = 1}}, {name = "rd", draws = 2}]'
+    )
+    planned = plan(scenario_of(tiny_npz, chains))
+    rests_on = {s.spec.builder_name: s.rests_on for s in planned.surrogates}
+    single, lgv = rests_on["single"], rests_on["lgv(epochs=1)"]
+    assert lgv[: len(single)] == single
+    assert rests_on["lgv -> swa(lgv=epochs=1)"][:2] == lgv
+    assert rests_on["rd(draws=2)"][0] == single[0]
+
+
+def test_a_builder_that_asks_makes_one_surrogate_for_each_victim(tiny_npz: Path, tmp_path: Path) -> None:
+    scenario = scenario_of(tiny_npz, '{name = "extraction", queries = 24, start = 12, epochs = 2}')
+    report = run_scenario(scenario, tmp_path, workers=0, device="cpu")
+    assert not report.failures
+    with Store(tmp_path) as store:
+        table = list_surrogates(store, run_id_of(scenario))
+        cells = read_outcomes(store, run_id_of(scenario)).cells
+    assert sorted(table["asked"]) == sorted(v.label for v in scenario.victims)
+    met = cells[~cells["control"] & (cells["case"] != 0)]
+    assert len(met) == 2  # each surrogate attacks the victim that it asked, and no other
+    assert set(met["reads"]) == {"both"}
+    assert {record.get("queries") for _, record in weights_of(tmp_path).values()} <= {None, 24}
+
+
+def test_a_run_that_is_stopped_between_stages_ends_like_one_that_was_not(
+    tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = scenario_of(tiny_npz, '{name = "lgv -> swa", lgv = {epochs = 1, models_per_epoch = 2}}')
+    assert not run_scenario(scenario, tmp_path / "whole", workers=0, device="cpu").failures
+    perform = carom.scenarios.jobs.perform
+    done = 0
+
+    def stopping(job: Job, place: Place) -> Result:
+        nonlocal done
+        if job.kind == "build" and done == 1:  # the average, behind what it is of
+            raise KeyboardInterrupt
+        done += job.kind == "build"
+        return perform(job, place)
+
+    monkeypatch.setattr("carom.scenarios.workers.perform", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run_scenario(scenario, tmp_path / "stopped", workers=0, device="cpu")
+    monkeypatch.undo()
+    run_scenario(scenario, tmp_path / "stopped", workers=0, device="cpu")
+    whole, stopped = weights_of(tmp_path / "whole"), weights_of(tmp_path / "stopped")
+    assert {k: digest for k, (digest, _) in whole.items()} == {k: digest for k, (digest, _) in stopped.items()}
+
+
+def test_a_stage_that_fails_takes_what_rests_on_it_and_no_more(tiny_npz: Path, tmp_path: Path) -> None:
+    scenario = scenario_of(tiny_npz, '["single", {name = "lgv -> swa", lgv = {learning_rate = 1000, epochs = 1, models_per_epoch = 1}}]')
+    report = run_scenario(scenario, tmp_path, workers=0, device="cpu")
+    assert len(report.failures) == 1
+    assert "lower the learning rate" in report.failures[0]
+    assert report.evaluated > 0
+    with Store(tmp_path) as store:
+        failures = list_failures(store, run_id_of(scenario))
+    assert len(failures) == 1
+    assert "lgv" in failures["reason"][0]
+
+
+def test_fewer_steps_than_members_is_warned_of(tiny_npz: Path) -> None:
+    warnings = plan(scenario_of(tiny_npz, '["single", {name = "lgv", epochs = 2}]')).warnings
+    assert len(warnings) == 1
+    assert (
+        "mi steps=4 has 4 steps and reads 4 of 8 members: its transfer is understated; take more steps" in warnings[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("builders", "message"),
+    [
+        ('"early-stopping"', "chooses by transfer to validation victims, and there are none; add validation_victims"),
+        ('{name = "extraction", queries = 0}', "built.toml: surrogates[0].builder: extraction: "),
+        ('["single", "sgld", "lvg"]', "built.toml: surrogates[0].builder: unknown surrogate builder"),
+        ('{name = "ensemble", size = 2, label = 3}', "built.toml: surrogates[0].builder.label: expected a string"),
+    ],
+)
+def test_wrong_builders_are_one_line(builders: str, message: str, tiny_npz: Path) -> None:
+    with pytest.raises(InputError) as error:
+        scenario_of(tiny_npz, builders)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_early_stopping_keeps_the_epoch_that_transfers_best(tiny_npz: Path, tmp_path: Path) -> None:
+    scenario = scenario_of(tiny_npz, '{name = "early-stopping", images = 12}', more=JUDGED)
+    assert not run_scenario(scenario, tmp_path, workers=0, device="cpu").failures
+    curves = [record for _, record in weights_of(tmp_path).values() if "asr" in record]
+    assert len(curves) == 1
+    assert 1 <= curves[0]["chosen"] <= len(curves[0]["asr"]) == 3
+    assert curves[0]["asr"][curves[0]["chosen"] - 1] == max(curves[0]["asr"])
