@@ -21,7 +21,7 @@ class Langevin(torch.optim.Optimizer):
     `exp(-N (loss + wd |theta|^2 / 2) / T)`: at T = 1 the posterior under a prior of variance `1 / (N wd)`, in the limit
     of T = 0 plain descent. `alpha = 1` is Welling and Teh 2011, with their step `2 lr / N`; below it is Chen, Fox and
     Guestrin 2014, arXiv:1402.4102. G is 1, or the preconditioner of Li et al. 2016, arXiv:1512.07666: one over the root
-    of a running mean of g^2. The term for G's own change is left out, as in their experiments.
+    of a running mean of g^2. The term for G's own change is left out, as is common.
 
     The noise goes into the step, not into the loss, where its factor would be sqrt(2 alpha / lr) and grow without bound
     as the learning rate falls.
@@ -88,14 +88,20 @@ class Langevin(torch.optim.Optimizer):
                 parameter.add_(move)
 
 
-def langevin(temperature: float, noisy: Callable[[State], bool]) -> Update:
-    """The update of a `Langevin` optimizer: noise of this temperature at the steps where it is wanted."""
+def langevin(temperature: float, noisy: Callable[[State], bool], prior: float | None = None) -> Update:
+    """The update of a `Langevin` optimizer: noise of this temperature at the steps where it is wanted.
+
+    With a `prior`, the standard deviation of each weight before any data, weight decay is what that comes to.
+    """
 
     def update(state: State, gradient: Callable[[], None]) -> None:
         gradient()
         optimizer = state.optimizer
         if not isinstance(optimizer, Langevin):
             raise TypeError(f"expected an optimizer of Langevin dynamics, got {type(optimizer).__name__}")
+        if prior is not None:
+            for group in optimizer.param_groups:
+                group["weight_decay"] = 1 / (len(state.images) * prior**2)
         optimizer.temperature = temperature / len(state.images) if noisy(state) else 0.0
         if optimizer.temperature:
             seed = stream(state.seed, "langevin", state.step)
