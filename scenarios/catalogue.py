@@ -101,7 +101,7 @@ def _surrogates() -> list[Entry]:
             "summary": entry.summary,
             "paper": entry.paper,
             "defaults": {k: _plain(v) for stage in entry.stages for k, v in _own_fields(stage).items()},
-            **({"presets": {k: dict(v) for k, v in entry.presets.items()}} if entry.presets else {}),
+            **({"presets": _plain(entry.presets)} if entry.presets else {}),
         }
         for name, entry in SURROGATES.items()
     ]

@@ -10,9 +10,7 @@ from . import (
     asam,
     cyclical,
     directions,
-    dropout,
     early_stopping,
-    extraction,
     fge,
     gam,
     input_gradient,
@@ -30,8 +28,8 @@ from .builder import Built, Chain, Ground, Member, Refinement, Training, build
 from .chain import Entry, parse
 from .cyclical import Cyclical, Snapshots
 from .directions import RandomDirections
-from .early_stopping import Checkpoints, EarlyStopping
 from .dropout import Dropout, DropoutDraws
+from .early_stopping import Checkpoints, EarlyStopping
 from .ensemble import Ensemble
 from .extraction import Extraction
 from .fge import FGE
