@@ -47,7 +47,8 @@ def measured(
     - `members`, `measured_members`, `images`; `forward`, `backward`: image passes that all of this took.
 
     Args:
-        classifiers: Prepared for crafting: in eval mode.
+        classifiers: In eval mode, as they were trained: folded into its convolution, as crafting does, batch norm is no
+            parameter any more, and the Hessian another.
         images: Training images, not augmented; a few hundred.
         seed: Of all draws.
         victims: To compare gradients with.

@@ -78,7 +78,8 @@ def loss_along_rays(
         longest: L2 length of a ray; None for 0.02 times the root of the number of parameters, so that networks of
             different size have their parameters moved equally far.
         ground: Whose images batch norm's statistics are taken from anew at each point; None keeps the network's own,
-            which belong to other weights, and so tells of the statistics too.
+            which belong to other weights, and so tells of the statistics too. Statistics taken anew may suit the
+            weights themselves better than their own: compare points with points, not with the loss before.
         batch: Images at a time.
 
     Raises:

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from carom.errors import InputError, ModelError
+from carom.surrogates.builder import Chain, build
 from carom.surrogates.geometry import (
     hessian_trace,
     input_curvature,
@@ -22,12 +23,14 @@ from carom.surrogates.geometry import (
     top_eigenvalues,
     weight_spectrum,
 )
+from carom.surrogates.sam import SAM
+from carom.surrogates.single import Single
 from carom.surrogates.stack import vector
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import Classifier, create, weights
 from carom.zoo.images import ImageSet
 
-from .conftest import ground, images
+from .conftest import ground, images, plain
 
 
 def network(name: str = "mlp", seed: int = 0, **fields: Any) -> Classifier:
@@ -333,6 +336,22 @@ def test_measured_over_architectures_has_no_components() -> None:
     found = measured([network(), network("lenet", width=2, hidden=4)], images(12), seed=0, draws=2, rays=1)
     assert "alignment" in found
     assert "weight_pca_1" not in found
+
+
+def test_sam_ends_where_it_is_flatter() -> None:
+    """On top eigenvalue and trace, by a margin: both trainings fit all images."""
+    where = ground("lenet", n=120, seed=2, recipe=plain(epochs=20))
+    plainly, flat = (
+        where.classifier(build(Chain(first=first), where).members[0]) for first in (Single(), SAM(rho=0.05))
+    )
+    for numbers in zip(*(_flatness(c, where.train) for c in (flat, plainly)), strict=True):
+        assert numbers[0] < 0.8 * numbers[1]
+
+
+def _flatness(classifier: Classifier, data: ImageSet) -> tuple[float, float]:
+    with torch.no_grad():
+        assert bool((classifier(data.pixels).argmax(1) == data.labels).all())
+    return top_eigenvalues(classifier, data, seed=0).top, hessian_trace(classifier, data, seed=0, draws=60).value
 
 
 def diverged() -> Classifier:
