@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from carom.zoo import prepare as preparing
 from carom.zoo.allocator import tune_allocator
 from carom.zoo.architectures import ARCHITECTURES, architecture
 from carom.zoo.classifier import Classifier, Preprocessing, Shape, create
@@ -217,6 +219,75 @@ def test_preparing_twice_changes_nothing_and_leaves_random_state_alone() -> None
     assert torch.equal(before, torch.random.get_rng_state())
     x = torch.rand(5, 3, 8, 7)
     assert torch.equal(once(x), twice(x))
+
+
+@pytest.mark.parametrize("name", ["resnet-small", "vgg-small", "timm:resnet18"])
+def test_what_is_remembered_of_an_architecture_gives_what_trying_gives(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit: what an attack finds may not depend on what was prepared before."""
+    first, second = (
+        trained_statistics(create(architecture(name), shape=(3, 24, 25), classes=5, seed=seed)) for seed in (0, 1)
+    )
+    monkeypatch.setattr(preparing, "_PLANS", {})
+    tried = prepare(second)
+    preparing._PLANS.clear()
+    prepare(first)
+    assert len(preparing._PLANS) == 1
+    monkeypatch.setattr(preparing, "_observe", forbidden)
+    remembered = prepare(second)
+    x = torch.rand(3, 3, 24, 25, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(remembered(x), tried(x))
+    assert torch.equal(gradient(remembered, x), gradient(tried, x))
+    assert [type(m) for m in remembered.modules()] == [type(m) for m in tried.modules()]
+    owned = {t.data_ptr() for t in (*second.parameters(), *second.buffers()) if t.numel()}
+    assert not owned & {t.data_ptr() for t in (*remembered.parameters(), *remembered.buffers()) if t.numel()}
+
+
+def forbidden(*arguments: object) -> None:
+    raise AssertionError("networks are tried once for each architecture")
+
+
+@dataclass(frozen=True)
+class Named:
+    """An architecture's description."""
+
+    name: str
+
+
+def test_what_is_remembered_and_does_not_fit_is_undone() -> None:
+    """Two kinds of networks under one description, which no one should make."""
+
+    class Either(nn.Module):
+        def __init__(self, *, tapped: bool) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+            self.relu, self.pool = nn.ReLU(), nn.MaxPool2d(3, 1, 1)
+            self.tapped = tapped
+
+        @override
+        def forward(self, x: Tensor) -> Tensor:
+            a = self.conv(x)
+            b = self.relu(self.norm(a))
+            y: Tensor = (self.pool(b) + (a + b if self.tapped else 0)).mean((2, 3))
+            return y
+
+    plain = Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)
+    x = torch.rand(5, 3, 8, 7)
+    for tapped, left in ((False, 0), (True, 1), (False, 0)):
+        net = Either(tapped=tapped)
+        model = Classifier(net, shape=(3, 8, 7), classes=4, preprocessing=plain, architecture=Named("either"))
+        model = trained_statistics(model)
+        prepared = prepare(model)
+        torch.testing.assert_close(prepared(x), model(x), atol=1e-5, rtol=1e-4)
+        assert norms(prepared) == left
+        assert type(prepared.get_submodule("network.relu")) is (nn.ReLU if tapped else nn.MaxPool2d)
+
+
+def test_networks_without_a_description_are_tried_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparing, "_PLANS", {})
+    prepare(pooled())
+    assert not preparing._PLANS
 
 
 def test_allocator_is_quiet_where_there_is_no_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
