@@ -20,7 +20,7 @@ class SAMTail(SAM):
 
     Attributes:
         rho: Radius of SAM.
-        last: Epochs at the end whose weights are kept, at least 1. Papers average over about the last quarter.
+        last: Epochs at the end whose weights are kept, at least 2. Papers average over about the last quarter.
 
     Raises:
         InputError: Out of range, or a training of fewer epochs.
@@ -31,7 +31,7 @@ class SAMTail(SAM):
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        checked(self, "wasam", rho=(0.0, 100.0), last=(1.0, 1e6))
+        checked(self, "wasam", rho=(0.0, 100.0), last=(2.0, 1e6))
 
     @override
     def recipe(self, base: Recipe) -> Recipe:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from carom.errors import InputError
-from carom.surrogates.builder import Training
+from carom.surrogates.builder import Chain, Training, build
 from carom.surrogates.sam import SAM
+from carom.surrogates.swa import SWA
 from carom.surrogates.wasam import SAMTail
 from carom.zoo.recipes import Adaptation
 
@@ -29,6 +30,20 @@ def test_it_is_sam_with_the_last_epochs_kept() -> None:
     assert made.passes == base.passes
 
 
+def test_with_averaging_it_is_wasam() -> None:
+    here = ground(recipe=plain(epochs=4))
+    way = SAMTail(rho=0.1, last=3)
+    made = build(Chain(first=way, then=(SWA(),)), here)
+    samples = [s.weights for s in trained(here, way).samples]
+    (averaged,) = made.members
+    for name, tensor in averaged.items():
+        of_all = torch.stack([s[name] for s in samples]).float().mean(0)
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(tensor, of_all)
+    statistics = [name for name in averaged if "running" in name]
+    assert any(not torch.allclose(averaged[name], samples[-1][name]) for name in statistics)  # taken anew
+
+
 def test_samples_are_no_views_of_one_another() -> None:
     made = trained(ground("mlp"), SAMTail(rho=0.1, last=2))
     first, second = (s.weights for s in made.samples)
@@ -41,7 +56,7 @@ def test_a_training_with_fewer_epochs() -> None:
 
 
 def test_settings_out_of_range() -> None:
-    with pytest.raises(InputError, match=r"wasam: last must be in \[1, 1e\+06\], got 0"):
-        SAMTail(last=0)
+    with pytest.raises(InputError, match=r"wasam: last must be in \[2, 1e\+06\], got 1"):
+        SAMTail(last=1)  # of which there is no mean
     with pytest.raises(InputError, match="wasam: rho"):
         SAMTail(rho=-1.0)
