@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from carom.draws import stream
-from carom.zoo.recipes import Recipe, Slots, adapted
+from carom.zoo.recipes import Recipe, Slots, Update, adapted
 from carom.zoo.training import State
 
 from .builder import Built, Ground, Member, Weights
@@ -137,7 +137,7 @@ class Variational:
             },
         )
 
-    def _update(self, recipe: Recipe) -> Callable[[State, Callable[[], None]], None]:
+    def _update(self, recipe: Recipe) -> Update:
         factor = Recipe.slots(recipe).schedule
 
         def update(state: State, gradient: Callable[[], None]) -> None:
@@ -156,7 +156,7 @@ class Variational:
             with torch.no_grad():
                 means = [p.detach().clone() for p in parameters]
                 for parameter, part in zip(parameters, torch.split(away, sizes), strict=True):
-                    parameter += part.view_as(parameter)
+                    parameter.add_(part.view_as(parameter))
             gradient()
             with torch.no_grad():
                 # a weight without a gradient has the prior's alone

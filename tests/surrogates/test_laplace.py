@@ -36,7 +36,9 @@ def by_hand(features: Tensor, weight: Tensor, bias: Tensor, hessian: str) -> Ten
     curvature = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
     if hessian == "kron":
         blocks = torch.kron(curvature.sum(0), features.T @ features / n)
-        return torch.block_diag(blocks, curvature.sum(0))
+        whole = torch.zeros(k * d + k, k * d + k, dtype=torch.float64)
+        whole[: k * d, : k * d], whole[k * d :, k * d :] = blocks, curvature.sum(0)
+        return whole
     total = torch.zeros(k * d + k, k * d + k, dtype=torch.float64)
     for f, c in zip(features, curvature, strict=True):
         jacobian = torch.cat([torch.kron(torch.eye(k).double(), f[None]), torch.eye(k).double()], 1)
