@@ -1,8 +1,8 @@
 """How surrogates come to be: trainings to start from, and refinements that make weights from weights.
 
-A builder is a chain: a `Training` says which networks are trained from scratch, and how; each `Refinement` after it takes
-the weights that came before and makes others. `sam -> lgv -> swa -> rd` trains with SAM, collects along SGD, averages,
-and draws around the average.
+A builder is a chain: a `Training` says which networks are trained from scratch, and how; each `Refinement` after it
+takes the weights that came before and makes others. `sam -> lgv -> swa -> rd` trains with SAM, collects along SGD,
+averages, and draws around the average.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -250,6 +250,8 @@ class Chain:
                     f"surrogate: {name} takes weights of one training, and {networks or 'none'} came before it"
                 )
             count, networks = stage.count(count), 1
+            if isinstance(stage, ReadsItsOwnWay) and stage is not self.then[-1]:
+                raise InputError(f"surrogate: what {name} makes is not a set of networks; put nothing behind it")
         if not 1 <= self.per_step <= self.count:
             raise InputError(f"surrogate: per_step={self.per_step}; expected 1 to the number of members, {self.count}")
 
