@@ -1,22 +1,29 @@
 """The tables of a run, for the terminal, exports and the explorer: one place that says what is shown and how."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
 
-from .reader import find_run, list_failures, list_models, read_outcomes
+from carom.errors import InputError
+
+from .reader import find_run, list_failures, list_models, list_surrogates, read_outcomes
 from .statistics import (
     Outcomes,
+    SurrogateCost,
     case_table,
     cell_rates,
     compare,
     compare_pooled,
     controls,
+    cost_against_transfer,
+    equal_attack_cost,
+    equal_training_cost,
     group_table,
     marginal_effects,
     source_levels,
+    tdee,
 )
 from .store import Store
 
@@ -108,6 +115,7 @@ def show_run(store: Store, run: str, *, split: str = "test", brief: bool = False
             groups_shown(outcomes, "victim", fixed),
             sources_shown(outcomes, fixed),
             sets_shown(outcomes),
+            *surrogate_tables(store, run, outcomes),
             models_shown(store, run),
         ]
     failures = list_failures(store, run)
@@ -136,12 +144,7 @@ def _axes_that_vary(outcomes: Outcomes) -> tuple[str, ...]:
 
 def _rates(table: pd.DataFrame) -> pd.DataFrame:
     """The columns that people read, beside the raw ones."""
-    shown = table.copy()
-    shown["ASR"] = shown["asr"]
-    shown["95% interval"] = [
-        "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%"
-        for low, high in zip(shown["low"], shown["high"], strict=True)
-    ]
+    shown = _intervals(table)
     shown["clean accuracy"] = shown["clean_accuracy"]
     shown["robust accuracy"] = shown["robust_accuracy"]
     shown["relative"] = shown["relative_transfer"]
@@ -305,6 +308,222 @@ def sets_shown(outcomes: Outcomes) -> Shown:
             "asked for, mean over images; radius: distance of the smallest change that was found, median over images."
         ],
     )
+
+
+COST_FORMS: Mapping[str, Form] = {
+    "trainings": "number",
+    "training passes": "count",
+    "seconds": "number",
+    "parameters": "count",
+    "passes per image": "number",
+}
+GEOMETRY: Mapping[str, str] = {
+    "hessian_top": "top eigenvalue",
+    "hessian_trace": "trace",
+    "ray_loss_100": "loss along rays",
+    "gradient_norm": "gradient norm",
+    "alignment": "alignment",
+    "loss_variance": "loss variance",
+    "weight_dimension": "weight dimensions",
+    "loss": "loss",
+    "accuracy": "accuracy",
+}
+
+
+def surrogate_tables(store: Store, run: str, outcomes: Outcomes) -> list[Shown]:
+    """What each surrogate cost, what it transferred, how many networks it is worth, and what its loss looks like.
+
+    Only of runs that compare ways of building them.
+    """
+    known = list_surrogates(store, run)
+    if not len(known) or known["builder"].nunique() < 2:
+        return []
+    built = known[(known["asked"] == "") & known["forward"].notna()]
+    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in built.to_dict(orient="records")]
+    costs = [
+        SurrogateCost(
+            surrogate=row["surrogate"],
+            passes=int(row["forward"] + row["backward"]),
+            seconds=float(row["seconds"]),
+            parameters=int(row["parameters"]),
+        )
+        for row in rows
+    ]
+    single = next(iter(built.loc[built["networks"] == 1, "surrogate_config"]), None)
+    tables = [_costs_shown(outcomes, costs, built, single), geometry_shown(known)]
+    try:
+        validation = read_outcomes(store, run, split="validation")
+    except InputError:  # nothing was judged there, so nothing can be chosen
+        pass
+    else:
+        tables += _equal_cost_shown(outcomes, validation, costs, single)
+    names = short_names(known)
+    return [replace(t, frame=t.frame.assign(surrogate=t.frame["surrogate"].map(names))) for t in tables if len(t.frame)]
+
+
+def short_names(known: pd.DataFrame) -> dict[str, str]:
+    """For each configuration of `list_surrogates` its builder, and what else not all of them share."""
+    bases = [str(base).split("/") for base in known["base"]]
+    shared = {part for part in bases[0] if all(part in base for base in bases)}
+    names = {}
+    for config, builder, base in zip(known["surrogate_config"], known["builder"], bases, strict=True):
+        own = "/".join(part for part in base if part not in shared)
+        names[str(config)] = f"{builder} on {own}" if own else str(builder)
+    return names
+
+
+def _costs_shown(outcomes: Outcomes, costs: Sequence[SurrogateCost], built: pd.DataFrame, single: str | None) -> Shown:
+    found = cost_against_transfer(outcomes, costs, mismatching=False)
+    table = _intervals(found.frame)
+    passes = table.set_index("surrogate_config")["training_passes"]
+    unit = float(passes[passes.index == single].iloc[0]) if single in passes.index else float("nan")
+    table["trainings"] = table["training_passes"] / unit
+    ladder = _ladder(built)
+    notes = [
+        "ASR on all victims but the surrogate's own models, C1 included; training passes: forward and backward, of all "
+        "that it rests on; trainings: those over a single network's; seconds as they came, on a machine that did other "
+        "work too; parameters: numbers to store; passes per image: of the attack.",
+    ]
+    if ladder:
+        worth = tdee(outcomes, ladder).rename(columns={"shown": "T-DEE"})
+        worth["T-DEE interval"] = [
+            "–" if pd.isna(low) else f"{'<' if lo else ''}{low:.1f}–{high:.1f}{'+' if ho else ''}"
+            for low, high, lo, ho in zip(
+                worth["low"], worth["high"], worth["low_open"], worth["high_open"], strict=True
+            )
+        ]
+        keys = ["attack", "norm", "eps", "surrogate_config"]
+        table = table.merge(worth[[*keys, "T-DEE", "T-DEE interval"]], on=keys, how="left")
+        rungs = {config: f"{size}" for size, config in ladder.items()}
+        of = table["surrogate_config"].map(rungs)
+        table["T-DEE"] = of.where(of.notna(), table["T-DEE"]).fillna("–")
+        table["T-DEE interval"] = table["T-DEE interval"].fillna("–")
+        notes.append(
+            "T-DEE: how many networks trained apart, read as the surrogates are, transfer as well; the ladder is "
+            f"{', '.join(str(size) for size in ladder)} networks."
+        )
+    if found.left_out:
+        notes.append(
+            f"left out, as their cost is not known or differs from victim to victim: {', '.join(found.left_out)}"
+        )
+    return Shown(
+        name="surrogates",
+        title="Surrogates: what they cost and what they transfer",
+        frame=table.rename(
+            columns={
+                "surrogate_config": "surrogate",
+                "training_passes": "training passes",
+                "passes_per_image": "passes per image",
+                "surrogate_seeds": "seeds",
+            }
+        ),
+        forms={
+            "surrogate": "text",
+            "attack": "text",
+            "norm": "text",
+            "eps": "text",
+            **COST_FORMS,
+            "seeds": "count",
+            "cells": "count",
+            "n": "count",
+            "ASR": "percent",
+            "95% interval": "text",
+            **({"T-DEE": "text", "T-DEE interval": "text"} if ladder else {}),
+        },
+        notes=[*notes, *(_interval_notes(table) if len(table) else [])],
+    )
+
+
+def _intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Rates beside their intervals, as people read them."""
+    shown = table.copy()
+    shown["ASR"] = shown["asr"]
+    shown["95% interval"] = [
+        "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%"
+        for low, high in zip(shown["low"], shown["high"], strict=True)
+    ]
+    return shown
+
+
+def _ladder(built: pd.DataFrame) -> dict[int, str]:
+    """Ensembles of one base by size, read in turn where there are some, as light surrogates are; else all at once.
+
+    The base with the most sizes; empty where none has two.
+    """
+    ladders: list[dict[int, str]] = []
+    for _, rows in built[built["networks"].notna()].groupby("base", sort=False):
+        for schedule in ("light", "full"):
+            used = rows[(rows["networks"] == 1) | (rows["schedule"] == schedule)]
+            ladders.append(
+                {int(size): config for size, config in zip(used["networks"], used["surrogate_config"], strict=True)}
+            )
+    best = max(ladders, key=len, default={})
+    return dict(sorted(best.items())) if len(best) > 1 and 1 in best else {}
+
+
+def geometry_shown(known: pd.DataFrame) -> Shown:
+    """The quantities that papers explain transfer with, mean over seeds."""
+    measured: list[tuple[str, dict[str, float]]] = list(zip(known["surrogate_config"], known["measures"], strict=True))
+    rows = [{"surrogate": config, **{k: of[k] for k in GEOMETRY if k in of}} for config, of in measured if of]
+    table = pd.DataFrame(rows)
+    if len(rows):
+        groups = table.groupby("surrogate", sort=False)
+        table = groups.mean().rename(columns=GEOMETRY).assign(seeds=groups.size()).reset_index()
+    forms: dict[str, Form] = {"surrogate": "text", "seeds": "count"}
+    forms |= {name: "percent" if name == "accuracy" else "number" for name in GEOMETRY.values()}
+    return Shown(
+        name="geometry",
+        title="Geometry of the surrogates' loss, on their own training images",
+        frame=table,
+        forms=forms,
+        notes=[
+            "top eigenvalue and trace of the loss's Hessian in the weights, batch norm in eval mode, mean over the "
+            "first few weight sets; loss along rays: at the end of random directions in the weights; gradient norm: in "
+            "the image; alignment: mean cosine of the weight sets' gradients in the image; loss variance: over weight "
+            "sets, mean over images; weight dimensions: in which the weight sets differ.",
+        ],
+    )
+
+
+def _equal_cost_shown(
+    test: Outcomes, validation: Outcomes, costs: Sequence[SurrogateCost], single: str | None
+) -> list[Shown]:
+    """The best at equal training cost and at equal attack cost, chosen on validation victims."""
+    found = []
+    if single is not None:
+        found.append(("training", equal_training_cost(test, validation, costs, single, slack=0.15).frame))
+    found.append(("attack", equal_attack_cost(test, validation).frame))
+    units = {
+        "training": "trainings of a single network (and 15% more)",
+        "attack": "forward and backward passes per image",
+    }
+    return [
+        Shown(
+            name=f"equal-{kind}-cost",
+            title=f"The best at equal {kind} cost",
+            frame=_intervals(table).rename(
+                columns={"surrogate_config": "surrogate", "validation_asr": "validation ASR"}
+            ),
+            forms={
+                "norm": "text",
+                "eps": "text",
+                "budget": "number",
+                "candidates": "count",
+                "surrogate": "text",
+                "attack": "text",
+                "validation ASR": "percent",
+                "n": "count",
+                "ASR": "percent",
+                "95% interval": "text",
+            },
+            notes=[
+                f"budget: at most so many {units[kind]}; of the candidates that fit, the one of the highest ASR on "
+                "validation victims and validation images; ASR: on test victims and images.",
+                *(_interval_notes(table) if len(table) else []),
+            ],
+        )
+        for kind, table in found
+    ]
 
 
 def models_shown(store: Store, run: str) -> Shown:
