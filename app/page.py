@@ -16,15 +16,16 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from carom.app import heat_map, queries
+from carom.app import cost_chart, heat_map, queries
 from carom.app.plain import code, plain
 from carom.errors import CaromError, one_line
 from carom.scenarios.reader import Run
 from carom.scenarios.show import Shown
 
-SECTIONS = {"cases": "Cases", "matrix": "Matrix", "tables": "More tables", "run": "Run"}
+SECTIONS = {"cases": "Cases", "matrix": "Matrix", "surrogates": "Surrogates", "tables": "More tables", "run": "Run"}
 FIRST = ("cases", "effects", "controls", "cases-by-attack")
 ABOUT = ("models", "failed-jobs")
+SURROGATES = ("surrogates", "equal-training-cost", "equal-attack-cost", "geometry")
 FORMATS = {"count": "{:,.0f}", "percent": "{:.1%}", "points": "{:+.1f}", "number": "{:.3g}"}
 STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
@@ -206,9 +207,11 @@ def body(run: Run, view: queries.View) -> None:
         explain(run, view)
     elif section == "matrix":
         matrix(view)
+    elif section == "surrogates":
+        surrogates([view.tables[names.index(name)] for name in SURROGATES if name in names])
     else:
         first = [n for n in (*FIRST, "failures") if n in names]
-        chosen = first if section == "cases" else [n for n in names if n not in (*first, *ABOUT)]
+        chosen = first if section == "cases" else [n for n in names if n not in (*first, *ABOUT, *SURROGATES)]
         for name in chosen:
             table(view.tables[names.index(name)])
 
@@ -291,6 +294,26 @@ def matrix(view: queries.View) -> None:
     )
     csv = found.to_csv(index=False)
     st.download_button("CSV", csv, file_name="matrix.csv", mime="text/csv", key="csv-matrix")
+
+
+def surrogates(tables: Sequence[Shown]) -> None:
+    """What surrogates cost and what that buys."""
+    if not tables or tables[0].name != "surrogates":
+        st.info("This run does not compare ways of building a surrogate; `builder` in a scenario's surrogates does.")
+        return
+    frame = tables[0].frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
+    first, second, third = st.columns(3)
+    attack = pick(first.selectbox, "Attack", list(dict.fromkeys(frame["attack"])), "attack", frame["attack"].iloc[-1])
+    budget = pick(second.selectbox, "Budget", list(dict.fromkeys(frame["budget"])), "budget", frame["budget"].iloc[-1])
+    cost = pick(third.selectbox, "Cost", list(cost_chart.COSTS), "cost", "trainings")
+    chosen = frame[(frame["attack"] == attack) & (frame["budget"] == budget)]
+    if chosen.empty:
+        st.info("No surrogate has this attack with this budget; choose others.")
+    else:
+        st.altair_chart(cost_chart.chart(chosen, cost))
+        st.caption("Points: ASR on all victims but a surrogate's own models; lines: 95% intervals, as in the table.")
+    for shown in tables:
+        table(shown)
 
 
 def only(box: DeltaGenerator, label: str, cells: pd.DataFrame, name: str, axes: Sequence[str]) -> str | None:
