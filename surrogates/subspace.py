@@ -218,7 +218,7 @@ def principal(deviations: Float[Tensor, "k d"]) -> tuple[Float[Tensor, " k"], Fl
         The variances, and as columns the coordinates of the k deviations on each direction, of length 1.
     """
     products = torch.zeros(len(deviations), len(deviations), dtype=torch.float64)
-    for columns in deviations.split(_COLUMNS, dim=1):
+    for columns in torch.split(deviations, _COLUMNS, dim=1):
         some = columns.double()
         products += some @ some.T
     values, vectors = torch.linalg.eigh(products)

@@ -138,4 +138,4 @@ def test_settings() -> None:
         LGV(batch_size=48).build(ground("mlp"), [given()])
     for wrong in ({"epochs": 0}, {"learning_rate": float("nan")}, {"batch_size": 1}, {"momentum": 1.0}):
         with pytest.raises(InputError, match=f"lgv: {next(iter(wrong))} must be in"):
-            LGV(**wrong)  # type: ignore[arg-type]
+            LGV(**wrong)

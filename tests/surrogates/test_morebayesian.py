@@ -16,7 +16,7 @@ from carom.attacks.gradients import Gradients
 from carom.attacks.objectives import CrossEntropy
 from carom.budget import Budget
 from carom.errors import InputError
-from carom.protocols import GradientSource
+from carom.protocols import Combination, GradientSource
 from carom.registry import build as built_from
 from carom.surrogates.builder import Built, Chain, ReadsItsOwnWay, Refinement, build
 from carom.surrogates.lgv import LGV
@@ -148,6 +148,17 @@ def read(source: GradientSource, ready: Callable[[nn.Module], nn.Module] | None 
     return crafted[0].images
 
 
+def draws(source: GradientSource, step: int) -> list[Classifier]:
+    """The networks of a step."""
+    found = source.members(step, 0)
+    assert all(isinstance(each, Classifier) for each in found)
+    return [each for each in found if isinstance(each, Classifier)]
+
+
+def weights_of(classifier: Classifier) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in classifier.parameters()])
+
+
 def gradient(source: GradientSource, step: int = 0) -> Tensor:
     some = ground().validation.select(torch.arange(5))
     return Gradients(source, some.pixels, some.labels).at(some.pixels + 0.01, CrossEntropy(), step=step)
@@ -163,7 +174,7 @@ def test_scale_zero_is_the_mean_bit_for_bit() -> None:
 class One:
     """One classifier as a source."""
 
-    combination = "loss"
+    combination: Combination = "loss"
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
@@ -175,29 +186,26 @@ class One:
 def test_draws_belong_to_seed_step_and_number() -> None:
     mean, deviation = classifiers()
 
-    def weights(seed: int, step: int, draws: int = 3) -> list[Tensor]:
-        source = replace(QUICK, draws_per_step=draws).source([mean, deviation], seed)
-        return [torch.cat([p.flatten() for p in c.parameters()]) for c in source.members(step, 0)]  # type: ignore[union-attr]
+    def weights(seed: int, step: int, count: int = 3) -> list[Tensor]:
+        source = replace(QUICK, draws_per_step=count).source([mean, deviation], seed)
+        return [weights_of(draw) for draw in draws(source, step)]
 
     first = weights(0, 1)
-    assert all(torch.equal(a, b) for a, b in zip(first, weights(0, 1, draws=5), strict=False))
+    assert all(torch.equal(a, b) for a, b in zip(first, weights(0, 1, count=5), strict=False))
     for other in (*weights(1, 1), *weights(0, 2), first[1], first[2]):
         assert not torch.equal(first[0], other)
     source = QUICK.source([mean, deviation], 0)
     before = source.members(1, 0)
     assert all(a is b for a, b in zip(before, source.members(1, 7), strict=True))
     source.members(2, 0)
-    assert all(
-        torch.equal(a, torch.cat([p.flatten() for p in c.parameters()]))  # type: ignore[union-attr]
-        for a, c in zip(first, source.members(1, 0), strict=True)
-    )
+    assert all(torch.equal(a, weights_of(draw)) for a, draw in zip(first, draws(source, 1), strict=True))
 
 
 def test_draws_are_normal_with_the_deviations_and_share_the_rest_of_the_mean() -> None:
     mean, deviation = classifiers()
-    draws = Posterior(mean, deviation, scale=1.5, draws=60).members(4, 0)
+    drawn = draws(Posterior(mean, deviation, scale=1.5, draws=60), 4)
     for name, spread in deviation.named_parameters():
-        values = torch.stack([dict(draw.named_parameters())[name] for draw in draws])  # type: ignore[union-attr]
+        values = torch.stack([dict(draw.named_parameters())[name] for draw in drawn])
         centre = dict(mean.named_parameters())[name]
         off = ((values - centre) / (1.5 * spread).clamp_min(1e-20)).detach()
         some = off[:, spread > 1e-6]
@@ -205,13 +213,13 @@ def test_draws_are_normal_with_the_deviations_and_share_the_rest_of_the_mean() -
             assert float(some.std()) == pytest.approx(1, abs=0.02)
             assert float(some.mean().abs()) < 0.02
     for name, buffer in mean.named_buffers():
-        assert dict(draws[0].named_buffers())[name].data_ptr() == buffer.data_ptr()  # type: ignore[union-attr]
+        assert dict(drawn[0].named_buffers())[name].data_ptr() == buffer.data_ptr()
 
 
 def test_a_gradient_is_the_mean_of_those_of_the_draws() -> None:
     mean, deviation = classifiers()
     source = QUICK.source([mean, deviation], 0)
-    each = [gradient(One(draw)) for draw in source.members(2, 0)]  # type: ignore[arg-type]
+    each = [gradient(One(draw)) for draw in draws(source, 2)]
     torch.testing.assert_close(gradient(source, step=2), torch.stack(each).mean(0), atol=1e-8, rtol=1e-4)
     assert not torch.allclose(gradient(source, step=2), gradient(source, step=3), rtol=1e-2)
 
@@ -247,7 +255,7 @@ def test_model_paths_features_and_neighbours_read_draws_too(
 def test_draws_do_not_pile_up() -> None:
     mean, deviation = classifiers()
     source = QUICK.source([mean, deviation], 0)
-    seen = [[weakref.ref(draw) for draw in source.members(step, 0)] for step in range(6)]  # type: ignore[arg-type]
+    seen = [[weakref.ref(draw) for draw in draws(source, step)] for step in range(6)]
     gc.collect()
     alive = [all(one() is not None for one in step) for step in seen]
     assert alive == [True, False, False, False, False, True]  # the first step's, and the last's
@@ -270,6 +278,6 @@ def test_settings() -> None:
     assert built_from(MoreBayesian, dict(PRESETS["paper-imagenet"]), where="m").collections == 300
     for wrong in ({"radius": 0.0}, {"scale": -1.0}, {"draws_per_step": 0}, {"collections": 1}, {"batch_size": 0}):
         with pytest.raises(InputError, match=f"morebayesian: {next(iter(wrong))} must be in"):
-            MoreBayesian(**wrong)  # type: ignore[arg-type]
+            MoreBayesian(**wrong)
     with pytest.raises(InputError, match="morebayesian: 1 step to collect moments from; expected at least 2"):
         replace(QUICK, batch_size=96).build(ground("mlp"), [given()])

@@ -1,7 +1,7 @@
 """Weight sets as one artefact, as vectors, with batch norm of their own; chains of builders, and what they refuse."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -151,7 +151,7 @@ class Alone:
     def others(self, seed: int) -> tuple[Member, ...]:
         return (Member(seed=seed + 5 * SEED_STRIDE),)
 
-    def build(self, ground: Ground, given: list[Weights]) -> Built:
+    def build(self, ground: Ground, given: Sequence[Weights]) -> Built:
         return Built(members=(given[-1],), passes=Passes(3, 2), record={"asked": 3})
 
 

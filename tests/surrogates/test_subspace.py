@@ -37,7 +37,7 @@ def test_principal_directions_are_those_of_scikit_learn() -> None:
     generator = torch.Generator().manual_seed(0)
     data = torch.randn(5, 40, generator=generator) * torch.linspace(3, 0.1, 40)
     variances, directions = principal(data - data.mean(0))
-    reference = Reference().fit(data.numpy())
+    reference = Reference().fit(data.numpy())  # type: ignore[no-untyped-call]
     np.testing.assert_allclose(variances[:4], reference.explained_variance_[:4], rtol=1e-4)
     assert float(variances[4]) < 1e-6
     torch.testing.assert_close(directions.T @ directions, torch.eye(5, dtype=torch.float64))
@@ -54,7 +54,7 @@ def test_rank_zero_is_the_average() -> None:
 def test_projections_are_those_of_scikit_learn(rank: int) -> None:
     data = vectors(collected())
     made = PCA(rank=rank).build(ground("mlp"), collected())
-    reference = Reference(n_components=rank).fit(data.double().numpy())
+    reference = Reference(n_components=rank).fit(data.double().numpy())  # type: ignore[no-untyped-call]
     expected = reference.inverse_transform(reference.transform(data.double().numpy()))
     np.testing.assert_allclose(vectors(made.members), expected, atol=1e-6)
     explained = made.record["explained_variance"]
