@@ -34,8 +34,8 @@ class LookSAM(Single):
     """
 
     rho: float = 0.1
-    every: int = 10
-    alpha: float = 0.7
+    every: int = 5
+    alpha: float = 0.3
 
     version: ClassVar[int] = 1
 
