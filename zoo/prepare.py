@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, is_dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,11 @@ def _twin(module: nn.Module, memo: Mapping[int, object]) -> nn.Module | None:
     if not type(module).__module__.startswith("torch.nn.modules."):
         return None
     held = vars(module)
-    own = {"_parameters": {}, "_buffers": {}, **{name: v for name, v in held.items() if isinstance(v, _PLAIN)}}
+    own: dict[str, Any] = {
+        "_parameters": {},
+        "_buffers": {},
+        **{name: v for name, v in held.items() if isinstance(v, _PLAIN)},
+    }
     for name, value in held.items():
         if name in ("_parameters", "_buffers"):
             own[name] = {key: None if tensor is None else memo[id(tensor)] for key, tensor in value.items()}
