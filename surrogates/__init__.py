@@ -22,6 +22,7 @@ from . import (
     slightly_adversarial,
     subspace,
     swag,
+    variational,
 )
 from .asam import ASAM
 from .builder import Built, Chain, Ground, Member, Refinement, Training, build
@@ -35,18 +36,22 @@ from .extraction import Extraction
 from .fge import FGE
 from .gam import GAM
 from .gsam import GSAM
+from .hmc import HMC
 from .input_gradient import InputGradient
 from .jacobian import Jacobian
+from .laplace import Laplace
 from .lgv import LGV
 from .looksam import LookSAM
 from .morebayesian import MoreBayesian
 from .sam import SAM
+from .sgld import PSGLD, SGLD
 from .single import Single
 from .slightly_adversarial import SlightlyAdversarial
 from .subspace import PCA, Shift, Subspace
 from .surrogate import Surrogate
 from .swa import SWA
 from .swag import SWAG
+from .variational import Variational
 from .wasam import SAMTail
 
 SURROGATES: Mapping[str, Entry] = MappingProxyType(
@@ -72,6 +77,32 @@ SURROGATES: Mapping[str, Entry] = MappingProxyType(
             paper="Zhang et al. 2020, arXiv:1902.03932; Gubri et al. 2022, arXiv:2011.05074",
             stages=(Cyclical(),),
             presets=cyclical.PRESETS,
+        ),
+        "sgld": Entry(
+            summary="Samples along Langevin dynamics at a constant or slowly falling step.",
+            paper="Welling and Teh 2011, ICML pp. 681-688; temperature as in Wenzel et al. 2020, arXiv:2002.02405",
+            stages=(SGLD(),),
+        ),
+        "psgld": Entry(
+            summary="SGLD with steps as large as the gradients are small.",
+            paper="Li et al. 2016, arXiv:1512.07666",
+            stages=(PSGLD(),),
+        ),
+        "hmc": Entry(
+            summary="Hamiltonian Monte Carlo over all weights of a small network.",
+            paper="Neal 1996; Neal 2011, arXiv:1206.1901",
+            stages=(HMC(),),
+        ),
+        "vi": Entry(
+            summary="Draws from a Gaussian for each weight, fitted by mean-field variational inference.",
+            paper="Blundell et al. 2015, arXiv:1505.05424",
+            stages=(Variational(),),
+            presets=variational.PRESETS,
+        ),
+        "laplace": Entry(
+            summary="Draws of the last layer from the Gaussian that fits the loss around a trained network.",
+            paper="Daxberger et al. 2021, arXiv:2106.14806",
+            stages=(Laplace(),),
         ),
         "swag": Entry(
             summary="Draws from a Gaussian fitted to the path of SGD.",
