@@ -64,11 +64,7 @@ def _twin(module: nn.Module, memo: Mapping[int, object]) -> nn.Module | None:
     if not type(module).__module__.startswith("torch.nn.modules."):
         return None
     held = vars(module)
-    own: dict[str, Any] = {
-        "_parameters": {},
-        "_buffers": {},
-        **{name: v for name, v in held.items() if isinstance(v, _PLAIN)},
-    }
+    own: dict[str, Any] = {name: value for name, value in held.items() if isinstance(value, _PLAIN)}
     for name, value in held.items():
         if name in ("_parameters", "_buffers"):
             own[name] = {key: None if tensor is None else memo[id(tensor)] for key, tensor in value.items()}
