@@ -1,0 +1,75 @@
+"""The generated table of docs/surrogates.md: every builder by name.
+
+`CAROM_WRITE_PAGES=1 pytest tests/test_surrogates_page.py` writes it into the page; the test compares.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from carom.surrogates import SURROGATES, Training
+from carom.surrogates.chain import Entry
+
+PAGE = Path(__file__).parents[1] / "docs" / "surrogates.md"
+SEVERAL = 40  # weight sets that come before, for rows whose number rests on it
+FAMILIES = {
+    "Networks trained apart": ("single", "ensemble"),
+    "Posterior": ("csgld", "csghmc", "sgld", "psgld", "hmc", "swag", "vi", "laplace", "mc-dropout"),
+    "Trajectory": ("snapshots", "fge", "swa", "lgv", "rd", "subspace", "pca", "shift"),
+    "Flatness": ("sam", "l-sam", "asam", "gsam", "looksam", "wasam", "gam", "early-stopping"),
+    "Smoothness": ("input-gradient", "jacobian", "slightly-adversarial"),
+    "Fine-tuned": ("mba",),
+    "By query": ("extraction",),
+}
+
+
+def filled(page: str) -> str:
+    """The page with its table renewed; what is written by hand stays.
+
+    Raises:
+        ValueError: The page does not have the two markers, or a builder belongs to no family.
+    """
+    begin, end = "<!-- generated: builders -->", "<!-- end: builders -->"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"{PAGE.name}: expected {begin} and {end} once each")
+    if set(SURROGATES) != {name for names in FAMILIES.values() for name in names}:
+        raise ValueError("benchmarks/surrogates_page.py: FAMILIES and SURROGATES differ; give each builder its family")
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n\n{chr(10).join(_tables())}\n\n{end}{rest.split(end)[1]}"
+
+
+def _tables() -> Iterator[str]:
+    for place, (family, names) in enumerate(FAMILIES.items()):
+        yield from ([""] if place else [])
+        yield f"**{family}**"
+        yield ""
+        yield "| name | what it is | takes | weight sets | read | settings | presets | paper |"
+        yield "|---|---|---|---|---|---|---|---|"
+        yield from (_row(name, SURROGATES[name]) for name in names)
+
+
+def _row(name: str, entry: Entry) -> str:
+    first = entry.stages[0]
+    takes = "none" if isinstance(first, Training) else first.takes
+    count = {"none": 0, "one": 1, "several": SEVERAL}[takes]
+    for stage in entry.stages:
+        count = stage.count() * len(stage.members(0)) if isinstance(stage, Training) else stage.count(count)
+    shown = "as many" if count == SEVERAL and takes == "several" else str(count)
+    settings = ", ".join(dict.fromkeys(_settings(entry))) or "–"
+    presets = ", ".join(f"`{preset}`" for preset in entry.presets) or "–"
+    read = entry.stages[-1].schedule
+    return f"| `{name}` | {entry.summary} | {takes} | {shown} | {read} | {settings} | {presets} | {entry.paper} |"
+
+
+def _settings(entry: Entry) -> Iterator[str]:
+    for stage in entry.stages:
+        for field in dataclasses.fields(stage):  # type: ignore[arg-type]
+            yield f"`{field.name} = {_written(getattr(stage, field.name))}`"
+
+
+def _written(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"[{', '.join(map(_written, value))}]" if isinstance(value, tuple) else str(value)
