@@ -12,6 +12,7 @@ import argparse
 from functools import partial
 from math import ceil
 from pathlib import Path
+from typing import cast
 
 import measure
 import numpy as np
@@ -23,7 +24,7 @@ from torch import nn
 from carom.attacks import craft, parse_attack
 from carom.budget import Budget
 from carom.surrogates import Surrogate
-from carom.zoo.architectures import architecture
+from carom.zoo.architectures import Architecture, architecture
 from carom.zoo.augment import draw, warp
 from carom.zoo.classifier import create
 from carom.zoo.images import ImageSet
@@ -43,14 +44,14 @@ def some(shape: tuple[int, int, int], n: int, seed: int) -> ImageSet:
 
 def plain(recipe: Recipe, images: ImageSet, seed: int) -> None:
     """One epoch, written as tutorials do."""
-    network = NETWORKS["small"]
-    model = create(network.make(), shape=network.shape, classes=10, seed=seed).train()
+    network, small = NETWORKS["small"], cast("Architecture", NETWORKS["small"].make())
+    model = create(small, shape=network.shape, classes=10, seed=seed).train()
     optimizer = torch.optim.SGD(
         model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
     )
     x, y = images.pixels, images.labels
     generator = torch.Generator().manual_seed(seed)
-    for index in torch.randperm(len(images), generator=generator).split(recipe.batch_size):
+    for index in torch.split(torch.randperm(len(images), generator=generator), recipe.batch_size):
         batch = warp(x[index], draw(recipe, len(index), (x.shape[2], x.shape[3]), generator))
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(batch), y[index])
@@ -69,7 +70,14 @@ def speed(rounds: int, n: int) -> dict[str, measure.Spread]:
         return Recipe(epochs=1, batch_size=64, optimizer="sgd", learning_rate=0.01, precision=precision)  # type: ignore[arg-type]
 
     def ours(precision: str) -> None:
-        train(recipe(precision), network.make(), train=images, validation=validation, classes=10, seed=0)
+        train(
+            recipe(precision),
+            cast("Architecture", network.make()),
+            train=images,
+            validation=validation,
+            classes=10,
+            seed=0,
+        )
 
     ways = {"plain": partial(plain, recipe("float32"), images, 0), **{p: partial(ours, p) for p in ASKED}}
     for way in ways.values():

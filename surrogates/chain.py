@@ -43,7 +43,7 @@ class Entry:
 def parse(value: object, known: Mapping[str, Entry], *, where: str) -> tuple[str, Chain]:
     """The name and the chain.
 
-    A table holds a name; "combination", "schedule" and "per_step" of how the weight sets are read; settings (of a single
+    A table holds a name; "combination", "schedule" and "per_step" of how the weight sets are read; settings (of one
     builder as they are, of each builder in a chain in a table under its name); and "preset", which fills settings that
     are left out.
 

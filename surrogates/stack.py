@@ -97,8 +97,8 @@ def mean(members: Sequence[Weights], names: Sequence[str]) -> dict[str, Tensor]:
 def reestimated(ground: Ground, given: Weights, part: float = 0.1) -> tuple[Weights, Passes]:
     """The weights with batch norm's statistics taken anew, and what that cost.
 
-    Every weight set that no training came by needs it (Izmailov et al. 2018, arXiv:1803.05407). Statistics are reset and
-    averaged over batches of a part of the training images, without augmentation; all else stays in eval mode.
+    Every weight set that no training came by needs it (Izmailov et al. 2018, arXiv:1803.05407). Statistics are reset
+    and averaged over batches of a part of the training images, without augmentation; all else stays in eval mode.
 
     Args:
         ground: The attacker's images.

@@ -190,7 +190,8 @@ def test_every_entry_has_a_paper_and_one_line(kind: str, name: str) -> None:
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, n in ENTRIES if k != "attacks"])
 def test_every_class_that_a_name_stands_for_is_frozen_and_has_a_version(kind: str, name: str) -> None:
     entry = REGISTRIES[kind][name]
-    for cls in map(type, entry.stages) if kind == "surrogates" else [entry]:
+    classes: list[Any] = [type(stage) for stage in entry.stages] if kind == "surrogates" else [entry]
+    for cls in classes:
         assert cls.__dataclass_params__.frozen
         assert isinstance(cls.version, int)
 
