@@ -3,6 +3,8 @@
 Reads `Outcomes` only, and imports no torch: tables open as fast as the store does. `docs/statistics.md` derives each.
 """
 
+from .between import Difference as Difference
+from .between import between as between
 from .compare import compare as compare
 from .compare import compare_pooled as compare_pooled
 from .controls import ControlCheck as ControlCheck
