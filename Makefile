@@ -42,11 +42,16 @@ science: .venv/.installed  ## the slow checks and the full grids; resumable; res
 	$(BIN)/python benchmarks/attack_table.py
 	$(BIN)/python benchmarks/transformed_accuracy.py > docs/science/transformed-accuracy.txt
 	CAROM_WRITE_PAGES=1 $(BIN)/pytest -q tests/test_attacks_page.py
+	$(BIN)/carom run fashion-surrogates-tuning fashion-surrogates
+	$(BIN)/python benchmarks/surrogate_orderings.py
 
 bench: .venv/.installed  ## speed ratios against the libraries, side by side
 	$(BIN)/python benchmarks/crafting.py --json benchmarks/results/crafting.json
 	$(BIN)/python benchmarks/precision.py --json benchmarks/results/precision.json
 	$(BIN)/python benchmarks/overhead.py --json benchmarks/results/overhead.json
+	$(BIN)/python benchmarks/training.py --accuracy
+	$(BIN)/python benchmarks/sam_cost.py
+	$(BIN)/python benchmarks/surrogate_cost.py
 	$(BIN)/python benchmarks/matrix.py
 	$(BIN)/python benchmarks/scenario.py
 

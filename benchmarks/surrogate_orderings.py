@@ -1,0 +1,282 @@
+"""What the literature expects of surrogates, and what came: fills docs/science/surrogates.md and its figure.
+
+    carom run fashion-surrogates-tuning fashion-surrogates
+    python benchmarks/surrogate_orderings.py [--store .carom]
+
+Reads the store alone. A row is a difference of ASR with its 95% interval, or of what was measured of the loss, with one
+difference a seed; it holds if the interval lies above 0, does not if it lies below, and is undecided otherwise.
+"""
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from scipy.special import stdtrit
+
+from carom.errors import InputError
+from carom.scenarios.reader import find_run, list_surrogates, read_outcomes
+from carom.scenarios.show import Shown, show_run
+from carom.scenarios.statistics import Outcomes, between
+from carom.scenarios.store import Store, artifacts, run_models
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "science" / "surrogates.md"
+FIGURE = ROOT / "docs" / "figures" / "surrogates.svg"
+RUN, TUNING = "fashion-surrogates", "fashion-surrogates-tuning"
+RD_SWA = "lgv -> swa -> rd"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One expectation, and what came."""
+
+    name: str
+    expected: str
+    came: str
+    verdict: str
+
+    def __str__(self) -> str:
+        return f"| {self.name} | {self.expected} | {self.came} | {self.verdict} |"
+
+
+class Found:
+    """The run's outcomes and measures, by the builder's name."""
+
+    def __init__(self, store: Store, run: str) -> None:
+        self.outcomes = read_outcomes(store, run)
+        self.surrogates = list_surrogates(store, run)
+        self.configs = dict(zip(self.surrogates["builder"], self.surrogates["surrogate_config"], strict=True))
+
+    def config(self, builder: str) -> str:
+        """The configuration of a builder; of several spellings the one that begins so."""
+        return next(str(c) for b, c in self.configs.items() if b == builder or b.startswith(f"{builder}("))
+
+    def attack(self, name: str) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        return self.outcomes.cells["attack"].str.startswith(name).to_numpy()
+
+    def better(self, name: str, first: str, second: str) -> Row:
+        """The first transfers better than the second, by BIM and by MI."""
+        parts, verdicts, seeds = [], [], 0
+        for attack in ("bim", "mi"):
+            found = between(self.outcomes, self.config(first), self.config(second), among=self.attack(attack))
+            rates = f"{attack.upper()} {100 * found.first:.1f}% against {100 * found.second:.1f}%"
+            parts.append(f"{rates}: {_interval(100 * found.value, 100 * found.low, 100 * found.high)}")
+            verdicts.append(found.verdict)
+            seeds = found.seeds
+        verdict = verdicts[0] if len(set(verdicts)) == 1 else f"BIM {verdicts[0]}, MI {verdicts[1]}"
+        return Row(name, f"{first} > {second}", "; ".join(parts) + _seeds(seeds), verdict)
+
+    def smaller(self, name: str, quantity: str, first: str, second: str) -> Row:
+        """Of what was measured, the first has less than the second: a difference of logarithms a seed."""
+        of: dict[str, dict[int, float]] = {first: {}, second: {}}
+        columns = ("surrogate_config", "surrogate_seed", "measures")
+        for config, seed, measures in zip(*(self.surrogates[c] for c in columns), strict=True):
+            for builder in of:
+                if config == self.config(builder) and quantity in measures:
+                    of[builder][seed] = measures[quantity]
+        seeds = sorted(set(of[first]) & set(of[second]))
+        logs = np.array([np.log(of[second][s] / of[first][s]) for s in seeds])
+        half = float(stdtrit(len(logs) - 1, 0.975)) * logs.std(ddof=1) / len(logs) ** 0.5 if len(logs) > 1 else np.inf
+        low, high = logs.mean() - half, logs.mean() + half
+        means = [float(np.mean(list(of[builder].values()))) for builder in (first, second)]
+        interval = f"{np.exp(-logs.mean()):.2f} ({np.exp(-high):.2f} to {np.exp(-low):.2f})"
+        came = f"{means[0]:.3g} against {means[1]:.3g}: ratio {interval}"
+        verdict = "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
+        return Row(name, f"{quantity} of {first} < of {second}", came + _seeds(len(seeds)), verdict)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _seeds(count: int) -> str:
+    return f"; {count} seeds" if count > 1 else "; 1 seed: these models alone"
+
+
+def orderings(found: Found) -> Iterator[Row]:
+    """The rows that the run can answer."""
+    better, smaller = found.better, found.smaller
+    ladder = ["single", "2 DNN", "4 DNN", "8 DNN"]
+    for small, large in itertools.pairwise(ladder):
+        yield better("O1", large, small)
+    yield better("O2", "csghmc", "single")
+    yield better("O2", "8 DNN", "csghmc")
+    yield better("O5", "4 DNN, full", "4 DNN")
+    chain = ["lgv", RD_SWA, "lgv -> swa", "rd", "single"]
+    yield better("O9, ends", "lgv", "single")
+    for first, second in itertools.pairwise(chain):
+        yield better("O9", first, second)
+    for quantity in ("hessian_top", "hessian_trace"):
+        yield smaller("O11", quantity, "lgv -> swa", "lgv")
+        yield smaller("O11", quantity, "lgv", "single")
+        yield smaller("O11", quantity, "lgv -> swa", "single")
+    yield better("O15, ends", "l-sam", "single")
+    yield better("O15", "l-sam", "sam")
+    yield better("O15", "sam", "early-stopping")
+    yield better("O15", "early-stopping", "single")
+    for quantity in ("hessian_top", "hessian_trace"):
+        yield smaller("O17", quantity, "sam", "single")
+    yield better("O18", "mba", "lgv")
+    yield intra_family(found)
+
+
+def intra_family(found: Found) -> Row:
+    """Victims of the surrogates' family are fooled more often than those of others."""
+    cells = found.outcomes.cells
+    rates = []
+    for seed in sorted(set(cells.loc[~cells["control"], "surrogate_seed"])):
+        mine = (cells["surrogate_config"] == found.config("single")) & (cells["surrogate_seed"] == seed)
+        mine &= cells["source_v"] == "original"
+        same = cells["architecture_v"] == cells["architecture_s"]
+        rates.append([_pooled(found.outcomes, mine & same), _pooled(found.outcomes, mine & ~same)])
+    pairs = 100 * np.array(rates)
+    difference = pairs[:, 0] - pairs[:, 1]
+    half = float(stdtrit(len(difference) - 1, 0.975)) * difference.std(ddof=1) / len(difference) ** 0.5
+    low, high = difference.mean() - half, difference.mean() + half
+    came = (
+        f"single, BIM and MI: {pairs[:, 0].mean():.1f}% against {pairs[:, 1].mean():.1f}%: "
+        f"{_interval(float(difference.mean()), low, high)}, over seeds"
+    )
+    verdict = "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
+    return Row("O20", "own architecture > other ones", came + _seeds(len(difference)), verdict)
+
+
+def _pooled(outcomes: Outcomes, chosen: "pd.Series[bool]") -> float:
+    rows = np.flatnonzero(chosen.to_numpy() & outcomes.transfer)
+    return float(outcomes.success[rows].sum() / outcomes.n[rows].sum())
+
+
+NOT_RUN = (
+    Row("O3, O4", "ASR grows with cycles; flat in samples per cycle", "not run, about 0.5 h", "–"),
+    Row("O6", "DI and ghost lift one network more than cSGLD", "not run, about 0.3 h", "–"),
+    Row("O7, O8", "one network's ASR falls with 100 and more steps, large sets' does not", "not run, about 1 h", "–"),
+    Row("O10", "one LGV model below LGV-SWA, above one network", "not run, about 0.3 h", "–"),
+    Row("O13", "LGV with 10 members a step at least as good as with 1", "not run, about 0.5 h", "–"),
+    Row("O19", "SGM, LinBP > MI > BIM on a residual network", "measured with the attacks: [README](README.md)", "–"),
+    Row("O21", "several architectures > one, at equal passes", "not run, about 1 h", "–"),
+)  # fmt: skip
+
+
+def tuned(store: Store, run: str) -> Iterator[str]:
+    """The tuning run: ASR on validation victims, by setting and radius; O12 and O14 are read from it."""
+    outcomes = read_outcomes(store, run)
+    cells = outcomes.cells
+    builders = dict(zip(*(list_surrogates(store, run)[c] for c in ("surrogate", "builder")), strict=True))
+    radii = list(dict.fromkeys(cells.loc[~cells["control"], "eps"]))
+    yield "| surrogate | " + " | ".join(f"eps {eps}" for eps in radii) + " |"
+    yield "|---" * (1 + len(radii)) + "|"
+    for surrogate in dict.fromkeys(cells.loc[~cells["control"], "surrogate"]):
+        rates = [_pooled(outcomes, (cells["surrogate"] == surrogate) & (cells["eps"] == eps)) for eps in radii]
+        yield f"| {builders[surrogate]} | " + " | ".join(f"{rate:.1%}" for rate in rates) + " |"
+
+
+def curves(store: Store, run: str) -> Iterator[str]:
+    """O16: ASR of each epoch of a plain training on validation victims."""
+    query = sa.select(artifacts.c.record).join(run_models, run_models.c.artifact == artifacts.c.id)
+    with store.reading() as connection:
+        records = [json.loads(r) for r in connection.execute(query.where(run_models.c.run == run)).scalars()]
+    found = [record["asr"] for record in records if "asr" in record]
+    yield "| seed | " + " | ".join(f"epoch {i + 1}" for i in range(len(found[0]))) + " |"
+    yield "|---" * (1 + len(found[0])) + "|"
+    for seed, curve in enumerate(found, start=1):
+        best = max(curve)
+        yield f"| {seed} | " + " | ".join(f"**{v:.0%}**" if v == best else f"{v:.0%}" for v in curve) + " |"
+
+
+def markdown(shown: Shown, leave_out: Sequence[str] = ()) -> Iterator[str]:
+    """A table of `carom show`, with its notes."""
+    frame = shown.formatted().drop(columns=list(leave_out), errors="ignore")
+    yield "| " + " | ".join(frame.columns) + " |"
+    yield "|---" * len(frame.columns) + "|"
+    for row in frame.to_numpy().tolist():
+        yield "| " + " | ".join(row) + " |"
+    yield ""
+    yield " ".join(note[:1].upper() + note[1:] for note in shown.notes if not note.startswith("left out"))
+
+
+def figure(shown: Shown, path: Path) -> None:
+    """ASR of MI over training passes, logarithmic, with intervals."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "carom"
+    from matplotlib import pyplot as plt
+
+    frame = shown.frame[shown.frame["attack"].str.startswith("mi")].sort_values("trainings")
+    drawing, axes = plt.subplots(figsize=(9, 6))
+    for row in frame.to_dict(orient="records"):
+        colour = "tab:orange" if row["efficient"] else "tab:blue"
+        reach = [[100 * (row["asr"] - row["low"])], [100 * (row["high"] - row["asr"])]]
+        axes.errorbar(
+            row["trainings"], 100 * row["asr"], yerr=reach,
+            fmt="o" if row["seeds"] > 1 else "s", color=colour, alpha=0.8, elinewidth=0.8, markersize=5,
+        )  # fmt: skip
+        axes.annotate(
+            str(row["surrogate"]), (row["trainings"], 100 * row["asr"]), (5, 3), textcoords="offset points", fontsize=7
+        )
+    axes.set_xscale("log")
+    axes.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+    axes.minorticks_off()
+    axes.set_xlabel("training passes, in trainings of a single network")
+    axes.set_ylabel("ASR of MI on five victims, %")
+    axes.grid(alpha=0.3)
+    drawing.tight_layout()
+    drawing.savefig(path, metadata={"Date": None})
+
+
+def filled(page: str, parts: dict[str, Callable[[], Iterator[str]]]) -> str:
+    """The page with its generated parts renewed.
+
+    Raises:
+        ValueError: A part does not have its two markers.
+    """
+    for name, lines in parts.items():
+        begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
+        if page.count(begin) != 1 or page.count(end) != 1:
+            raise ValueError(f"{PAGE.name}: expected {begin} and {end} once each")
+        before, rest = page.split(begin)
+        page = f"{before}{begin}\n\n{chr(10).join(lines())}\n\n{end}{rest.split(end)[1]}"
+    return page
+
+
+def main() -> None:
+    """Fills the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", type=Path, default=Path(".carom"))
+    options = parser.parse_args()
+    with Store(options.store) as store:
+        run, tuning = find_run(store, RUN), find_run(store, TUNING)
+        for one in (run, tuning):
+            if one.done < one.cells:
+                raise InputError(f"{one.id}: {one.done} of {one.cells} cells are done; run it to its end first")
+        tables = {table.name: table for table in show_run(store, run.id)}
+        found = Found(store, run.id)
+        rows = [*orderings(found), *NOT_RUN]
+
+        def expectations() -> Iterator[str]:
+            yield "| | expected | came | |"
+            yield "|---|---|---|---|"
+            yield from map(str, rows)
+
+        parts: dict[str, Callable[[], Iterator[str]]] = {
+            "orderings": expectations,
+            "costs": lambda: markdown(tables["surrogates"], ("norm", "eps", "seconds")),
+            "equal-training": lambda: markdown(tables["equal-training-cost"], ("norm", "eps")),
+            "equal-attack": lambda: markdown(tables["equal-attack-cost"], ("norm", "eps")),
+            "geometry": lambda: markdown(tables["geometry"]),
+            "controls": lambda: markdown(tables["controls"]),
+            "tuning": lambda: tuned(store, tuning.id),
+            "epochs": lambda: curves(store, run.id),
+        }
+        PAGE.write_text(filled(PAGE.read_text(), parts))
+        figure(tables["surrogates"], FIGURE)
+
+
+if __name__ == "__main__":
+    main()
