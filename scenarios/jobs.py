@@ -94,6 +94,7 @@ class BuildJob:
         seed: Of the surrogate's base.
         stage: What makes them.
         given: The models that it takes.
+        expected: Weight sets that were to come before.
         asked: The victim that it asks.
         judges: Validation victims that it chooses by.
         judging: Key and digest of the validation images for that.
@@ -108,6 +109,7 @@ class BuildJob:
     seed: int
     stage: Refinement
     given: tuple[WeightsOf, ...]
+    expected: int
     asked: WeightsOf | None
     judges: tuple[WeightsOf, ...]
     judging: tuple[str, str] | None
@@ -391,6 +393,7 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
         judges=[_judge(member, place) for member in job.judges],
         judging=judging,
         checkpoint=_checkpoint(place, job.key),
+        expected=job.expected,
     )
     began = time.perf_counter()
     built = job.stage.build(ground, [w for given in job.given for w in _weight_sets(given, place)])

@@ -212,7 +212,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
     roles: list[tuple[str, Role, str]] = []
 
     def add(model: Model, role: Role, label: str) -> str:
-        planned = _planned_model(model, task, n, digests, label, run_id, images)
+        planned = _planned_model(model, task, n, digests, label, run_id, images, scenario.precision)
         if planned.key not in models and isinstance(model, ReferencedModel):
             say(f"checking {label}")
             planned, remark = _checked(planned, model.reference, task, images["test"], role)
@@ -403,16 +403,19 @@ def _planned_model(
     label: str,
     run_id: str,
     images: Mapping[Split, AttackedImages],
+    precision: Precision,
 ) -> PlannedModel:
     if isinstance(model, ReferencedModel):
         asked = model.reference.key() or f"{model.name} in run {run_id}"  # without a revision: for this run only
         key = content_key("reference", asked)
         return PlannedModel(key=key, model=model, inputs={}, label=label)
     if isinstance(model, BuiltModel):
-        base = _planned_model(model.base, task, n, digests, label, run_id, images)
+        base = _planned_model(model.base, task, n, digests, label, run_id, images, precision)
         assert isinstance(base.model, TrainedModel)
         judging = images["validation"].key if model.judges else None
-        key = content_key("build", model.stage, model.models, judging, task, base.model.configuration, base.model.seed)
+        question: tuple[Any, ...] = ("build", model.stage, model.models, judging, task, base.model.configuration)
+        in_precision = () if model.asked is None or precision == "float32" else (precision,)  # of the answers
+        key = content_key(*question, base.model.seed, *in_precision)
         inputs = dict(base.inputs) | ({"judging": images["validation"].digest} if model.judges else {})
         return PlannedModel(key=key, model=replace(model, base=base.model), inputs=inputs, label=label)
     configuration = model.configuration

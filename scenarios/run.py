@@ -505,6 +505,7 @@ class _Driver:
             seed=model.base.seed,
             stage=model.stage,
             given=tuple(self._weights(m, digests[m]) for m in (*model.given, *model.others)),
+            expected=model.expected,
             asked=None if model.asked is None else self._weights(model.asked, digests[model.asked]),
             judges=tuple(self._weights(j, digests[j]) for j in model.judges),
             judging=self._judging(model.judges),

@@ -154,6 +154,12 @@ class BuiltModel:
         return self.base.axes
 
     @property
+    def expected(self) -> int:
+        """Weight sets that come before the stage, where none diverged."""
+        before = self.chain.then[:-1]
+        return replace(self.chain, then=before).count if before or self.chain.first is not None else 0
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Keys of all models that it rests on directly."""
         return (*self.given, *self.others, *(() if self.asked is None else (self.asked,)), *self.judges)

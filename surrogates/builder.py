@@ -8,11 +8,12 @@ averages, and draws around the average.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from carom.draws import stream
 from carom.errors import InputError
 from carom.protocols import Classifier as AnyClassifier
 from carom.protocols import Combination, GradientSource
@@ -20,7 +21,7 @@ from carom.typing import Images, Labels, Logits
 from carom.zoo.architectures import Architecture
 from carom.zoo.classifier import Classifier, Preprocessing, Shape, restore
 from carom.zoo.images import ImageSet
-from carom.zoo.recipes import Recipe
+from carom.zoo.recipes import Adapted, Recipe
 from carom.zoo.training import Passes, Trained, train
 
 from .surrogate import Schedule, Surrogate
@@ -66,6 +67,7 @@ class Ground:
         judging: Validation images with labels, for the same; never the victims' test images.
         progress: Told how far it is.
         checkpoint: A file that a training may write to and go on from.
+        expected: Weight sets that were to come before; fewer are given where some diverged.
     """
 
     architecture: Architecture
@@ -82,6 +84,7 @@ class Ground:
     judging: ImageSet | None = None
     progress: Progress | None = None
     checkpoint: Path | None = None
+    expected: int = 1
 
     def classifier(self, weights: Weights) -> Classifier:
         """A network of its own with these weights, in eval mode, on the device.
@@ -100,17 +103,20 @@ class Ground:
     def trained(self, recipe: Recipe, start: Weights | None = None, *, images: ImageSet | None = None) -> Trained:
         """The one training loop on the attacker's images, or on other `images`; resumes from the checkpoint.
 
+        A training that goes on from `start` draws its order and augmentation anew, not those that `start` has seen.
+
         Raises:
             InputError: Too few images.
             DivergedError: A loss or a logit is not finite, or no sample does better than guessing.
         """
+        way = type(recipe.by).__name__ if isinstance(recipe, Adapted) else "plain"
         return train(
             recipe,
             self.architecture,
             train=self.train if images is None else images,
             validation=self.validation,
             classes=self.classes,
-            seed=self.seed,
+            seed=self.seed if start is None else stream(self.seed, f"onward, {way}"),
             device=self.device,
             preprocessing=self.preprocessing,
             start=start,
@@ -241,6 +247,10 @@ class Chain:
         networks = 0 if self.first is None else len(self.first.members(0))
         for stage in self.then:
             name = type(stage).__name__
+            if stage.asks and stage is not self.then[-1]:
+                raise InputError(
+                    f"surrogate: {name} has no true labels, and what comes behind it would learn from them; end with it"
+                )
             if stage.takes == "none" and count:
                 raise InputError(f"surrogate: {name} begins by itself; put it first")
             if stage.takes == "one" and count != 1:
@@ -321,26 +331,32 @@ def build(
         DivergedError: A training came to nothing.
     """
     forward = backward = 0
-    members: list[Weights] = []
-    if given is not None:
-        members = list(given)
-    elif chain.first is not None:
-        for member in chain.first.members(ground.seed):
-            here = replace(ground, seed=member.seed, recipe=chain.first.recipe(ground.recipe))
-            trained = here.trained(here.recipe)
-            members += [s.weights for s in trained.samples] or [
-                trained.best if trained.select == "best" else trained.last
-            ]
-            forward, backward = forward + trained.passes.forward, backward + trained.passes.backward
+
+    def at(place: str, **changes: Any) -> Ground:
+        """The ground of one training or stage, with a checkpoint of its own."""
+        path = ground.checkpoint
+        return replace(ground, checkpoint=None if path is None else path.with_name(f"{place}-{path.name}"), **changes)
+
+    def train_(member: Member, recipe: Recipe, place: str) -> list[Weights]:
+        nonlocal forward, backward
+        trained = at(place, seed=member.seed).trained(recipe)
+        forward, backward = forward + trained.passes.forward, backward + trained.passes.backward
+        samples: list[Weights] = [sample.weights for sample in trained.samples]
+        return samples or [trained.best if trained.select == "best" else trained.last]
+
+    members: list[Weights] = [] if given is None else list(given)
+    if given is None and chain.first is not None:
+        recipe = chain.first.recipe(ground.recipe)
+        for i, member in enumerate(chain.first.members(ground.seed)):
+            members += train_(member, recipe, f"training-{i}")
+    expected = 0 if chain.first is None else len(chain.first.members(0)) * chain.first.count()
     record: dict[str, object] = {}
     for place, stage in enumerate(chain.then):
         more = list(others[place]) if place < len(others) else []
-        for member in stage.others(ground.seed)[len(more) :]:
-            trained = replace(ground, seed=member.seed).trained(ground.recipe)
-            more.append(trained.best if trained.select == "best" else trained.last)
-            forward, backward = forward + trained.passes.forward, backward + trained.passes.backward
-        made = stage.build(ground, [*members, *more])
-        members = list(made.members)
+        for i, member in enumerate(stage.others(ground.seed)[len(more) :]):
+            more += train_(member, ground.recipe, f"other-{place}-{i}")
+        made = stage.build(at(f"stage-{place}", expected=expected), [*members, *more])
+        members, expected = list(made.members), stage.count(expected)
         forward, backward = forward + made.passes.forward, backward + made.passes.backward
         record |= made.record
     return Built(members=tuple(members), passes=Passes(forward, backward), record=record)

@@ -203,7 +203,10 @@ def _layers(ground: Ground, given: Weights) -> dict[str, int]:
 
 
 def _droppable(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    """Layers whose masked inputs are masked weights: not those that standardise their weights before they use them."""
+    if type(module).__name__ in ("Conv2d", "Conv2dSame"):
+        return isinstance(module, nn.Conv2d) and module.groups == 1
+    return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
 
 
 def _mask(shape: tuple[int, ...], rate: float, generator: torch.Generator) -> Float[Tensor, "..."]:

@@ -166,6 +166,8 @@ def _still(classifier: nn.Module) -> Iterator[None]:
     Not a momentum of 0: that would still count the batch, and carry over a statistic that is not finite.
     """
     norms = [m for m in classifier.modules() if isinstance(m, nn.modules.batchnorm._NormBase) and m.track_running_stats]
+    # instance norm writes its statistics whatever that flag says
+    kept = [(b, b.clone()) for m in norms if isinstance(m, nn.modules.instancenorm._InstanceNorm) for b in m.buffers()]
     for layer in norms:
         layer.track_running_stats = False
     try:
@@ -173,6 +175,8 @@ def _still(classifier: nn.Module) -> Iterator[None]:
     finally:
         for layer in norms:
             layer.track_running_stats = True
+        for buffer, before in kept:
+            buffer.copy_(before)
 
 
 def _random_states(state: State) -> tuple[Tensor, ...]:

@@ -121,7 +121,7 @@ def reestimated(ground: Ground, given: Weights, part: float = 0.1) -> tuple[Weig
         )
     generator = torch.Generator().manual_seed(stream(ground.seed, "batch norm"))
     chosen = torch.randperm(n, generator=generator)[: max(_LEAST, round(part * n))]
-    images = ground.train.select(chosen).pixels.to(ground.device)
+    images = ground.train.select(chosen)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -129,8 +129,8 @@ def reestimated(ground: Ground, given: Weights, part: float = 0.1) -> tuple[Weig
         norm.train()
     pieces = max(1, len(images) // _BATCH)
     with torch.no_grad():
-        for batch in images.tensor_split(pieces):
-            classifier(batch)
+        for batch in images.images.tensor_split(pieces):
+            classifier(batch.to(ground.device).float() / 255)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

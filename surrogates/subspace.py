@@ -159,9 +159,9 @@ class PCA:
 class Shift:
     """The deviations of collected weights moved onto another network: `w' + gamma (w - mean)` (Gubri et al. 2022).
 
-    Whether the subspace is worth as much around another minimum. The other network w' is trained as the first was, with
-    a seed of its own. Batch norm's statistics are taken anew for each; with gamma 0 each is w' as it is.
-    arXiv:2207.13129.
+    Whether the subspace is worth as much around another minimum. The other network w' is trained plainly, as the
+    scenario trains networks, with a seed of its own. Batch norm's statistics are taken anew for each; with gamma 0 each
+    is w' as it is. arXiv:2207.13129.
 
     Attributes:
         gamma: Length of the deviations, as a part of what they are, -100 to 100.

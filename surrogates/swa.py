@@ -73,7 +73,7 @@ class SWA:
             DivergedError: What is averaged, or the mean, does no better than guessing.
         """
         passes, record = Passes(), {"averaged": len(given)}
-        if len(given) == 1:
+        if ground.expected == len(given) == 1:
             recipe = adapted(
                 ground.recipe,
                 Onward(momentum=self.momentum, weight_decay=self.weight_decay),

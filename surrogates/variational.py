@@ -197,9 +197,9 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
                 "log_deviation": -5.0,
             }
         ),
-        # -6 is where the logarithm of the variance begins
+        # there -6 is where the logarithm of the variance begins, and 0.001 its rate
         "paper-imagenet": MappingProxyType(
-            {"epochs": 45, "learning_rate": 0.01, "deviation_learning_rate": 0.001, "log_deviation": -3.0}
+            {"epochs": 45, "learning_rate": 0.01, "deviation_learning_rate": 0.0005, "log_deviation": -3.0}
         ),
     }
 )

@@ -25,7 +25,8 @@ from .recipes import Recipe
 
 _CHUNK = 1024  # images augmented at a time
 _EVALUATION_BATCH = 256
-_SECONDS_BETWEEN_CHECKPOINTS = 10.0  # what a kill can cost; writing one takes milliseconds
+_SECONDS_BETWEEN_CHECKPOINTS = 10.0  # what a kill can cost, at least
+_SHARE_OF_CHECKPOINTS = 0.05  # of the time may go into writing them: those of many large samples are rarer
 
 
 class DivergedError(CaromError):
@@ -258,7 +259,10 @@ def train(
                     start = time.perf_counter()
                     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                         loss, logits = slots.loss(state, batch.images, batch.labels)
-                    torch.autograd.backward(loss)
+                    try:
+                        torch.autograd.backward(loss)
+                    except RuntimeError as error:
+                        raise _once_only(error) from None
                     state.model_seconds += time.perf_counter() - start
                     state.passes.forward += len(batch.images)
                     state.passes.backward += len(batch.images)
@@ -315,6 +319,16 @@ def train(
     )
 
 
+def _once_only(error: RuntimeError) -> Exception:
+    """A way of training that differentiates twice meets a layer that can be differentiated once."""
+    if "derivative for" not in str(error):
+        return error
+    return InputError(
+        f"training: {str(error).splitlines()[0]}; this way of training differentiates twice, which this architecture "
+        "does not allow; use another of either"
+    )
+
+
 def start_digest(start: Mapping[str, Tensor] | None) -> str | None:
     """What a training starts from, by its content."""
     return None if start is None else tensor_digest(start)
@@ -354,6 +368,7 @@ class _Checkpoint:
     path: Path
     same: str
     written: float = field(default_factory=time.monotonic)
+    took: float = 0.0
 
     def load(self, state: State, course: _Course) -> None:
         """Go on from the file; where there is none, it is damaged, or of another training, from the beginning."""
@@ -375,7 +390,8 @@ class _Checkpoint:
 
     def write(self, state: State, course: _Course) -> None:
         """After an epoch, where the last time is long enough ago."""
-        if time.monotonic() - self.written < _SECONDS_BETWEEN_CHECKPOINTS:
+        began = time.monotonic()
+        if began - self.written < max(_SECONDS_BETWEEN_CHECKPOINTS, self.took / _SHARE_OF_CHECKPOINTS):
             return
         part = self.path.with_name(f".{self.path.name}.part")
         content = {
@@ -395,6 +411,7 @@ class _Checkpoint:
         torch.save(content, part)
         part.replace(self.path)
         self.written = time.monotonic()
+        self.took = (self.written - began) if _SECONDS_BETWEEN_CHECKPOINTS else 0.0
 
     def remove(self) -> None:
         """The training is done."""

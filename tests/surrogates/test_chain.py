@@ -69,6 +69,7 @@ def test_how_the_weight_sets_are_read_is_said_by_the_builder_or_the_table() -> N
         ("ensemble -> lgv", "b: surrogate: LGV takes one network, and 3 came before it"),
         ("ensemble -> swa", "b: surrogate: SWA takes weights of one training, and 3 came before it"),
         ("lgv -> rd", "b: surrogate: RandomDirections takes one network, and 40 came before it"),
+        ("extraction -> swa", "b: surrogate: Extraction has no true labels"),
         ({"name": "lgv", "epoch": 1}, "b: unknown key 'epoch'; did you mean 'epochs'"),
         ({"name": "lgv", "epochs": "many"}, "b.epochs: "),
         ({"name": "lgv", "preset": "paper"}, "b.preset: unknown preset 'paper'"),

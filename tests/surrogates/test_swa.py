@@ -1,5 +1,7 @@
 """SWA: means of weights, and batch norm that fits them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -82,3 +84,13 @@ def test_settings() -> None:
     assert built_from(SWA, {"learning_rate": 1}, where="swa") == SWA(learning_rate=1.0)
     with pytest.raises(InputError, match="swa: epochs must be in"):
         SWA(epochs=0)
+
+
+def test_what_is_left_of_several_is_not_trained_on() -> None:
+    """Where all weight sets but one diverged, the mean is that one."""
+    here = ground("mlp")
+    network = build(Chain(first=Single()), here).members
+    made = SWA().build(replace(here, expected=4), network)
+    assert made.passes.backward == 0
+    assert made.record["averaged"] == 1
+    assert all(torch.equal(made.members[0][name], tensor) for name, tensor in network[0].items())
