@@ -38,6 +38,13 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
             for path in sorted((folder / "artifacts" / kind).iterdir())
             if path.name.startswith(".") or (kind, path.stem) not in kept
         ]
+        kept_trainings = {key for kind, key in kept if kind == "weights"}
+        doomed += [
+            path
+            for path in sorted((folder / "checkpoints").glob("*"))
+            # a training that is done, that no run names, or that was being written
+            if path.stem not in kept_trainings or (folder / "artifacts/weights" / f"{path.stem}.safetensors").exists()
+        ]
         freed = sum(p.stat().st_size for p in doomed)
         if not dry_run:
             with store_errors(folder):

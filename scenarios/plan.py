@@ -223,7 +223,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         return planned.key
 
     def build(spec: SurrogateSpec, asked: str | None) -> PlannedSurrogate:
-        return _built(spec, asked, judges, images, add)
+        return _built(spec, asked, {v.label: k for k, v in victims}, judges, add)
 
     sets: dict[str, PlannedSet] = {}
     cells: list[PlannedCell] = []
@@ -329,8 +329,8 @@ def _training(spec: SurrogateSpec, base: TrainedModel, member: Member, *, plain:
 def _built(
     spec: SurrogateSpec,
     asked: str | None,
+    victims: Mapping[str, str],
     judges: tuple[str, ...],
-    images: Mapping[Split, AttackedImages],
     add: Callable[[Model, Role, str], str],
 ) -> PlannedSurrogate:
     """A surrogate's models, from its trainings to its last refinement."""
@@ -359,7 +359,7 @@ def _built(
             judges=judges if stage.judged else (),
         )
         last = place + 1 == len(chain.then)
-        against = "" if asked is None else f" > {asked[:6]}"
+        against = "" if asked is None else f" of {next(label for label, key in victims.items() if key == asked)}"
         name = f"{spec.label}{against}" if last else f"{spec.label}{against} > {type(stage).__name__.lower()}"
         keys = (add(model, "surrogate", name),)
         rests_on |= dict.fromkeys((*others, *keys))

@@ -224,6 +224,7 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
         "targeted": bool(made.targeted),
         # what was made from a victim's own answers is no transfer to it, and is never pooled with what is
         "reads": attacker.get("reads", "surrogate"),
+        "asked": attacker.get("asked", ""),
         "surrogate_config": _configuration(attacker),
         "victim_config": _configuration(attacked),
         "surrogate_seed": int(attacker.get("seed", -1)),
@@ -235,6 +236,8 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
 
 def _configuration(axes: dict[str, str]) -> str:
     shown = [axes[a] for a in AXES if a in axes and (a, axes[a]) not in {("samples", "all"), ("recipe", "standard")}]
+    if axes.get("n", "all") != "all":
+        shown.append(f"n={axes['n']}")
     builder = axes.get("builder", "single")
     return "/".join(shown) if builder == "single" else f"{builder}:{'/'.join(shown)}"
 
@@ -353,8 +356,9 @@ def list_surrogates(store: Store, run: str) -> pd.DataFrame:
             made["members"] = sum(records[m].get("members", 1) for m in members)
             # a record without the count is of an earlier version, or of a model that was not trained here
             made["parameters"] = sum(records[m].get("parameters") or (found[m].bytes or 0) // 4 for m in members)
-            for column in ("forward", "backward", "seconds"):
-                made[column] = sum(record.get(column, 0) for record in records.values())
+            if all(record.get("kind") != "referenced" for record in records.values()):  # nobody knows what those cost
+                for column in ("forward", "backward", "seconds"):
+                    made[column] = sum(record.get(column, 0) for record in records.values())
         table.append(made)
     return pd.DataFrame(table)
 

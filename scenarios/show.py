@@ -115,7 +115,7 @@ def show_run(store: Store, run: str, *, split: str = "test", brief: bool = False
             groups_shown(outcomes, "victim", fixed),
             sources_shown(outcomes, fixed),
             sets_shown(outcomes),
-            *surrogate_tables(store, run, outcomes),
+            *surrogate_tables(store, run, outcomes, split=split),
             models_shown(store, run),
         ]
     failures = list_failures(store, run)
@@ -330,33 +330,31 @@ GEOMETRY: Mapping[str, str] = {
 }
 
 
-def surrogate_tables(store: Store, run: str, outcomes: Outcomes) -> list[Shown]:
+def surrogate_tables(store: Store, run: str, outcomes: Outcomes, *, split: str = "test") -> list[Shown]:
     """What each surrogate cost, what it transferred, how many networks it is worth, and what its loss looks like.
 
-    Only of runs that compare ways of building them.
+    Costs only of runs that compare ways of building them.
     """
     known = list_surrogates(store, run)
-    if not len(known) or known["builder"].nunique() < 2:
+    if not len(known):
         return []
-    built = known[(known["asked"] == "") & known["forward"].notna()]
-    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in built.to_dict(orient="records")]
-    costs = [
-        SurrogateCost(
-            surrogate=row["surrogate"],
-            passes=int(row["forward"] + row["backward"]),
-            seconds=float(row["seconds"]),
-            parameters=int(row["parameters"]),
-        )
-        for row in rows
-    ]
-    single = next(iter(built.loc[built["networks"] == 1, "surrogate_config"]), None)
-    tables = [_costs_shown(outcomes, costs, built, single), geometry_shown(known)]
-    try:
-        validation = read_outcomes(store, run, split="validation")
-    except InputError:  # nothing was judged there, so nothing can be chosen
-        pass
-    else:
-        tables += _equal_cost_shown(outcomes, validation, costs, single)
+    known = known[known["asked"] == ""]  # a surrogate of each victim's answers has a cost for each
+    tables = [geometry_shown(known)]
+    if known["builder"].nunique() > 1:
+        built = known[known["forward"].notna()]
+        rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in built.to_dict(orient="records")]
+        costs = [
+            SurrogateCost(
+                surrogate=row["surrogate"],
+                passes=int(row["forward"] + row["backward"]),
+                seconds=float(row["seconds"]),
+                parameters=int(row["parameters"]),
+            )
+            for row in rows
+        ]
+        tables.insert(0, _costs_shown(outcomes, costs, built))
+        if split == "test":  # on validation what was chosen there would be reported there
+            tables += _equal_cost_shown(store, run, outcomes, costs, built)
     names = short_names(known)
     return [replace(t, frame=t.frame.assign(surrogate=t.frame["surrogate"].map(names))) for t in tables if len(t.frame)]
 
@@ -372,20 +370,24 @@ def short_names(known: pd.DataFrame) -> dict[str, str]:
     return names
 
 
-def _costs_shown(outcomes: Outcomes, costs: Sequence[SurrogateCost], built: pd.DataFrame, single: str | None) -> Shown:
+def _costs_shown(outcomes: Outcomes, costs: Sequence[SurrogateCost], built: pd.DataFrame) -> Shown:
     found = cost_against_transfer(outcomes, costs, mismatching=False)
     table = _intervals(found.frame)
-    passes = table.set_index("surrogate_config")["training_passes"]
-    unit = float(passes[passes.index == single].iloc[0]) if single in passes.index else float("nan")
-    table["trainings"] = table["training_passes"] / unit
-    ladder = _ladder(built)
+    base = dict(zip(built["surrogate_config"], built["base"], strict=True))
+    passes = dict(zip(table["surrogate_config"], table["training_passes"], strict=True))
+    singles = built[built["networks"] == 1]
+    unit = {of: passes.get(config) for config, of in zip(singles["surrogate_config"], singles["base"], strict=True)}
+    bases = [base.get(config) for config in table["surrogate_config"]]
+    table["trainings"] = table["training_passes"] / pd.Series([unit.get(of) for of in bases], dtype=float)
     notes = [
         "ASR on all victims but the surrogate's own models, C1 included; training passes: forward and backward, of all "
-        "that it rests on; trainings: those over a single network's; seconds as they came, on a machine that did other "
-        "work too; parameters: numbers to store; passes per image: of the attack.",
+        "that it rests on; trainings: those over a single network's on the same base; seconds as they came, on a "
+        "machine that did other work too; parameters: numbers to store; passes per image: of the attack.",
     ]
+    of_base, ladder = _ladder(built, outcomes)
     if ladder:
         worth = tdee(outcomes, ladder).rename(columns={"shown": "T-DEE"})
+        worth = worth[worth["surrogate_config"].map(base) == of_base]
         worth["T-DEE interval"] = [
             "–" if pd.isna(low) else f"{'<' if lo else ''}{low:.1f}–{high:.1f}{'+' if ho else ''}"
             for low, high, lo, ho in zip(
@@ -399,8 +401,8 @@ def _costs_shown(outcomes: Outcomes, costs: Sequence[SurrogateCost], built: pd.D
         table["T-DEE"] = of.where(of.notna(), table["T-DEE"]).fillna("–")
         table["T-DEE interval"] = table["T-DEE interval"].fillna("–")
         notes.append(
-            "T-DEE: how many networks trained apart, read as the surrogates are, transfer as well; the ladder is "
-            f"{', '.join(str(size) for size in ladder)} networks."
+            "T-DEE: how many networks trained apart transfer as well; the ladder is "
+            f"{', '.join(str(size) for size in ladder)} networks of one base."
         )
     if found.left_out:
         notes.append(
@@ -445,20 +447,24 @@ def _intervals(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def _ladder(built: pd.DataFrame) -> dict[int, str]:
+def _ladder(built: pd.DataFrame, outcomes: Outcomes) -> tuple[str, dict[int, str]]:
     """Ensembles of one base by size, read in turn where there are some, as light surrogates are; else all at once.
 
-    The base with the most sizes; empty where none has two.
+    The base with the most sizes that have an outcome; empty where none has two.
     """
-    ladders: list[dict[int, str]] = []
-    for _, rows in built[built["networks"].notna()].groupby("base", sort=False):
+    cells = outcomes.cells[outcomes.transfer]
+    met = set(cells.loc[cells["reads"] == "surrogate", "surrogate_config"])
+    ladders: list[tuple[str, dict[int, str]]] = []
+    trained_apart = built[built["networks"].notna() & built["surrogate_config"].isin(met)]
+    for base, rows in trained_apart.groupby("base", sort=False):
         for schedule in ("light", "full"):
             used = rows[(rows["networks"] == 1) | (rows["schedule"] == schedule)]
-            ladders.append(
-                {int(size): config for size, config in zip(used["networks"], used["surrogate_config"], strict=True)}
-            )
-    best = max(ladders, key=len, default={})
-    return dict(sorted(best.items())) if len(best) > 1 and 1 in best else {}
+            rungs: dict[int, str] = {}
+            for size, config in zip(used["networks"], used["surrogate_config"], strict=True):
+                rungs.setdefault(int(size), str(config))
+            ladders.append((str(base), dict(sorted(rungs.items()))))
+    base, best = max(ladders, key=lambda found: len(found[1]), default=("", {}))
+    return (base, best) if len(best) > 1 and 1 in best else ("", {})
 
 
 def geometry_shown(known: pd.DataFrame) -> Shown:
@@ -486,13 +492,21 @@ def geometry_shown(known: pd.DataFrame) -> Shown:
 
 
 def _equal_cost_shown(
-    test: Outcomes, validation: Outcomes, costs: Sequence[SurrogateCost], single: str | None
+    store: Store, run: str, test: Outcomes, costs: Sequence[SurrogateCost], built: pd.DataFrame
 ) -> list[Shown]:
-    """The best at equal training cost and at equal attack cost, chosen on validation victims."""
+    """The best at equal training and at equal attack cost, chosen on validation victims; none where there are none."""
+    try:
+        validation = read_outcomes(store, run, split="validation")
+    except InputError:  # nothing was judged there, so nothing can be chosen
+        return []
     found = []
+    met = [set(o.cells.loc[o.transfer, "surrogate_config"]) for o in (test, validation)]
+    singles = built.loc[built["networks"] == 1, "surrogate_config"]
+    single = next((config for config in singles if all(config in some for some in met)), None)
     if single is not None:
         found.append(("training", equal_training_cost(test, validation, costs, single, slack=0.15).frame))
     found.append(("attack", equal_attack_cost(test, validation).frame))
+
     units = {
         "training": "trainings of a single network (and 15% more)",
         "attack": "forward and backward passes per image",

@@ -346,6 +346,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         geometry=_geometry(table.get("geometry", False), where=f"{where}: geometry"),
         text=text,
     )
+    _refuse_one_name_for_two_builders(scenario, where)
     scenario = _labelled(_one_name_each(scenario, where))
     _refuse_misfits(scenario, where)
     _refuse_twins([s.label for s in scenario.surrogates], "surrogates", where)
@@ -588,6 +589,16 @@ def _refuse_twins(labels: Sequence[str], what: str, where: str) -> None:
             )
 
 
+def _refuse_one_name_for_two_builders(scenario: Scenario, where: str) -> None:
+    """Tables take surrogates of one builder's name for seeds of one."""
+    seen: dict[str, Chain] = {}
+    for surrogate in scenario.surrogates:
+        if seen.setdefault(surrogate.builder_name, surrogate.builder) != surrogate.builder:
+            raise InputError(
+                f"{where}: surrogates: two builders are called {surrogate.builder_name!r}; give each a label of its own"
+            )
+
+
 def _refuse_shared_labels(scenario: Scenario, where: str) -> None:
     """In tables one label is one model, and a surrogate is also the victim of its own white box."""
     victims = {v.label for v in scenario.victims}
@@ -620,8 +631,9 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
         if isinstance(surrogate.base, ReferencedModel):
             claim("model", identity(surrogate.base), "surrogate", surrogate.label)
         else:
-            for member in surrogate.builder.members(surrogate.base.seed):
-                claim("training seed", member.seed, "surrogate", surrogate.label)
+            members = [member.seed for member in surrogate.builder.members(surrogate.base.seed)]
+            for seed in (surrogate.base.seed, *members):  # a builder may train by itself, with the table's own seed
+                claim("training seed", seed, "surrogate", surrogate.label)
     for victim in scenario.victims:
         if isinstance(victim.model, ReferencedModel):
             claim("model", identity(victim.model), victim.role, victim.label)

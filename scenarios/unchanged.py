@@ -16,7 +16,7 @@ import carom
 from carom.errors import StoreError
 from carom.identity import content_key
 
-from .store import Store, artifacts, cells, planned_cells, run_cells, run_models, run_sets, runs
+from .store import Store, artifacts, cells, planned_cells, run_cells, run_models, run_sets, run_surrogates, runs
 
 FOLDERS = ("attacks", "defenses", "scenarios", "surrogates", "zoo")
 LIBRARIES = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "scipy")
@@ -58,6 +58,9 @@ def find_unchanged(folder: Path, wanted: str) -> tuple[str, int] | None:
                 sa.select(run_models.c.artifact).where(run_models.c.run == run),
                 sa.select(run_sets.c.artifact).where(run_sets.c.run == run),
                 sa.select(run_sets.c.image_set).where(run_sets.c.run == run),
+                sa.select(run_surrogates.c.measures).where(
+                    run_surrogates.c.run == run, run_surrogates.c.measures.is_not(None)
+                ),
             )
             rows = connection.execute(sa.select(artifacts).where(artifacts.c.id.in_(named))).all()
         whole = all(row.digest is not None and store.unmoved(row.kind, row) for row in rows)

@@ -66,6 +66,8 @@ def between(
     """
     cells = outcomes.cells.assign(_row=np.arange(len(outcomes.cells)))
     chosen = outcomes.transfer if among is None else outcomes.transfer & among
+    if "reads" in cells:  # what was made from a victim's own answers is no transfer
+        chosen = chosen & (cells["reads"] == "surrogate").to_numpy(dtype=bool)
     keys = ["attack", "norm", "eps", "attack_seed", "victim", "surrogate_seed"]
     mine, other = (cells[chosen & (cells[of] == name).to_numpy()] for name in (first, second))
     pairs = mine.merge(other, on=keys, suffixes=("", "_b"))

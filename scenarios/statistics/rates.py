@@ -83,7 +83,8 @@ def _per_class(outcomes: Outcomes) -> tuple[Ints, Ints]:
 def white_box_asr(outcomes: Outcomes) -> Floats:
     """For each cell, the ASR of its adversarial set on the surrogate's own model; NaN where that was not measured."""
     own = outcomes.cells["case"].to_numpy() == 0
-    white = outcomes.cells.loc[own, list(SET)].assign(white=outcomes.asr[own])
-    means = white.groupby(list(SET), sort=False)["white"].mean()
-    keys = pd.MultiIndex.from_frame(outcomes.cells[list(SET)])
+    names = [*SET, *(["asked"] if "asked" in outcomes.cells else [])]  # one surrogate for each victim that was asked
+    white = outcomes.cells.loc[own, names].assign(white=outcomes.asr[own])
+    means = white.groupby(names, sort=False)["white"].mean()
+    keys = pd.MultiIndex.from_frame(outcomes.cells[names])
     return np.asarray(means.reindex(keys), dtype=np.float64)
