@@ -398,8 +398,8 @@ def _costs_shown(outcomes: Outcomes, costs: Sequence[SurrogateCost], built: pd.D
         table = table.merge(worth[[*keys, "T-DEE", "T-DEE interval"]], on=keys, how="left")
         rungs = {config: f"{size}" for size, config in ladder.items()}
         of = table["surrogate_config"].map(rungs)
-        table["T-DEE"] = of.where(of.notna(), table["T-DEE"]).fillna("–")
-        table["T-DEE interval"] = table["T-DEE interval"].fillna("–")
+        table["T-DEE"] = of.where(of.notna(), table["T-DEE"].astype(object)).fillna("–")
+        table["T-DEE interval"] = table["T-DEE interval"].astype(object).fillna("–")
         notes.append(
             "T-DEE: how many networks trained apart transfer as well; the ladder is "
             f"{', '.join(str(size) for size in ladder)} networks of one base."

@@ -10,12 +10,15 @@ import pytest
 
 import carom.scenarios.jobs
 from carom.errors import InputError
+from carom.scenarios.gc import collect
 from carom.scenarios.jobs import Job, Place, Result
 from carom.scenarios.plan import plan
 from carom.scenarios.reader import list_failures, list_surrogates, read_outcomes
 from carom.scenarios.run import run_id_of, run_scenario
+from carom.scenarios.show import show_run
 from carom.scenarios.spec import Scenario, load_scenario, parse_scenario
 from carom.scenarios.store import Store, artifact_path
+from carom.scenarios.unchanged import find_unchanged, stamp
 from carom.surrogates import SURROGATES
 
 SMALL = """
@@ -201,3 +204,106 @@ def test_early_stopping_keeps_the_epoch_that_transfers_best(tiny_npz: Path, tmp_
     assert len(curves) == 1
     assert 1 <= curves[0]["chosen"] <= len(curves[0]["asr"]) == 3
     assert curves[0]["asr"][curves[0]["chosen"] - 1] == max(curves[0]["asr"])
+
+
+STEALING = '{name = "extraction", queries = 24, start = 12, epochs = 1}'
+
+
+def test_answers_in_another_precision_make_another_surrogate(tiny_npz: Path) -> None:
+    keys = {}
+    for precision in ("float32", "bfloat16"):
+        text = f'precision = "{precision}"\n' + SMALL
+        text = text.replace("NPZ", str(tiny_npz)).replace("BUILDERS", f'["single", {STEALING}]')
+        planned = plan(parse_scenario(text, where="built.toml"))
+        keys[precision] = {s.spec.builder_name: s.members for s in planned.surrogates}
+    assert keys["float32"]["single"] == keys["bfloat16"]["single"]
+    assert not set(keys["float32"].popitem()[1]) & set(keys["bfloat16"].popitem()[1])
+
+
+def test_what_trains_by_itself_has_a_seed_of_its_own_too(tiny_npz: Path) -> None:
+    text = (SMALL + JUDGED).replace("NPZ", str(tiny_npz)).replace("BUILDERS", STEALING)
+    with pytest.raises(InputError, match="training seed 2 is in two roles"):
+        parse_scenario(text.replace("seed = 1", "seed = 2"), where="built.toml")
+
+
+def test_two_builders_of_one_name_are_refused(tiny_npz: Path) -> None:
+    twins = '[{name = "ensemble", size = 2, label = "some"}, {name = "ensemble", size = 3, label = "some"}]'
+    with pytest.raises(InputError, match="two builders are called 'some'; give each a label of its own"):
+        scenario_of(tiny_npz, twins)
+
+
+def test_surrogates_of_other_numbers_of_images_are_other_rows(tiny_npz: Path, tmp_path: Path) -> None:
+    text = SMALL.replace("NPZ", str(tiny_npz)).replace("BUILDERS", '["single", {name = "ensemble", size = 2}]')
+    scenario = parse_scenario(text.replace("seed = 1\n", "seed = 1\nn = [20, 40]\n"), where="built.toml")
+    assert not run_scenario(scenario, tmp_path, workers=0, device="cpu").failures
+    with Store(tmp_path) as store:
+        shown = {table.name: table.frame for table in show_run(store, run_id_of(scenario))}
+    costs = shown["surrogates"].set_index("surrogate")
+    assert sorted(costs.index) == sorted(
+        ["single on n=20", "single on n=40", "ensemble(size=2) on n=20", "ensemble(size=2) on n=40"]
+    )
+    assert set(costs["trainings"]) == {1.0, 2.0}
+    assert (costs["T-DEE"] != "–").sum() == 2  # the ladder of one base says nothing of another
+
+
+def test_tables_stand_while_a_rung_of_the_ladder_has_no_outcome(tiny_npz: Path, tmp_path: Path) -> None:
+    ladder = '["single", {name = "ensemble", size = 2}, {name = "ensemble", size = 3}, "sam"]'
+    scenario = scenario_of(tiny_npz, ladder, more=JUDGED)
+    assert not run_scenario(scenario, tmp_path, workers=0, device="cpu").failures
+    run = run_id_of(scenario)
+    with Store(tmp_path) as store:
+        names = {table.name for table in show_run(store, run)}
+        assert {"surrogates", "equal-training-cost", "equal-attack-cost"} <= names
+        on_validation = {table.name for table in show_run(store, run, split="validation")}
+        assert "surrogates" in on_validation
+        assert not {"equal-training-cost", "equal-attack-cost"} & on_validation
+    with sqlite3.connect(tmp_path / "carom.db") as database:
+        database.execute(
+            "delete from cells where adversarial_set in (select artifact from run_sets where surrogate like '%size=2%' "
+            "or surrogate not like '%:%')"
+        )
+    with Store(tmp_path) as store:
+        names = {table.name for table in show_run(store, run)}
+    assert "surrogates" in names
+    assert "equal-training-cost" not in names  # there is no single network to compare with
+
+
+def test_gc_takes_checkpoints_that_nobody_goes_on_from(tiny_npz: Path, tmp_path: Path) -> None:
+    scenario = scenario_of(tiny_npz, '["single"]')
+    assert not run_scenario(scenario, tmp_path, workers=0, device="cpu").failures
+    (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    for name in ("dead.pt", ".dead.pt.part"):
+        (tmp_path / "checkpoints" / name).write_bytes(b"0")
+    collect(tmp_path)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_what_was_measured_and_is_lost_is_measured_again(tmp_path: Path) -> None:
+    text = """
+name = "measured"
+task = "digits"
+attacks = ["fgsm"]
+budgets = [{norm = "linf", eps = "48/255"}]
+geometry = {images = 20, members = 1}
+[images]
+per_source = 10
+[models]
+source = "uci"
+architecture = "mlp"
+n = 40
+recipe = {epochs = 1}
+[[surrogates]]
+seed = 1
+[[victims]]
+seed = 2
+"""
+    scenario = parse_scenario(text, where="measured.toml")
+    assert not run_scenario(scenario, tmp_path, workers=0, device="cpu").failures
+    stamp_of = stamp(scenario.name, scenario.text)
+    assert find_unchanged(tmp_path, stamp_of) is not None
+    for path in (tmp_path / "artifacts" / "measures").iterdir():
+        path.unlink()
+    assert find_unchanged(tmp_path, stamp_of) is None
+    assert not run_scenario(scenario, tmp_path, workers=0, device="cpu").nothing_to_do
+    with Store(tmp_path) as store:
+        assert "geometry" in {table.name for table in show_run(store, run_id_of(scenario))}
