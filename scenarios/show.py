@@ -483,10 +483,10 @@ def geometry_shown(known: pd.DataFrame) -> Shown:
         frame=table,
         forms=forms,
         notes=[
-            "top eigenvalue and trace of the loss's Hessian in the weights, batch norm in eval mode, mean over the "
-            "first few weight sets; loss along rays: at the end of random directions in the weights; gradient norm: in "
-            "the image; alignment: mean cosine of the weight sets' gradients in the image; loss variance: over weight "
-            "sets, mean over images; weight dimensions: in which the weight sets differ.",
+            "top eigenvalue and trace of the loss's Hessian in the weights, batch norm in eval mode, mean over a few "
+            "weight sets, the last among them; loss along rays: at the end of random directions in the weights; "
+            "gradient norm: in the image; alignment: mean cosine of the weight sets' gradients in the image; loss "
+            "variance: over weight sets, mean over images; weight dimensions: in which the weight sets differ.",
         ],
     )
 

@@ -185,13 +185,13 @@ class Geometry:
 
     Attributes:
         images: Of the surrogate's own training images, without augmentation.
-        members: Weight sets that are looked at, the first ones.
+        members: Weight sets that are looked at, spread evenly, the last among them.
     """
 
     images: int = 500
     members: int = 3
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.images < 10 or self.members < 1:

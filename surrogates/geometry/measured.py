@@ -31,7 +31,8 @@ def measured(
 ) -> dict[str, float]:
     """Flatness, smoothness, diversity and similarity of a surrogate's members.
 
-    What is of one network (Hessian, rays, input curvature) is the mean over the first few members; gradients, losses
+    What is of one network (Hessian, rays, input curvature) is the mean over a few members, spread evenly with the last
+    among them, as the first one that a trajectory collects is not like the rest; gradients, losses
     and principal components are of all. A name that asks for more than there is, such as the alignment of one member,
     is left out. Names:
 
@@ -85,7 +86,9 @@ def measured(
     passes = [shared.passes]
     single: list[dict[str, float]] = []
     variance = 0.0
-    for i, classifier in enumerate(classifiers[:members]):
+    few = min(members, len(classifiers))
+    for i in range(few):
+        classifier = classifiers[(i + 1) * len(classifiers) // few - 1]
         top = top_eigenvalues(classifier, images, seed=seed, batch=batch)
         # draws of its own for each member, so that standard errors add in quadrature
         trace = hessian_trace(classifier, images, seed=stream(seed, "member", i), draws=draws, batch=batch)
