@@ -26,11 +26,11 @@ from safetensors.torch import load_file, save_file
 
 from carom.attacks import craft, parse_attack
 from carom.budget import Budget
-from carom.surrogates.builder import Weights
 from carom.surrogates.stack import restored, stacked, unstacked
 from carom.surrogates.surrogate import Surrogate
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import Classifier, Shape, create, weights
+from carom.zoo.ground import Weights
 from carom.zoo.prepare import prepare
 
 NETWORK = architecture("resnet-small")

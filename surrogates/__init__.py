@@ -6,6 +6,8 @@ if __name__ != "carom.surrogates":
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from carom.zoo.ground import Built, Ground
+
 from . import (
     asam,
     cyclical,
@@ -25,7 +27,7 @@ from . import (
     variational,
 )
 from .asam import ASAM
-from .builder import Built, Chain, Ground, Member, Refinement, Training, build
+from .builder import Chain, Member, Refinement, Training, build
 from .chain import Entry, parse
 from .cyclical import Cyclical, Snapshots
 from .directions import RandomDirections

@@ -5,32 +5,18 @@ takes the weights that came before and makes others. `sam -> lgv -> swa -> rd` t
 averages, and draws around the average.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor
-
-from carom.draws import stream
 from carom.errors import InputError
-from carom.protocols import Classifier as AnyClassifier
 from carom.protocols import Combination, GradientSource
-from carom.typing import Images, Labels, Logits
-from carom.zoo.architectures import Architecture
-from carom.zoo.classifier import Classifier, Preprocessing, Shape, restore
-from carom.zoo.images import ImageSet
-from carom.zoo.recipes import Adapted, Recipe
-from carom.zoo.training import Passes, Trained, train
+from carom.zoo.classifier import Classifier
+from carom.zoo.ground import Built, Ground, Weights
+from carom.zoo.recipes import Recipe
+from carom.zoo.training import Passes
 
 from .surrogate import Schedule, Surrogate
-
-Weights = Mapping[str, Tensor]
-"""A network's parameters and buffers by name, on the CPU, without the preprocessing."""
-
-Progress = Callable[[int, int, dict[str, float]], None]
-"""Called with (units done, all units, numbers to show); units are epochs, or what a builder counts instead."""
 
 SEED_STRIDE = 1_000_000  # seeds of one scenario lie below it, so members of different surrogates never share one
 
@@ -46,98 +32,6 @@ class Member:
 
     seed: int
     architecture: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Ground:
-    """What an attacker builds with.
-
-    Attributes:
-        architecture: Of the networks.
-        shape: Channels, rows and columns of the images.
-        classes: How many.
-        preprocessing: Before the network; None for the architecture's own.
-        recipe: How the networks that came before were trained, and the attacker's augmentation and batch size.
-        train: His images.
-        validation: Images to judge by; never test images.
-        seed: Of everything random.
-        device: Where to work.
-        asked: The black box that an extraction asks: float images `n c h w` to scores `n k` or labels `n`.
-        judges: Validation victims, for what is chosen by transfer.
-        judging: Validation images with labels, for the same; never the victims' test images.
-        progress: Told how far it is.
-        checkpoint: A file that a training may write to and go on from.
-        expected: Weight sets that were to come before; fewer are given where some diverged.
-    """
-
-    architecture: Architecture
-    shape: Shape
-    classes: int
-    preprocessing: Preprocessing | None = None
-    recipe: Recipe
-    train: ImageSet
-    validation: ImageSet
-    seed: int
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    asked: Callable[[Images], Logits | Labels] | None = None
-    judges: Sequence[AnyClassifier] = ()
-    judging: ImageSet | None = None
-    progress: Progress | None = None
-    checkpoint: Path | None = None
-    expected: int = 1
-
-    def classifier(self, weights: Weights) -> Classifier:
-        """A network of its own with these weights, in eval mode, on the device.
-
-        Raises:
-            ModelError: They are not weights of this architecture.
-        """
-        return restore(
-            self.architecture,
-            weights,
-            shape=self.shape,
-            classes=self.classes,
-            preprocessing=self.preprocessing,
-        ).to(self.device)
-
-    def trained(self, recipe: Recipe, start: Weights | None = None, *, images: ImageSet | None = None) -> Trained:
-        """The one training loop on the attacker's images, or on other `images`; resumes from the checkpoint.
-
-        A training that goes on from `start` draws its order and augmentation anew, not those that `start` has seen.
-
-        Raises:
-            InputError: Too few images.
-            DivergedError: A loss or a logit is not finite, or no sample does better than guessing.
-        """
-        way = type(recipe.by).__name__ if isinstance(recipe, Adapted) else "plain"
-        return train(
-            recipe,
-            self.architecture,
-            train=self.train if images is None else images,
-            validation=self.validation,
-            classes=self.classes,
-            seed=self.seed if start is None else stream(self.seed, f"onward, {way}"),
-            device=self.device,
-            preprocessing=self.preprocessing,
-            start=start,
-            progress=self.progress,
-            checkpoint=self.checkpoint,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Built:
-    """What a refinement made.
-
-    Attributes:
-        members: The weight sets, each whole, in their order.
-        passes: Forward and backward image passes that it took; looking at validation images is not in it.
-        record: What to note: numbers, strings and lists of them.
-    """
-
-    members: tuple[Weights, ...]
-    passes: Passes
-    record: Mapping[str, object] = field(default_factory=dict)
 
 
 @runtime_checkable

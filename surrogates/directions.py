@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 
 from carom.draws import stream
+from carom.zoo.ground import Built, Ground, Weights
 
-from .builder import Built, Ground, Member, Weights
+from .builder import Member
 from .sam import checked
 from .stack import Vector, parameter_names, vector
 from .surrogate import Schedule

@@ -18,11 +18,12 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.protocols import Classifier
 from carom.typing import Images, Labels
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.images import ImageSet
 from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import Passes
 
-from .builder import Built, Ground, Member, Weights
+from .builder import Member
 from .single import Single
 from .surrogate import Schedule, Surrogate
 

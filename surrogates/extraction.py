@@ -16,11 +16,12 @@ from carom.errors import InputError
 from carom.identity import tensor_digest
 from carom.registry import lookup
 from carom.typing import Images, Labels, Logits, Pixels
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.images import ImageSet
 from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import Passes, State, Trained
 
-from .builder import Built, Ground, Member, Weights
+from .builder import Member
 from .sam import checked
 from .surrogate import Schedule
 

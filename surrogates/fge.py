@@ -8,9 +8,10 @@ from typing import ClassVar
 from typing_extensions import override
 
 from carom.errors import InputError
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.recipes import Recipe, Slots, adapted
 
-from .builder import Built, Ground, Member, Weights
+from .builder import Member
 from .lgv import Onward
 from .sam import checked
 from .surrogate import Schedule

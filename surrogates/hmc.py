@@ -17,9 +17,10 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.zoo.classifier import Classifier, create, weights
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.training import DivergedError, Passes
 
-from .builder import Built, Ground, Member, Weights
+from .builder import Member
 from .posterior import drawn, total
 from .sam import checked
 from .stack import Vector, vector, with_vector

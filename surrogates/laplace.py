@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from carom.draws import stream
 from carom.errors import InputError, one_line
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.training import Passes
 
-from .builder import Built, Ground, Member, Weights
+from .builder import Member
 from .posterior import drawn, total
 from .sam import checked
 from .surrogate import Schedule

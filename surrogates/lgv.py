@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from carom.errors import InputError
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.recipes import Recipe, Slots, adapted
 
-from .builder import Built, Ground, Member, Weights
+from .builder import Member
 from .sam import checked
 from .surrogate import Schedule
 

@@ -14,10 +14,11 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
 from carom.zoo.classifier import Classifier
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.recipes import Recipe, Slots, Update, adapted
 from carom.zoo.training import Passes, State
 
-from .builder import Built, Ground, Member, Weights
+from .builder import Member
 from .lgv import Onward
 from .sam import Probe, along, checked
 from .stack import parameter_names, with_vector

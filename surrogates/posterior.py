@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import torch
 
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.training import DivergedError, Passes, macro_accuracy
 
-from .builder import Built, Ground, Weights
 from .stack import reestimated
 
 _BATCH = 256

@@ -11,9 +11,8 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.zoo.architectures import Architecture
 from carom.zoo.classifier import Classifier, Preprocessing, Shape, create, load_weights, weights
+from carom.zoo.ground import Ground, Weights
 from carom.zoo.training import Passes
-
-from .builder import Ground, Weights
 
 Vector = Float[Tensor, " d"]
 

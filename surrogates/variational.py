@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from carom.draws import stream
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.recipes import Recipe, Slots, Update, adapted
 from carom.zoo.training import State
 
-from .builder import Built, Ground, Member, Weights
+from .builder import Member
 from .posterior import drawn, total
 from .sam import checked
 from .stack import Vector, parameter_names, vector, with_vector

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from carom.draws import stream
 from carom.errors import InputError
-from carom.surrogates.builder import Ground
 from carom.zoo.classifier import Classifier, weights
+from carom.zoo.ground import Ground
 from carom.zoo.images import ImageSet
 from carom.zoo.training import Passes
 

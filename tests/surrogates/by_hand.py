@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from carom.surrogates.builder import Ground, Training
+from carom.surrogates.builder import Training
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import Classifier, create
+from carom.zoo.ground import Ground
 from carom.zoo.recipes import Adaptation, Recipe
 from carom.zoo.training import State, Trained
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from carom.surrogates.builder import Ground
 from carom.zoo.architectures import architecture
+from carom.zoo.ground import Ground
 from carom.zoo.images import ImageSet
 from carom.zoo.recipes import Recipe
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from carom.errors import InputError
-from carom.surrogates.builder import Chain, Ground, Refinement, Training, build
+from carom.surrogates.builder import Chain, Refinement, Training, build
 from carom.surrogates.early_stopping import Checkpoints, EarlyStopping
 from carom.surrogates.single import Single
+from carom.zoo.ground import Ground
 from carom.zoo.recipes import Adaptation
 
 from .conftest import ground, images, plain

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from carom.errors import InputError
-from carom.surrogates.builder import Chain, Ground, Refinement, build
+from carom.surrogates.builder import Chain, Refinement, build
 from carom.surrogates.extraction import Extraction, SoftLabels
+from carom.zoo.ground import Ground
 from carom.zoo.images import ImageSet
 from carom.zoo.recipes import Adaptation, adapted
 

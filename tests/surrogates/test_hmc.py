@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from carom.errors import InputError
-from carom.surrogates.builder import Built, Chain, Ground, Refinement, build
+from carom.surrogates.builder import Chain, Refinement, build
 from carom.surrogates.hmc import HMC, Point, Potential, leapfrog, split_r_hat, transition
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import create
+from carom.zoo.ground import Built, Ground
 from carom.zoo.training import DivergedError
 
 from .conftest import ground

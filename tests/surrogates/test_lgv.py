@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from carom.errors import InputError
 from carom.registry import build as built_from
-from carom.surrogates.builder import Chain, Ground, Refinement, Weights, build
+from carom.surrogates.builder import Chain, Refinement, build
 from carom.surrogates.lgv import LGV, PRESETS
 from carom.surrogates.single import Single
 from carom.surrogates.stack import parameter_names, vector
+from carom.zoo.ground import Ground, Weights
 from carom.zoo.training import DivergedError, Passes
 
 from .conftest import ground

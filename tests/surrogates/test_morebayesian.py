@@ -18,12 +18,13 @@ from carom.budget import Budget
 from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
 from carom.registry import build as built_from
-from carom.surrogates.builder import Built, Chain, ReadsItsOwnWay, Refinement, build
+from carom.surrogates.builder import Chain, ReadsItsOwnWay, Refinement, build
 from carom.surrogates.lgv import LGV
 from carom.surrogates.morebayesian import PRESETS, MoreBayesian, Posterior, probed, take_moments
 from carom.surrogates.single import Single
 from carom.surrogates.stack import parameter_names, reestimated, restored, vector
 from carom.zoo.classifier import Classifier
+from carom.zoo.ground import Built
 from carom.zoo.prepare import prepare
 from carom.zoo.recipes import descend
 from carom.zoo.training import Passes

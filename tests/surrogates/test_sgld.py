@@ -12,11 +12,12 @@ from torch import Tensor
 from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import build
-from carom.surrogates.builder import Ground, Training
+from carom.surrogates.builder import Training
 from carom.surrogates.langevin import Langevin
 from carom.surrogates.sgld import PSGLD, SGLD
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import create
+from carom.zoo.ground import Ground
 from carom.zoo.recipes import Adaptation
 from carom.zoo.training import DivergedError, State, Trained
 

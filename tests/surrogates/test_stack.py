@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from carom.errors import InputError, ModelError
-from carom.surrogates.builder import SEED_STRIDE, Built, Chain, Ground, Member, Weights, build
+from carom.surrogates.builder import SEED_STRIDE, Chain, Member, build
 from carom.surrogates.directions import RandomDirections
 from carom.surrogates.ensemble import Ensemble
 from carom.surrogates.lgv import LGV
@@ -29,6 +29,7 @@ from carom.surrogates.stack import (
 from carom.surrogates.surrogate import Schedule, Surrogate
 from carom.surrogates.swa import SWA
 from carom.zoo.classifier import create, weights
+from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.training import Passes
 
 from .conftest import ground, plain

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from carom.errors import InputError
 from carom.registry import build as configured
-from carom.surrogates.builder import Built, Ground, Refinement
+from carom.surrogates.builder import Refinement
 from carom.surrogates.stack import parameter_names, reestimated, vector, with_vector
 from carom.surrogates.swag import PRESETS, SWAG
+from carom.zoo.ground import Built, Ground
 from carom.zoo.recipes import Adaptation, Recipe, Slots, adapted
 from carom.zoo.training import DivergedError, State
 

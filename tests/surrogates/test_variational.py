@@ -13,11 +13,12 @@ from torch.distributions import Normal, kl_divergence
 from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import build as configured
-from carom.surrogates.builder import Built, Ground, Refinement
+from carom.surrogates.builder import Refinement
 from carom.surrogates.stack import reestimated
 from carom.surrogates.variational import PRESETS, Variational, divergence
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import create
+from carom.zoo.ground import Built, Ground
 from carom.zoo.recipes import Adaptation, adapted
 from carom.zoo.training import DivergedError, State
 
