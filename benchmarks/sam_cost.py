@@ -60,7 +60,7 @@ def steps(name: str, way: Adaptation | None, count: int, device: torch.device) -
     pixels = torch.randint(0, 256, (BATCH, *SHAPE), dtype=torch.uint8, generator=generator).to(device)
     data = ImageSet(pixels, torch.arange(BATCH, device=device) % CLASSES, torch.arange(BATCH, device=device))
     optimizer = slots.optimizer(classifier)
-    state = State(classifier, optimizer, data, 0, 1, 1_000_000, torch.Generator().manual_seed(0))
+    state = State(classifier, optimizer, data, data, 0, 1, 1_000_000, torch.Generator().manual_seed(0))
     x = data.pixels.to(memory_format=torch.channels_last)
     state.batch = Batch(x, data.labels, data.ids, torch.arange(BATCH))
 

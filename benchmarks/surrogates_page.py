@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from carom.stages import Entry
 from carom.surrogates import SURROGATES, Training
-from carom.surrogates.chain import Entry
 
 PAGE = Path(__file__).parents[1] / "docs" / "surrogates.md"
 SEVERAL = 40  # weight sets that come before, for rows whose number rests on it
@@ -63,7 +63,7 @@ def _row(name: str, entry: Entry) -> str:
 
 def _settings(entry: Entry) -> Iterator[str]:
     for stage in entry.stages:
-        for field in dataclasses.fields(stage):  # type: ignore[arg-type]
+        for field in dataclasses.fields(stage):
             yield f"`{field.name} = {_written(getattr(stage, field.name))}`"
 
 

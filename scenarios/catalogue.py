@@ -95,6 +95,10 @@ def _controls() -> list[Entry]:
 def _surrogates() -> list[Entry]:
     from carom.surrogates import SURROGATES
 
+    return _staged(SURROGATES)
+
+
+def _staged(known: Mapping[str, Any]) -> list[Entry]:
     return [
         {
             "name": name,
@@ -103,7 +107,7 @@ def _surrogates() -> list[Entry]:
             "defaults": {k: _plain(v) for stage in entry.stages for k, v in _own_fields(stage).items()},
             **({"presets": _plain(entry.presets)} if entry.presets else {}),
         }
-        for name, entry in SURROGATES.items()
+        for name, entry in known.items()
     ]
 
 
@@ -114,7 +118,7 @@ def _own_fields(stage: Any) -> dict[str, Any]:
 def _defenses() -> list[Entry]:
     from carom.defenses import DEFENSES
 
-    return _classes(DEFENSES)
+    return _staged(DEFENSES)
 
 
 def _architectures() -> list[Entry]:

@@ -6,6 +6,7 @@ if __name__ != "carom.surrogates":
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from carom.stages import Entry
 from carom.zoo.ground import Built, Ground
 
 from . import (
@@ -28,7 +29,7 @@ from . import (
 )
 from .asam import ASAM
 from .builder import Chain, Member, Refinement, Training, build
-from .chain import Entry, parse
+from .chain import parse
 from .cyclical import Cyclical, Snapshots
 from .directions import RandomDirections
 from .dropout import Dropout, DropoutDraws

@@ -44,6 +44,8 @@ class Ground:
         progress: Told how far it is.
         checkpoint: A file that a training may write to and go on from.
         expected: Weight sets that were to come before; fewer are given where some diverged.
+        stored: A folder where a long step may keep what it made, under a name that is a key of what was asked, for a
+            resumed or a like job; None keeps nothing.
     """
 
     architecture: Architecture
@@ -61,6 +63,7 @@ class Ground:
     progress: Progress | None = None
     checkpoint: Path | None = None
     expected: int = 1
+    stored: Path | None = None
 
     def classifier(self, weights: Weights) -> Classifier:
         """A network of its own with these weights, in eval mode, on the device.

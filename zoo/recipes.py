@@ -99,6 +99,10 @@ class Slots:
         part: Part of the images that an epoch sees, freshly drawn each time; 1 for all of them.
         collect: From the number of epochs done to whether the weights are kept as a sample of the training; None keeps
             none. Where samples are kept, other epochs are not validated.
+        factor: A further factor on the learning rates, asked before each step: what a schedule cannot know beforehand.
+        robust: Accuracy in [0, 1] under attack on images of `state.judges`, asked after each epoch, with the classifier
+            in eval mode; the best epoch is then that of the highest, not that of the highest clean accuracy. Its passes
+            are looking, not training: they are not counted.
     """
 
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
@@ -109,6 +113,8 @@ class Slots:
     after_epoch: tuple[Callable[["State"], None], ...] = ()
     part: float = 1.0
     collect: Callable[[int], bool] | None = None
+    factor: Callable[["State"], float] | None = None
+    robust: Callable[["State"], float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,11 +76,15 @@ class State:
         batch: The present one.
         memory: What losses, updates and hooks keep from step to step, by name; part of a checkpoint.
         images: The training images, on the device; for what looks at more than a batch.
+        judges: The validation images, on the device.
+        stop: Set by a hook of an epoch, ends the training after it.
+        history: Records of the epochs before the present one.
     """
 
     classifier: Classifier
     optimizer: torch.optim.Optimizer
     images: ImageSet
+    judges: ImageSet
     seed: int
     epochs: int
     steps: int
@@ -91,6 +95,8 @@ class State:
     step: int = 0
     batch: Batch | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
+    stop: bool = False
+    history: list["EpochRecord"] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +108,14 @@ class EpochRecord:
         loss: Mean over its steps.
         train_accuracy: On augmented images, while the weights moved.
         validation_accuracy: Macro: the mean over classes; None where it was not looked at.
+        robust_accuracy: Under the recipe's attack on validation images; None where it has none.
     """
 
     epoch: int
     loss: float
     train_accuracy: float
     validation_accuracy: float | None
+    robust_accuracy: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +138,8 @@ class Trained:
     """What a training came to.
 
     Attributes:
-        best: Weights after the epoch of the highest validation macro accuracy; the latest of equals.
+        best: Weights after the epoch of the highest validation macro accuracy, or accuracy under attack where the
+            recipe asks for it; the latest of equals.
         last: Weights after the last epoch.
         samples: Weights that the recipe asked to keep on the way, in their order.
         diverged: Epochs whose weights were to be kept and were not, as they do no better than guessing.
@@ -234,8 +243,9 @@ def train(
         steps = max(1, round(slots.part * -(-len(train) // recipe.batch_size)))
         on_device = ImageSet(train.images.to(device), train.labels.to(device), train.ids.to(device))
         judges = ImageSet(validation.images.to(device), validation.labels.to(device), validation.ids.to(device))
-        state = State(classifier, optimizer, on_device, seed, recipe.epochs, steps * recipe.epochs, torch.Generator())
-        course = _Course(best=weights(classifier))
+        total = steps * recipe.epochs
+        state = State(classifier, optimizer, on_device, judges, seed, recipe.epochs, total, torch.Generator())
+        course = _Course(best=weights(classifier), history=state.history)
         saved = None
         if checkpoint is not None:
             same = content_key(recipe, architecture, seed, train.digest, validation.digest, start_digest(start))
@@ -250,8 +260,11 @@ def train(
             losses, right, seen = [], [], 0
             for batch in _batches(on_device, steps, slots.part, recipe, seed, epoch):
                 state.batch = batch
+                factor = slots.schedule(state.step / state.steps)
+                if slots.factor is not None:
+                    factor *= slots.factor(state)
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * slots.schedule(state.step / state.steps)
+                    group["lr"] = rate * factor
                 results: list[tuple[Tensor, Tensor]] = []
 
                 def gradient(batch: Batch = batch, results: list[tuple[Tensor, Tensor]] = results) -> None:
@@ -286,13 +299,16 @@ def train(
                 validation_accuracy=_validate(state, judges)
                 if wanted or slots.collect is None or epoch + 1 == recipe.epochs
                 else None,
+                robust_accuracy=None if slots.robust is None else slots.robust(state),
             )
             course.take(record, classifier, wanted=wanted, classes=classes)
-            if saved is not None and epoch + 1 < recipe.epochs:
+            if saved is not None and epoch + 1 < recipe.epochs and not state.stop:
                 saved.write(state, course)
             if progress is not None:
                 numbers = {k: v for k, v in asdict(record).items() if k != "epoch" and v is not None}
                 progress(epoch + 1, recipe.epochs, numbers)
+            if state.stop:
+                break
         last = weights(classifier)
     if course.diverged and not course.samples:
         raise DivergedError(
@@ -339,9 +355,9 @@ class _Course:
     """What a training has come to so far."""
 
     best: dict[str, Tensor]
+    history: list[EpochRecord]  # the state's own
     best_epoch: int = 0
     best_accuracy: float = -1.0
-    history: list[EpochRecord] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     diverged: list[int] = field(default_factory=list)
 
@@ -351,8 +367,9 @@ class _Course:
         accuracy = record.validation_accuracy
         if accuracy is None:
             return
-        if accuracy >= self.best_accuracy:
-            self.best, self.best_epoch, self.best_accuracy = weights(classifier), record.epoch, accuracy
+        score = accuracy if record.robust_accuracy is None else record.robust_accuracy
+        if score >= self.best_accuracy:
+            self.best, self.best_epoch, self.best_accuracy = weights(classifier), record.epoch, score
         if not wanted:
             return
         if accuracy <= 1.2 / classes:
@@ -384,7 +401,7 @@ class _Checkpoint:
         state.model_seconds = found["model_seconds"]
         state.memory = {name: tensor.to(state.images.labels.device) for name, tensor in found["memory"].items()}
         course.best, course.best_epoch, course.best_accuracy = found["best"]
-        course.history = [EpochRecord(**record) for record in found["history"]]
+        course.history[:] = [EpochRecord(**record) for record in found["history"]]
         course.samples = [Sample(*sample) for sample in found["samples"]]
         course.diverged = found["diverged"]
 

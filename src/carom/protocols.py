@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
-from torch import nn
-
 from carom.budget import Budget, Norm
 from carom.draws import Draws
 from carom.typing import Images, Labels, Logits
@@ -99,21 +97,6 @@ class Control(Protocol):
     def __call__(self, x: Images, budget: Budget, draws: Draws) -> Images:
         """Images in the ball of `budget` around `x`."""
         ...
-
-
-@runtime_checkable
-class Defense(Protocol):
-    """Hardens a victim: wraps a trained network.
-
-    Attributes:
-        deterministic: The same images always get the same answer.
-        differentiable: Gradients through it are those of what it computes.
-    """
-
-    deterministic: bool
-    differentiable: bool
-
-    def __call__(self, classifier: nn.Module) -> nn.Module: ...
 
 
 @runtime_checkable

@@ -40,7 +40,7 @@ def by_hand(weight_decay: float = 0.0) -> tuple[State, Callable[[], None], list[
     classifier = Classifier(network, shape=shape, classes=2, preprocessing=preprocessing, architecture=kind)
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, weight_decay=weight_decay)
     data = images(4)
-    state = State(classifier, optimizer, data, 0, 1, 100, torch.Generator().manual_seed(0))
+    state = State(classifier, optimizer, data, data, 0, 1, 100, torch.Generator().manual_seed(0))
     read: list[Tensor] = []
 
     def gradient() -> None:

@@ -113,6 +113,7 @@ def test_masks_of_a_training_are_for_each_image_and_feature_alone() -> None:
         classifier,
         torch.optim.SGD(classifier.parameters(), lr=0.1),
         images(60),
+        images(60),
         0,
         1,
         1,

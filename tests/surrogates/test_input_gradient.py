@@ -25,7 +25,7 @@ def state(name: str = "mlp") -> tuple[State, ImageSet]:
     classifier = create(ground(name).architecture, shape=(1, 8, 8), classes=3, seed=2).double().train()
     data = images(12)
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.1)
-    return State(classifier, optimizer, data, 0, 1, 1, torch.Generator().manual_seed(0)), data
+    return State(classifier, optimizer, data, data, 0, 1, 1, torch.Generator().manual_seed(0)), data
 
 
 def gradients(classifier: Classifier, x: ImageSet) -> torch.Tensor:

@@ -25,7 +25,7 @@ def test_the_penalty_is_half_the_mean_squared_norm_of_the_jacobian() -> None:
     classifier = create(ground("mlp").architecture, shape=(1, 8, 8), classes=3, seed=2).double().train()
     data = images(12)
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.1)
-    state = State(classifier, optimizer, data, 0, 1, 1, torch.Generator().manual_seed(0))
+    state = State(classifier, optimizer, data, data, 0, 1, 1, torch.Generator().manual_seed(0))
     x = data.pixels.double()
     loss = Jacobian(beta=0.7, projections=600).slots(Recipe().slots(), Recipe()).loss
     value, logits = loss(state, x, data.labels)

@@ -112,7 +112,7 @@ def test_noise_belongs_to_seed_and_step_and_to_the_number_of_images() -> None:
     classifier = create(architecture({"name": "mlp", "width": 4, "depth": 1}), shape=(1, 8, 8), classes=3)
     parameters = list(classifier.parameters())
     optimizer = Langevin(parameters, lr=0.02, alpha=0.5)
-    state = State(classifier, optimizer, images(50), 7, 1, 10, torch.Generator(), step=4)
+    state = State(classifier, optimizer, images(50), images(50), 7, 1, 10, torch.Generator(), step=4)
     before = [p.detach().clone() for p in parameters]
 
     def gradient() -> None:
@@ -133,6 +133,6 @@ def test_noise_belongs_to_seed_and_step_and_to_the_number_of_images() -> None:
 def test_another_optimizer_is_refused() -> None:
     classifier = create(architecture("mlp"), shape=(1, 8, 8), classes=3)
     plain = torch.optim.SGD(classifier.parameters(), lr=0.1)
-    state = State(classifier, plain, images(4), 0, 1, 1, torch.Generator())
+    state = State(classifier, plain, images(4), images(4), 0, 1, 1, torch.Generator())
     with pytest.raises(TypeError, match="Langevin dynamics, got SGD"):
         langevin(1.0, lambda state: True)(state, lambda: None)

@@ -61,7 +61,7 @@ def test_a_batch_stands_for_all_images_whatever_its_size(batch: int) -> None:
     slots = SGLD(learning_rate=rate, prior=prior).recipe(plain(batch_size=batch)).slots()
     optimizer = slots.optimizer(classifier)
     assert isinstance(optimizer, Langevin)
-    state = State(classifier, optimizer, data, 9, 1, 10, torch.Generator(), step=3)
+    state = State(classifier, optimizer, data, data, 9, 1, 10, torch.Generator(), step=3)
     x, y = data.pixels[:batch], data.labels[:batch]
 
     def gradient() -> None:

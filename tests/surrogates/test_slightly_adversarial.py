@@ -23,7 +23,7 @@ def attacked(way: SlightlyAdversarial, name: str = "resnet-small") -> tuple[Stat
     classifier = create(ground(name).architecture, shape=(1, 8, 8), classes=3, seed=2).train()
     data = images(24)
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.1)
-    state = State(classifier, optimizer, data, 0, 1, 1, torch.Generator().manual_seed(0))
+    state = State(classifier, optimizer, data, data, 0, 1, 1, torch.Generator().manual_seed(0))
     given: list[Tensor] = []
 
     def noting(state: State, x: Images, y: Labels) -> tuple[Tensor, Logits]:

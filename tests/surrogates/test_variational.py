@@ -64,7 +64,7 @@ def stepped(way: Variational, rate: float) -> tuple[State, Callable[[], None], C
     recipe = adapted(plain(), way, learning_rate=rate, momentum=0.0, weight_decay=0.0, schedule="constant")
     slots = recipe.slots()
     optimizer = slots.optimizer(classifier)
-    state = State(classifier, optimizer, data, 9, 1, 10, torch.Generator())
+    state = State(classifier, optimizer, data, data, 9, 1, 10, torch.Generator())
 
     def gradient() -> None:
         optimizer.zero_grad()
