@@ -9,11 +9,11 @@ from typing import ClassVar
 from torch import nn
 from typing_extensions import override
 
+from carom.registry import checked
 from carom.zoo.recipes import Adaptation, Recipe, Slots, adapted
 from carom.zoo.training import State
 
 from .langevin import Langevin, langevin
-from .sam import checked
 from .single import Single
 from .surrogate import Schedule
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 
 from carom.draws import stream
+from carom.registry import checked
 from carom.zoo.ground import Built, Ground, Weights
 
 from .builder import Member
-from .sam import checked
 from .stack import Vector, parameter_names, vector
 from .surrogate import Schedule
 from .synthetic import fitted

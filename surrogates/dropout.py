@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from carom.draws import stream
 from carom.errors import InputError
+from carom.registry import checked
 from carom.typing import Images, Labels, Logits
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.recipes import Loss, Recipe, Slots, adapted
@@ -19,7 +20,6 @@ from carom.zoo.training import Passes, State
 
 from .builder import Member
 from .posterior import drawn, total
-from .sam import checked
 from .single import Single
 from .surrogate import Schedule
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from carom.draws import content_ids, stream
 from carom.errors import InputError
 from carom.identity import tensor_digest
-from carom.registry import lookup
+from carom.registry import checked, lookup
 from carom.typing import Images, Labels, Logits, Pixels
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.images import ImageSet
@@ -22,7 +22,6 @@ from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import Passes, State, Trained
 
 from .builder import Member
-from .sam import checked
 from .surrogate import Schedule
 
 Probabilities = Float[Tensor, "n k"]

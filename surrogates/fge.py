@@ -8,12 +8,12 @@ from typing import ClassVar
 from typing_extensions import override
 
 from carom.errors import InputError
+from carom.registry import checked
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.recipes import Recipe, Slots, adapted
 
 from .builder import Member
 from .lgv import Onward
-from .sam import checked
 from .surrogate import Schedule
 
 

@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from typing_extensions import override
 
+from carom.registry import checked
 from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import State
 
-from .sam import Probe, along, checked
+from .sam import Probe, along
 from .single import Single
 
 

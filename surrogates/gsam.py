@@ -8,10 +8,11 @@ import torch
 from typing_extensions import override
 
 from carom.errors import InputError
+from carom.registry import checked
 from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import State
 
-from .sam import TINY, Probe, along, checked, inner
+from .sam import TINY, Probe, along, inner
 from .single import Single
 
 

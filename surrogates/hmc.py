@@ -16,13 +16,13 @@ from torch.func import functional_call
 from carom.draws import stream
 from carom.errors import InputError
 from carom.identity import content_key
+from carom.registry import checked
 from carom.zoo.classifier import Classifier, create, weights
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.training import DivergedError, Passes
 
 from .builder import Member
 from .posterior import drawn, total
-from .sam import checked
 from .stack import Vector, vector, with_vector
 from .surrogate import Schedule
 

@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from typing_extensions import override
 
+from carom.registry import checked
 from carom.typing import Images, Labels, Logits
 from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import State
 
 from .input_gradient import count_double_backward
-from .sam import checked, sharpness_aware
+from .sam import sharpness_aware
 from .single import Single
 
 

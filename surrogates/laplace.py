@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from carom.draws import stream
 from carom.errors import InputError, one_line
+from carom.registry import checked
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.training import Passes
 
 from .builder import Member
 from .posterior import drawn, total
-from .sam import checked
 from .surrogate import Schedule
 
 _BATCH = 256

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from carom.errors import InputError
+from carom.registry import checked
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.recipes import Recipe, Slots, adapted
 
 from .builder import Member
-from .sam import checked
 from .surrogate import Schedule
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from carom.registry import checked
 from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import State
 
-from .sam import TINY, Probe, along, checked, inner, norm
+from .sam import TINY, Probe, along, inner, norm
 from .single import Single
 
 

@@ -13,6 +13,7 @@ from typing_extensions import override
 from carom.draws import stream
 from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
+from carom.registry import checked
 from carom.zoo.classifier import Classifier
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.recipes import Recipe, Slots, Update, adapted
@@ -20,7 +21,7 @@ from carom.zoo.training import Passes, State
 
 from .builder import Member
 from .lgv import Onward
-from .sam import Probe, along, checked
+from .sam import Probe, along
 from .stack import parameter_names, with_vector
 from .surrogate import Schedule
 from .synthetic import fitted

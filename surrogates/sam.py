@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
-from carom.errors import InputError
+from carom.registry import checked
 from carom.zoo.recipes import Recipe, Slots, Update, adapted
 from carom.zoo.training import State
 
@@ -21,21 +21,6 @@ Tensors = list[Tensor]
 """One tensor for each parameter, in the optimizer's order."""
 
 TINY = 1e-12  # a gradient of 0 has no direction, and moves nothing
-
-
-def checked(settings: object, where: str, **ranges: tuple[float, float]) -> None:
-    """Make floats of whole numbers, as 1 and 1.0 are one key, and hold fields to their ranges, ends included.
-
-    Raises:
-        InputError: A number out of its range.
-    """
-    for each in fields(settings):  # type: ignore[arg-type]
-        if each.type is float:
-            object.__setattr__(settings, each.name, float(getattr(settings, each.name)))
-    for name, (low, high) in ranges.items():
-        value = getattr(settings, name)
-        if not low <= value <= high:  # written so that NaN fails
-            raise InputError(f"{where}: {name} must be in [{low:g}, {high:g}], got {value:g}")
 
 
 def norm(tensors: Tensors) -> Float[Tensor, ""]:

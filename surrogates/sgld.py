@@ -6,10 +6,10 @@ from typing import ClassVar
 from torch import nn
 from typing_extensions import override
 
+from carom.registry import checked
 from carom.zoo.recipes import Recipe, Slots, adapted
 
 from .langevin import Langevin, langevin
-from .sam import checked
 from .single import Single
 from .surrogate import Schedule
 

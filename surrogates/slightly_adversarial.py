@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.budget import Budget
+from carom.registry import checked
 from carom.typing import Images, Labels, Logits, PerImage, per_image
 from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import State
 
-from .sam import checked
 from .single import Single
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from carom.draws import stream
 from carom.errors import InputError
+from carom.registry import checked
 from carom.zoo.ground import Built, Ground, Weights
 
 from .builder import SEED_STRIDE, Member
-from .sam import checked
 from .stack import Vector, mean, parameter_names, vector
 from .surrogate import Schedule
 from .synthetic import fitted

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from carom.registry import checked
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.recipes import adapted
 from carom.zoo.training import Passes
 
 from .builder import Member
 from .lgv import Onward
-from .sam import checked
 from .stack import mean, parameter_names, vector
 from .surrogate import Schedule
 from .synthetic import fitted

@@ -6,9 +6,10 @@ from typing import ClassVar
 from typing_extensions import override
 
 from carom.errors import InputError
+from carom.registry import checked
 from carom.zoo.recipes import Recipe, Slots, adapted
 
-from .sam import SAM, checked
+from .sam import SAM
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.errors import InputError
-from carom.registry import build, lookup
+from carom.registry import build, checked, lookup
 from carom.typing import Images, Labels, Logits
 
 if TYPE_CHECKING:
@@ -162,23 +162,20 @@ class Recipe:
     paper: ClassVar[str] = "Loshchilov and Hutter 2019, arXiv:1711.05101"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if field.type is float:  # 1 and 1.0 are one value, so they must be one key
-                object.__setattr__(self, field.name, float(getattr(self, field.name)))
-        for name, low, high in (
-            ("epochs", 1, 1e6),
-            ("batch_size", 2, 1e6),
-            ("threads", 1, 1024),
-            ("learning_rate", 0, 1e3),
-            ("momentum", 0, 0.9999),
-            ("weight_decay", 0, 1e3),
-            ("label_smoothing", 0, 0.999),
-            ("shift", 0, 1e3),
-            ("rotation", 0, 180),
-            ("scale", 0, 0.99),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise InputError(f"recipe: {name} must be in [{low:g}, {high:g}], got {getattr(self, name):g}")
+        checked(
+            self,
+            "recipe",
+            epochs=(1, 1e6),
+            batch_size=(2, 1e6),
+            threads=(1, 1024),
+            learning_rate=(0, 1e3),
+            momentum=(0, 0.9999),
+            weight_decay=(0, 1e3),
+            label_smoothing=(0, 0.999),
+            shift=(0, 1e3),
+            rotation=(0, 180),
+            scale=(0, 0.99),
+        )
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             lookup(getattr(self, name), known, where=f"recipe.{name}", what=name)
 

@@ -75,6 +75,21 @@ def build(cls: Callable[..., T], table: Mapping[str, Any], *, where: str) -> T:
         raise InputError(f"{where}: {error}") from None
 
 
+def checked(settings: object, where: str, **ranges: tuple[float, float]) -> None:
+    """In a frozen dataclass, make floats of whole numbers, as 1 and 1.0 are one key, and hold fields to their ranges.
+
+    Raises:
+        InputError: A number out of its range; ends are in it.
+    """
+    for each in dataclasses.fields(settings):  # type: ignore[arg-type]
+        if each.type is float:
+            object.__setattr__(settings, each.name, float(getattr(settings, each.name)))
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:  # written so that NaN fails
+            raise InputError(f"{where}: {name} must be in [{low:g}, {high:g}], got {value:g}")
+
+
 def _as_written(value: object, annotation: object, where: str) -> object:
     """TOML has lists where dataclasses have tuples, and strings where they have exact fractions."""
     from carom.budget import parse_eps  # here, because it brings torch, and readers of a store do without
