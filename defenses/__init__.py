@@ -8,10 +8,44 @@ from types import MappingProxyType
 
 from carom.stages import Entry
 
+from .bit_depth import BitDepth
+from .blur import Blur
 from .chain import parse
 from .defense import Defense, Hardening, PublicModel, Stage, Wrapper
+from .jpeg import JPEG
+from .noise import Noise
+from .resize_pad import ResizePad
+from .wrapped import Randomised
 
-DEFENSES: Mapping[str, Entry] = MappingProxyType({})
+DEFENSES: Mapping[str, Entry] = MappingProxyType(
+    {
+        "jpeg": Entry(
+            summary="The image is stored as JPEG first",
+            paper="Guo, Rana, Cisse and van der Maaten 2018, arXiv:1711.00117",
+            stages=(JPEG(),),
+        ),
+        "bit-depth": Entry(
+            summary="The image is rounded to fewer bits first",
+            paper="Xu, Evans and Qi 2018, arXiv:1704.01155",
+            stages=(BitDepth(),),
+        ),
+        "blur": Entry(
+            summary="The image is blurred first",
+            paper="Xu, Evans and Qi 2018, arXiv:1704.01155",
+            stages=(Blur(),),
+        ),
+        "resize-pad": Entry(
+            summary="The image is made smaller by a random amount and put at a random place first",
+            paper="Xie, Wang, Zhang, Ren and Yuille 2018, arXiv:1711.01991",
+            stages=(ResizePad(),),
+        ),
+        "noise": Entry(
+            summary="Gaussian noise is added first",
+            paper="Cohen, Rosenfeld and Kolter 2019, arXiv:1902.02918",
+            stages=(Noise(),),
+        ),
+    }
+)
 
 
 def parse_defense(value: object, *, where: str = "defense") -> tuple[str, Defense]:
@@ -23,4 +57,14 @@ def parse_defense(value: object, *, where: str = "defense") -> tuple[str, Defens
     return parse(value, DEFENSES, where=where)
 
 
-__all__ = ["DEFENSES", "Defense", "Entry", "Hardening", "PublicModel", "Stage", "Wrapper", "parse_defense"]
+__all__ = [
+    "DEFENSES",
+    "Defense",
+    "Entry",
+    "Hardening",
+    "PublicModel",
+    "Randomised",
+    "Stage",
+    "Wrapper",
+    "parse_defense",
+]

@@ -19,11 +19,13 @@ from carom.attacks import PAS, Crafted, Partners, craft, craft_control
 from carom.attacks.craft import WITHOUT_GRADIENTS
 from carom.attacks.paths import Searched, search
 from carom.budget import Budget
+from carom.defenses import PublicModel, Randomised, Stage, Wrapper
 from carom.errors import CaromError, InputError, ModelError, StoreError, one_line
 from carom.identity import tensor_digest
-from carom.protocols import Attack, Control, GradientSource, Victim
+from carom.protocols import Attack, Control, GradientSource
 from carom.surrogates import Chain, Ground, Refinement
 from carom.surrogates.stack import restored, stacked, unstacked
+from carom.zoo.architectures import Architecture
 from carom.zoo.attacked import partner_images
 from carom.zoo.balance import draw
 from carom.zoo.classifier import Classifier
@@ -37,6 +39,7 @@ from .plan import target_classes
 from .spec import Configuration, Precision, loop_of, with_loop
 from .store import NO_ANSWER, Kind, Predictions, Written, adopt, pack_predictions, read_artifact, write_artifact
 
+EXAMINED_PASSES = 1_500  # an image's, about: two hundred steps twice over, queries, and the rest
 EVALUATION_BATCH = 128  # fixed places, so that outcomes do not depend on how the work was cut
 
 
@@ -60,7 +63,11 @@ class WeightsOf:
     reference: Reference | None
     digest: str
     stacked: bool = False
-    chain: Chain | None = None  # of what was built: says which of its weight sets answer
+    chain: Chain | None = None  # of a surrogate that was built: says which of its weight sets answer
+    stage: Stage | None = None  # of a defence that was built: says of which architecture it is
+    inner: "WeightsOf | None" = None  # what is behind the wrappers
+    wrappers: tuple[Wrapper, ...] = ()
+    group: str = ""  # of a public model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +101,7 @@ class BuildJob:
         seed: Of the surrogate's base.
         stage: What makes them.
         given: The models that it takes.
+        pool: Public models that it learns from.
         expected: Weight sets that were to come before.
         asked: The victim that it asks.
         judges: Validation victims that it chooses by.
@@ -107,8 +115,9 @@ class BuildJob:
     task: Task
     configuration: Configuration
     seed: int
-    stage: Refinement
+    stage: Refinement | Stage
     given: tuple[WeightsOf, ...]
+    pool: tuple[WeightsOf, ...]
     expected: int
     asked: WeightsOf | None
     judges: tuple[WeightsOf, ...]
@@ -155,6 +164,40 @@ class MeasureJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExamineJob:
+    """Look for masked gradients in a victim, and count its size.
+
+    Attributes:
+        key: Of the numbers.
+        label: The victim's.
+        victim: Whose.
+        images_key: Of the validation images.
+        images_digest: Of the same.
+        images: How many of them are attacked.
+        classes: Of the task.
+        budget: The ball.
+        inputs: Digests of all that it rests on.
+    """
+
+    key: str
+    label: str
+    victim: WeightsOf
+    images_key: str
+    images_digest: str
+    images: int
+    classes: int
+    budget: Budget
+    inputs: Mapping[str, str]
+
+    kind = "measure"
+
+    @property
+    def units(self) -> int:
+        """Work, for the time left: about what its attacks take."""
+        return EXAMINED_PASSES * self.images
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetToCraft:
     """One adversarial set of a surrogate."""
 
@@ -164,6 +207,7 @@ class SetToCraft:
     seed: int
     targeted: bool
     mixes: bool = False
+    decoy: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +278,7 @@ class EvaluateJob:
     label: str
     victim: WeightsOf
     sets: tuple[tuple[Kind, str, str], ...]  # kind, key, digest; the clean images are of kind "images"
+    images: Mapping[str, tuple[str, str]]  # for each of them, key and digest of the images it was made of
     n: int
     classes: int
     precision: Precision
@@ -246,7 +291,7 @@ class EvaluateJob:
         return len(self.sets) * self.n
 
 
-Job = TrainJob | BuildJob | MeasureJob | CraftJob | ControlJob | EvaluateJob
+Job = TrainJob | BuildJob | MeasureJob | ExamineJob | CraftJob | ControlJob | EvaluateJob
 
 
 @dataclass(kw_only=True)
@@ -277,6 +322,8 @@ def perform(job: Job, place: Place) -> Result:
             _build(job, place, result)
         elif isinstance(job, MeasureJob):
             _measure(job, place, result)
+        elif isinstance(job, ExamineJob):
+            _examine(job, place, result)
         elif isinstance(job, CraftJob):
             _craft(job, place, result)
         elif isinstance(job, ControlJob):
@@ -380,8 +427,9 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
         held_out = read_artifact(place.folder, "images", *job.judging)
         judging = ImageSet(held_out["images"], held_out["labels"], held_out["ids"])
     torch.set_num_threads(configuration.recipe.threads)
+    given = [_weight_sets(member, place) for member in job.given]
     ground = Ground(
-        architecture=configuration.architecture,
+        architecture=_architecture(job.given[0], given[0][0]) if given else configuration.architecture,
         shape=job.task.shape,
         classes=len(job.task.classes),
         recipe=configuration.recipe,
@@ -394,9 +442,15 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
         judging=judging,
         checkpoint=_checkpoint(place, job.key),
         expected=job.expected,
+        stored=place.folder / "artifacts" / "copies",
     )
     began = time.perf_counter()
-    built = job.stage.build(ground, [w for given in job.given for w in _weight_sets(given, place)])
+    weights = [one for member in given for one in member]
+    if isinstance(job.stage, Stage):
+        public = [PublicModel(label=m.label, group=m.group, classifier=_load_members(m, place)[0]) for m in job.pool]
+        built = job.stage.build(ground, weights, public)
+    else:
+        built = job.stage.build(ground, weights)
     seconds = time.perf_counter() - began
     tensors = {k: v.cpu() for k, v in stacked(built.members).items()}
     record = {
@@ -413,6 +467,28 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
     _finish(place, result, "weights", job.key, tensors, tensor_digest(tensors), job.inputs, record)
     result.inside += seconds
     result.passes += built.passes.forward + built.passes.backward
+
+
+def _examine(job: ExamineJob, place: Place, result: Result) -> None:
+    from carom.defenses.masking import examined
+
+    found = adopt(place.folder, "measures", job.key, job.inputs)
+    if found is not None:
+        result.written.append(found)
+        return
+    victim = _load_model(job.victim, place)
+    clean = read_artifact(place.folder, "images", job.images_key, job.images_digest)
+    began = time.perf_counter()
+    numbers: dict[str, float] = {}
+    if isinstance(victim, Classifier):  # a function has no gradients to mask
+        places = torch.linspace(0, len(clean["labels"]) - 1, min(job.images, len(clean["labels"]))).long()
+        some = ImageSet(*(clean[name][places] for name in ("images", "labels", "ids")))
+        numbers = examined(victim, some, job.budget, device=torch.device(place.device)).numbers()
+    record = {**numbers, "seconds": time.perf_counter() - began, "label": job.label}
+    tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in sorted(numbers.items())}
+    tensors = tensors or {"examined": torch.zeros((), dtype=torch.float64)}
+    _finish(place, result, "measures", job.key, tensors, tensor_digest(tensors), job.inputs, record)
+    result.passes += int(numbers.get("passes", 0))
 
 
 def _measure(job: MeasureJob, place: Place, result: Result) -> None:
@@ -460,22 +536,34 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
         return with_precision(prepare(model), job.precision)
 
     searches = _Searches(job, networks, place)
+    wrong = target_classes(clean["labels"], clean["ids"], job.classes)
     for seed in dict.fromkeys(s.seed for s in todo):
-        source = WITHOUT_GRADIENTS if outside else job.builder.surrogate(networks, seed)
-        for targeted in (False, True):
-            some = [s for s in todo if s.seed == seed and s.targeted == targeted]
+        if outside:
+            source: GradientSource = WITHOUT_GRADIENTS
+        elif isinstance(networks[0], Randomised):
+            source = networks[0].expectation(seed)
+        else:
+            source = job.builder.surrogate(networks, seed)
+        for targeted, decoy in ((False, False), (True, False), (False, True)):
+            some = [s for s in todo if s.seed == seed and s.targeted == targeted and s.decoy == decoy]
             if not some:
                 continue
-            target = target_classes(clean["labels"], clean["ids"], job.classes) if targeted else None
+            target = wrong if targeted else None
+            labels = wrong if decoy else clean["labels"]
 
-            def made(wanted: Sequence[SetToCraft], source: GradientSource = source, **of: Any) -> list[_Made]:
+            def made(
+                wanted: Sequence[SetToCraft],
+                source: GradientSource = source,
+                labels: torch.Tensor = labels,
+                **of: Any,
+            ) -> list[_Made]:
                 """The sets, all in one go, so that they share what they can."""
                 found = [searches.attack(one) for one in wanted]
                 crafted = craft(
                     [(attack, one.budget) for one, (attack, _) in zip(wanted, found, strict=True)],
                     source,
                     clean["images"],
-                    clean["labels"],
+                    labels,
                     ids=clean["ids"],
                     partners=partners,
                     asked=asked,
@@ -651,30 +739,49 @@ def visibility(adversarial: torch.Tensor, clean: torch.Tensor, budget: Budget) -
 
 def _evaluate(job: EvaluateJob, place: Place, result: Result) -> None:
     model = _load_model(job.victim, place)
-    victim: Victim = model
+    victim: Callable[..., Any] = model
     if isinstance(model, Classifier | Joint):
         victim = with_precision(prepare(model), job.precision)
+    randomised = isinstance(model, Randomised)
+    if isinstance(model, Randomised):  # draws of its own for each image, the same for clean and adversarial
+        prepared = prepare(model)
+        assert isinstance(prepared, Randomised)
+        if job.precision != "float32":
+            raise InputError(f"{job.label}: a randomised defence answers in float32; leave 'precision' out")
+        victim = prepared.answer
     for kind, key, digest in job.sets:
         images = read_artifact(place.folder, kind, key, digest)["images"]
+        ids = read_artifact(place.folder, "images", *job.images[key])["ids"] if randomised else None
         start = time.perf_counter()
-        predictions = answers(victim, images, classes=job.classes, device=place.device, name=job.label)
+        predictions = answers(victim, images, ids, classes=job.classes, device=place.device, name=job.label)
         result.inside += time.perf_counter() - start
         result.outcomes[key] = pack_predictions(predictions, job.classes)
         result.passes += len(images)
 
 
 @torch.inference_mode()
-def answers(victim: Victim, images: torch.Tensor, *, classes: int, device: str, name: str) -> Predictions:
+def answers(
+    victim: Callable[..., Any],
+    images: torch.Tensor,
+    ids: torch.Tensor | None = None,
+    *,
+    classes: int,
+    device: str,
+    name: str,
+) -> Predictions:
     """The class that a victim gives each 8-bit image, `n` int16; -1 where it gives none (scores that are not finite).
+
+    Where `ids` are given, the victim gets those of each batch as well: it draws by image.
 
     Raises:
         ModelError: It raised, or answered in another shape than promised; names the batch.
     """
     parts = []
-    for number, batch in enumerate(torch.split(images, EVALUATION_BATCH)):
+    several = [None] * len(images) if ids is None else torch.split(ids, EVALUATION_BATCH)
+    for number, (batch, of) in enumerate(zip(torch.split(images, EVALUATION_BATCH), several, strict=False)):
         x = batch.to(device).float() / 255
         try:
-            answer = victim(x)
+            answer = victim(x) if of is None else victim(x, of)
         except Exception as error:  # the user's model may raise anything
             why = str(error) if isinstance(error, CaromError) else one_line(error)
             raise ModelError(
@@ -739,16 +846,30 @@ def _weight_sets(weights: WeightsOf, place: Place) -> list[dict[str, torch.Tenso
 
 def _load_members(weights: WeightsOf, place: Place) -> list[Any]:
     """A classifier for each weight set of a model; a referenced model is what it is."""
+    if weights.inner is not None:
+        members = _load_members(weights.inner, place)
+        for wrapper in weights.wrappers:
+            if not isinstance(members[0], Classifier):
+                raise InputError(f"{weights.label}: a wrapper needs a torch module, and this victim is a function")
+            members = [wrapper.wrap(member) for member in members]
+        return members
     if weights.reference is not None:
         return [_load_model(weights, place)]
-    assert weights.configuration is not None
+    sets = _weight_sets(weights, place)
     classifiers = restored(
-        weights.configuration.architecture,
-        _weight_sets(weights, place),
+        _architecture(weights, sets[0]),
+        sets,
         shape=weights.task.shape,
         classes=len(weights.task.classes),
     )
     return [classifier.to(place.device) for classifier in classifiers]
+
+
+def _architecture(weights: WeightsOf, tensors: Mapping[str, torch.Tensor]) -> Architecture:
+    """What a model's tensors are weights of."""
+    assert weights.configuration is not None
+    base = weights.configuration.architecture
+    return base if weights.stage is None else weights.stage.architecture(base, tensors)
 
 
 def _load_model(weights: WeightsOf, place: Place) -> nn.Module | Callable[..., Any]:

@@ -35,12 +35,14 @@ from .spec import (
     BuiltModel,
     Model,
     Precision,
+    PublicSpec,
     ReferencedModel,
     Role,
     Scenario,
     SurrogateSpec,
     TrainedModel,
     VictimSpec,
+    WrappedModel,
     loop_of,
 )
 
@@ -81,6 +83,12 @@ class PlannedModel:
     inputs: Mapping[str, str]
     label: str
     digest: str | None = None
+
+    @property
+    def trained(self) -> TrainedModel | None:
+        """The training that it is, or that it rests on; None of a model that exists already."""
+        base = self.model if isinstance(self.model, TrainedModel | ReferencedModel) else self.model.base
+        return base if isinstance(base, TrainedModel) else None
 
     @property
     def stacked(self) -> bool:
@@ -185,6 +193,7 @@ class Plan:
     warnings: Sequence[str] = field(default=())
     pool: str | None = None  # digest of the pool of images that attacks mix in; None where none does
     checks: Sequence[str] = field(default=())  # what checking the referenced models noticed
+    examined: Sequence[str] = field(default=())  # keys of victims that are looked at for masked gradients
 
 
 def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None] | None = None) -> Plan:
@@ -203,23 +212,28 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
     task = scenario.task
     n = _training_images(scenario, say)
     splits: list[Split] = ["test"]
-    if any(v.role == "validation victim" for v in scenario.victims):
+    if scenario.defended or any(v.role == "validation victim" for v in scenario.victims):
         splits.append("validation")
     images = {split: _attacked(task, split, scenario.per_source, scenario.precision) for split in splits}
     digests = _data_digests(scenario)
     checks: list[str] = []
     models: dict[str, PlannedModel] = {}
-    roles: list[tuple[str, Role, str]] = []
+    roles: dict[tuple[str, Role], str] = {}
 
-    def add(model: Model, role: Role, label: str) -> str:
+    def add(model: Model, role: Role, label: str, *, own: bool = False) -> str:
+        """The model's key; a label of its own wins over that of one who rests on it."""
         planned = _planned_model(model, task, n, digests, label, run_id, images, scenario.precision)
-        if planned.key not in models and isinstance(model, ReferencedModel):
-            say(f"checking {label}")
-            planned, remark = _checked(planned, model.reference, task, images["test"], role)
-            checks.append(remark)
-        models.setdefault(planned.key, planned)
-        if (planned.key, role, label) not in roles:
-            roles.append((planned.key, role, label))
+        if isinstance(model, ReferencedModel):
+            if planned.key in models:
+                planned = replace(models[planned.key], label=label)
+            else:
+                say(f"checking {label}")
+                planned, remark = _checked(planned, model.reference, task, images["test"], role)
+                checks.append(remark)
+        models[planned.key] = planned if own else models.get(planned.key, planned)
+        if own:
+            roles[planned.key, role] = label
+        roles.setdefault((planned.key, role), label)
         return planned.key
 
     def build(spec: SurrogateSpec, asked: str | None) -> PlannedSurrogate:
@@ -227,7 +241,9 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
 
     sets: dict[str, PlannedSet] = {}
     cells: list[PlannedCell] = []
-    victims = [(add(v.model, v.role, v.label), v) for v in scenario.victims]
+    public = [(_defended(p, (), add), p) for p in scenario.pool]
+    seen = [(key, p) for key, p in public if p.role == "public pool seen"]
+    victims = [(_defended(v, seen, add), v) for v in scenario.victims]
     for key, victim in victims:
         twins = [v.label for k, v in victims if k == key]
         if len(twins) > 1:
@@ -241,10 +257,13 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         for spec in scenario.surrogates
         for asked in ([key for key, _ in victims] if spec.builder.asks else [None])
     ]
+    attackers = [*surrogates, *(_as_attacker(key, p) for key, p in public if p.attacks)]
     pool = partner_images(task).digest if any(attack.mixes for attack in scenario.attacks) else None
     for split in splits:
         judged = [(k, v) for k, v in victims if (v.role == "validation victim") == (split == "validation")]
-        crafted = _sets(scenario, images[split], surrogates, judged, judges, pool)
+        # each victim's best attack is chosen on validation images, so it meets there what is made without it
+        meets = [key for key, v in victims if v.role == "victim"] if scenario.defended and split == "validation" else []
+        crafted = _sets(scenario, images[split], attackers, judged, judges, pool)
         for planned in (*_controls(scenario, images[split]), *crafted):
             if planned.key in sets:
                 twin = sets[planned.key]
@@ -259,6 +278,12 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
                     continue
                 number = None if planned.spec is None else 0 if own_model else _case(planned.spec.base, victim.model)
                 cells.append(PlannedCell(set_key=planned.key, victim_key=victim_key, case=number))
+            if planned.spec is not None and not own_model and planned.asked is None and planned.only is None:
+                bases = {key: v.model for key, v in victims}
+                cells += [
+                    PlannedCell(set_key=planned.key, victim_key=key, case=_case(planned.spec.base, bases[key]))
+                    for key in meets
+                ]
             if planned.spec is not None and scenario.itself and split == "test" and not own_model and not planned.asked:
                 own = dict.fromkeys(planned.members)
                 cells += [PlannedCell(set_key=planned.key, victim_key=member, case=0) for member in own]
@@ -266,13 +291,14 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         scenario=scenario,
         images=images,
         models=models,
-        roles=roles,
+        roles=[(key, role, label) for (key, role), label in roles.items()],
         sets=sets,
         cells=cells,
         surrogates=surrogates,
         warnings=_understated(scenario),
         pool=pool,
         checks=tuple(checks),
+        examined=tuple(key for key, v in victims if v.role == "victim") if scenario.defended else (),
     )
 
 
@@ -306,8 +332,8 @@ def _training_images(scenario: Scenario, say: Callable[[str], None]) -> int | No
 
 
 def _trained_models(scenario: Scenario) -> list[TrainedModel]:
-    """Models whose data have to be read: those of victims, and all that surrogates rest on."""
-    models: list[Base] = [v.model for v in scenario.victims]
+    """Models whose data have to be read: those of victims and the pool, and all that surrogates rest on."""
+    models: list[Base] = [*(v.model for v in scenario.victims), *(p.model for p in scenario.pool)]
     for spec in scenario.surrogates:
         if isinstance(spec.base, TrainedModel):
             models += [spec.base, *(_training(spec, spec.base, m) for m in spec.builder.members(spec.base.seed))]
@@ -324,6 +350,53 @@ def _training(spec: SurrogateSpec, base: TrainedModel, member: Member, *, plain:
     if spec.builder.first is not None and not plain:
         configuration = replace(configuration, recipe=spec.builder.first.recipe(configuration.recipe))
     return TrainedModel(configuration=configuration, seed=member.seed, axes=axes)
+
+
+def _defended(spec: VictimSpec | PublicSpec, pool: Sequence[tuple[str, PublicSpec]], add: Callable[..., str]) -> str:
+    """Key of a victim or public model, behind those that its defence rests on."""
+    model, defense = spec.model, spec.defense
+
+    def put(model: Model, of: Any, *, last: bool) -> tuple[str, ...]:
+        """One of its models; what comes before the last is called by what made it."""
+        label = spec.label if last else f"{spec.label} > {'plain' if of is None else type(of).__name__.lower()}"
+        return (add(model, spec.role, label, own=last),)
+
+    keys: tuple[str, ...] = ()
+    if isinstance(model, ReferencedModel) or defense.trains_first:
+        first: Model = model
+        if isinstance(model, TrainedModel) and defense.first is not None:
+            recipe = defense.first.recipe(model.configuration.recipe)
+            first = replace(model, configuration=replace(model.configuration, recipe=recipe))
+        keys = put(first, defense.first, last=not defense.then and not defense.wrappers)
+    for place, stage in enumerate(defense.then):
+        assert isinstance(model, TrainedModel)
+        learns_from = pool if stage.pool else ()
+        built = BuiltModel(
+            base=model,
+            stage=stage,
+            chain=None,
+            given=keys,
+            pool=tuple(key for key, _ in learns_from),
+            groups=tuple(p.group for _, p in learns_from),
+            pool_labels=tuple(p.label for _, p in learns_from),
+        )
+        keys = put(built, stage, last=place + 1 == len(defense.then) and not defense.wrappers)
+    if defense.wrappers:
+        keys = put(WrappedModel(base=model, inner=keys[0], wrappers=defense.wrappers), None, last=True)
+    return keys[0]
+
+
+def _as_attacker(key: str, public: PublicSpec) -> PlannedSurrogate:
+    """A public model as attackers use it."""
+    axes = {
+        **public.model.axes,
+        "group": public.group,
+        "pool": "seen" if public.role == "public pool seen" else "held out",
+    }
+    spec = SurrogateSpec(
+        label=public.label, base=replace(public.model, axes=axes), builder=SINGLE, builder_name="single"
+    )
+    return PlannedSurrogate(spec=spec, members=(key,), rests_on=(key,))
 
 
 def _built(
@@ -409,13 +482,17 @@ def _planned_model(
         asked = model.reference.key() or f"{model.name} in run {run_id}"  # without a revision: for this run only
         key = content_key("reference", asked)
         return PlannedModel(key=key, model=model, inputs={}, label=label)
+    if isinstance(model, WrappedModel):
+        key = content_key("wrapped", model.inner, model.wrappers)
+        return PlannedModel(key=key, model=model, inputs={}, label=label)
     if isinstance(model, BuiltModel):
         base = _planned_model(model.base, task, n, digests, label, run_id, images, precision)
         assert isinstance(base.model, TrainedModel)
         judging = images["validation"].key if model.judges else None
         question: tuple[Any, ...] = ("build", model.stage, model.models, judging, task, base.model.configuration)
         in_precision = () if model.asked is None or precision == "float32" else (precision,)  # of the answers
-        key = content_key(*question, base.model.seed, *in_precision)
+        in_groups = (("pool", model.groups),) if model.pool else ()
+        key = content_key(*question, base.model.seed, *in_precision, *in_groups)
         inputs = dict(base.inputs) | ({"judging": images["validation"].digest} if model.judges else {})
         return PlannedModel(key=key, model=replace(model, base=base.model), inputs=inputs, label=label)
     configuration = model.configuration
@@ -504,7 +581,7 @@ def _sets(
     here = {key for key, _ in judged}
     sets = []
     for attack, budget, seed in itertools.product(scenario.attacks, scenario.budgets, scenario.attack_seeds):
-        if budget.norm not in attack.norms:
+        if budget.norm not in attack.norms or (attack.decoy and attacked.split == "validation"):
             continue
         targets = own if attack.reads == "victim" else [s for s in surrogates if s.only is None or s.only in here]
         victims = [key for key, _ in judged] if attack.asks_victims else [None]
@@ -516,6 +593,7 @@ def _sets(
                 *(("pool", pool) if attack.mixes else ()),
                 *(("judges", searched_on) if searched_on else ()),
                 *(("asked", asked) if asked is not None else ()),
+                *(("decoy",) if attack.decoy else ()),
             )
             question: tuple[Any, ...] = (
                 target.spec.builder,

@@ -28,6 +28,7 @@ from .store import (
     meta,
     planned_cells,
     run_cells,
+    run_examined,
     run_models,
     run_sets,
     run_surrogates,
@@ -36,7 +37,9 @@ from .store import (
     unpack_predictions,
 )
 
-AXES = ("source", "samples", "balance", "architecture", "recipe")
+USUAL = {("samples", "all"), ("recipe", "standard"), ("defense", "none")}
+ATTACKERS = ("surrogate", "public pool seen", "public pool held out")
+AXES = ("source", "samples", "balance", "architecture", "recipe", "defense")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +132,18 @@ def find_run(store: Store, name: str | None = None) -> Run:
     raise InputError(f"{store.folder}: no run {name!r}{did_you_mean(name, names)} (runs: {', '.join(names[:10])})")
 
 
-def read_outcomes(store: Store, run: str, *, split: str = "test") -> Outcomes:
+def read_outcomes(
+    store: Store, run: str, *, split: str = "test", role: str | None = None, decoys: bool = False
+) -> Outcomes:
     """Every prediction of a run's cells on the images of one split.
+
+    Args:
+        store: Where it is.
+        run: Its id.
+        split: "test" or "validation".
+        role: Whose: "victim" or "validation victim"; None for those whom the split is there to judge. Victims meet
+            validation images only so that each one's best attack can be chosen there.
+        decoys: Sets crafted against wrong classes too, which are no attacks.
 
     Raises:
         InputError: The run has no outcome yet on this split.
@@ -180,14 +193,21 @@ def read_outcomes(store: Store, run: str, *, split: str = "test") -> Outcomes:
             f"{store.folder}: run {run} has no outcome yet; wait for it, or run it again to see what fails"
         )
     classes = tuple(json.loads(images.classes))
-    victim_role = "validation victim" if split == "validation" else "victim"
+    victim_role = role or ("validation victim" if split == "validation" else "victim")
+    # a model's own sets are shown on it as surrogate, or as the victim that it is where victims were read
+    own = (*ATTACKERS, victim_role)
+    drawn_off = {id_ for id_, made in sets.items() if not decoys and "decoy" in json.loads(made.surrogate_axes)}
+    sets = {id_: made for id_, made in sets.items() if id_ not in drawn_off}
+    rows = [r for r in rows if r.adversarial_set not in drawn_off]
+    rows = [r for r in rows if any((r.victim, role) in models for role in (own if r.case == 0 else own[-1:]))]
+    if not rows:
+        raise InputError(f"{store.folder}: run {run} has no outcome of a {victim_role} on {split} images yet")
     victims = list(dict.fromkeys(r.victim for r in rows))
     place = {v: i for i, v in enumerate(victims)}
     unattacked = {r.victim: r.predictions for r in rows}
     table = []
     for row in rows:
-        # a model's own sets are shown on it as surrogate, or as the victim that it is where victims were read
-        roles = ("surrogate", victim_role) if row.case == 0 else (victim_role,)
+        roles = own if row.case == 0 else own[-1:]
         victim = next(models[row.victim, role] for role in roles if (row.victim, role) in models)
         table.append(_cell(row, sets[row.adversarial_set], victim, place[row.victim]))
     adversarial = np.stack([unpack_predictions(unpack_changes(r.changes, r.predictions), len(classes)) for r in rows])
@@ -225,6 +245,9 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
         # what was made from a victim's own answers is no transfer to it, and is never pooled with what is
         "reads": attacker.get("reads", "surrogate"),
         "asked": attacker.get("asked", ""),
+        "pool": attacker.get("pool", ""),
+        "group": attacker.get("group", ""),
+        "decoy": "decoy" in attacker,
         "surrogate_config": _configuration(attacker),
         "victim_config": _configuration(attacked),
         "surrogate_seed": int(attacker.get("seed", -1)),
@@ -235,7 +258,7 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
 
 
 def _configuration(axes: dict[str, str]) -> str:
-    shown = [axes[a] for a in AXES if a in axes and (a, axes[a]) not in {("samples", "all"), ("recipe", "standard")}]
+    shown = [axes[a] for a in AXES if a in axes and (a, axes[a]) not in USUAL]
     if axes.get("n", "all") != "all":
         shown.append(f"n={axes['n']}")
     builder = axes.get("builder", "single")
@@ -360,6 +383,53 @@ def list_surrogates(store: Store, run: str) -> pd.DataFrame:
                 for column in ("forward", "backward", "seconds"):
                     made[column] = sum(record.get(column, 0) for record in records.values())
         table.append(made)
+    return pd.DataFrame(table)
+
+
+def list_victims(store: Store, run: str) -> pd.DataFrame:
+    """The victims of a run that were looked at for masked gradients, one row each.
+
+    Columns: victim (label), defense, victim_config (without the seed), victim_seed, forward, backward (image passes of
+    all trainings that it rests on, public models not counted; NaN where nobody knows), seconds, parameters, and
+    `numbers`, a mapping of what was found, empty while it is missing.
+    """
+    if not sa.inspect(store.engine).has_table("run_examined"):  # written by an earlier version
+        return pd.DataFrame()
+    query = (
+        sa.select(run_models.c.label, run_models.c.axes, run_models.c.artifact, run_examined.c.measures)
+        .join(run_examined, (run_examined.c.run == run_models.c.run) & (run_examined.c.victim == run_models.c.artifact))
+        .where(run_models.c.run == run, run_models.c.role == "victim")
+    )
+    with store.reading() as connection:
+        rows = connection.execute(query).all()
+        found = {row.id: row for row in connection.execute(sa.select(artifacts))} if rows else {}
+        mine = sa.select(run_models.c.artifact).where(run_models.c.run == run, run_models.c.role == "victim")
+        own = set(connection.execute(mine).scalars())
+    by_digest = {row.digest: id_ for id_, row in found.items() if id_ in own and row.digest is not None}
+    table = []
+    for row in rows:
+        axes, measures = json.loads(row.axes), found[row.measures]
+        rests_on, open_ = {row.artifact}, [row.artifact]
+        while open_:  # what a victim's inputs name by their digests, as far as they were made for victims
+            inputs = json.loads(found[open_.pop()].inputs).values()
+            new = {by_digest[digest] for digest in inputs if digest in by_digest} - rests_on
+            rests_on |= new
+            open_ += new
+        records = [json.loads(found[id_].record) for id_ in rests_on]
+        known = all(record and record.get("kind") != "referenced" for record in records)
+        costs = {c: sum(r.get(c, 0) for r in records) if known else np.nan for c in ("forward", "backward", "seconds")}
+        numbers = {} if measures.digest is None else json.loads(measures.record)
+        table.append(
+            {
+                "victim": row.label,
+                "defense": axes.get("defense", ""),
+                "victim_config": _configuration(axes),
+                "victim_seed": int(axes.get("seed", -1)),
+                **costs,
+                "parameters": numbers.get("parameters", np.nan),
+                "numbers": {k: v for k, v in numbers.items() if k not in ("seconds", "label")},
+            }
+        )
     return pd.DataFrame(table)
 
 

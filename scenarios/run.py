@@ -11,16 +11,19 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import sqlalchemy as sa
+import torch
 from sqlalchemy.dialects.sqlite import insert
 
+from carom.budget import Budget
+from carom.defenses import Stage
 from carom.errors import StoreError
-from carom.identity import content_key
+from carom.identity import content_key, tensor_digest
 from carom.surrogates import Ensemble, Single
 
 from .jobs import (
@@ -28,6 +31,7 @@ from .jobs import (
     ControlJob,
     CraftJob,
     EvaluateJob,
+    ExamineJob,
     Job,
     MeasureJob,
     Result,
@@ -36,7 +40,7 @@ from .jobs import (
     WeightsOf,
 )
 from .plan import AttackedImages, Plan, PlannedModel, PlannedSet, PlannedSurrogate, plan, target_classes
-from .spec import BuiltModel, ReferencedModel, Scenario, SurrogateSpec, TrainedModel
+from .spec import BuiltModel, ReferencedModel, Scenario, SurrogateSpec, TrainedModel, WrappedModel
 from .store import (
     Kind,
     Row,
@@ -48,6 +52,7 @@ from .store import (
     image_sets,
     pack_changes,
     run_cells,
+    run_examined,
     run_models,
     run_sets,
     run_surrogates,
@@ -58,6 +63,8 @@ from .store import (
 from .unchanged import stamp
 from .workers import Workers, devices_of
 
+EXAMINED_IMAGES = 200
+EXAMINED_VERSION = 1  # raise it when the numbers of an examination change
 IMAGES_PER_JOB = 200_000  # an evaluation is cut after so many images: what a kill can cost
 
 
@@ -212,7 +219,9 @@ class _Driver:
         self.models = self.store.ensure("weights", list(self.plan.models))
         self.sets = self.store.ensure("sets", list(self.plan.sets))
         self.images = self.store.ensure("images", [i.key for i in self.plan.images.values()])
-        self.measures = self.store.ensure("measures", [self._measure_key(s) for s in self._measured()])
+        measured = [self._measure_key(s) for s in self._measured()]
+        examined = [self._examine_key(victim) for victim in self.plan.examined]
+        self.measures = self.store.ensure("measures", [*measured, *examined])
         for attacked in self.plan.images.values():
             self._write_images(attacked)
         row = {
@@ -234,13 +243,21 @@ class _Driver:
                     index_elements=["id"], set_={k: v for k, v in row.items() if k not in ("id", "started")}
                 )
             )
-            for table in (run_models, run_sets, run_cells, run_surrogates):
+            for table in (run_models, run_sets, run_cells, run_surrogates, run_examined):
                 connection.execute(table.delete().where(table.c.run == self.run))
             connection.execute(
                 insert(run_models).on_conflict_do_nothing(), [self._model_row(*r) for r in self.plan.roles]
             )
             connection.execute(run_sets.insert(), [self._set_row(s) for s in self.plan.sets.values()])
             connection.execute(run_surrogates.insert(), [self._surrogate_row(s) for s in self.plan.surrogates])
+            if self.plan.examined:
+                connection.execute(
+                    run_examined.insert(),
+                    [
+                        {"run": self.run, "victim": self.models[v], "measures": self.measures[self._examine_key(v)]}
+                        for v in self.plan.examined
+                    ],
+                )
             connection.execute(
                 insert(run_cells).on_conflict_do_nothing(),
                 [
@@ -283,12 +300,10 @@ class _Driver:
         return stamp(scenario.name, scenario.text) if scenario.task.embedded and not outside else None
 
     def _model_row(self, key: str, role: str, label: str) -> dict[str, Any]:
-        model = self.plan.models[key].model
-        axes = dict(model.axes)
-        if isinstance(model, TrainedModel):
-            axes |= {"seed": str(model.seed), "n": str(model.configuration.n)}
-        if isinstance(model, BuiltModel):
-            axes |= {"seed": str(model.base.seed), "n": str(model.base.configuration.n)}
+        planned = self.plan.models[key]
+        axes = dict(planned.model.axes)
+        if planned.trained is not None:
+            axes |= {"seed": str(planned.trained.seed), "n": str(planned.trained.configuration.n)}
         return {
             "run": self.run,
             "artifact": self.models[key],
@@ -302,6 +317,8 @@ class _Driver:
         if planned.attack is not None:
             stolen = planned.spec is not None and planned.spec.builder.asks  # a surrogate of the victim's own answers
             axes["reads"] = "both" if planned.asked is not None or stolen else planned.attack.reads
+            if planned.attack.decoy:
+                axes["decoy"] = "true"
         asked = planned.only if planned.spec is not None and planned.spec.builder.asks else planned.asked
         if asked is not None:
             axes["asked"] = self.plan.models[asked].label
@@ -342,6 +359,21 @@ class _Driver:
     def _measure_key(self, planned: PlannedSurrogate) -> str:
         return content_key("measure", self.plan.scenario.geometry, planned.spec.builder, planned.members)
 
+    def _examine_key(self, victim: str) -> str:
+        return content_key(
+            "examine",
+            EXAMINED_VERSION,
+            EXAMINED_IMAGES,
+            victim,
+            self._examined_budget,
+            self.plan.images["validation"].key,
+        )
+
+    @property
+    def _examined_budget(self) -> Budget:
+        """The first of the scenario's."""
+        return self.plan.scenario.budgets[0]
+
     def _write_images(self, attacked: AttackedImages) -> None:
         state = self.store.states("images", [attacked.key])[attacked.key]
         with self.store.reading() as connection:  # a kill may have come between the file and this row
@@ -381,6 +413,7 @@ class _Driver:
     def work(self, pool: Workers) -> None:
         """Train, build on that, craft and evaluate what is lacking."""
         self._register_references()
+        self._register_wrapped()
         lacking = self._lacking_models()
         self._learn_rates()
         estimate = self.estimate(lacking)
@@ -390,7 +423,7 @@ class _Driver:
         phases: tuple[tuple[str, Callable[[], list[Job]]], ...] = (
             ("train", lambda: self._train_jobs(lacking)),
             *(("build", lambda keys=keys: self._build_jobs(keys)) for keys in self._depths()),
-            ("measure", self._measure_jobs),
+            ("measure", lambda: [*self._measure_jobs(), *self._examine_jobs()]),
             ("craft", self._craft_jobs),
             ("evaluate", self._evaluate_jobs),
         )
@@ -404,6 +437,8 @@ class _Driver:
                 self._take(job, result)
                 self.left.done(phase, job.units)
                 self.progress.advance(job.units, job.label)
+            if phase in ("train", "build"):
+                self._register_wrapped()
 
     def estimate(self, lacking: Sequence[str]) -> dict[str, int]:
         """Image passes that are still due, by kind of job."""
@@ -413,6 +448,7 @@ class _Driver:
         train = sum(j.units for j in self._train_jobs(lacking))
         nothing = dict.fromkeys(self.plan.models, "")
         built = [key for key in lacking if isinstance(self.plan.models[key].model, BuiltModel)]
+        measure = sum(j.units for j in (*self._measure_jobs(), *self._examine_jobs()))
         build = sum(self._build_job(key, nothing).units for key in built)
         craft = sum(s.passes * n[s.split] for s in sets)
         lost = {s.key for s in sets}
@@ -422,7 +458,7 @@ class _Driver:
             for c in self.plan.cells
             if c.set_key in lost or c.victim_key in new or (self.sets[c.set_key], self.models[c.victim_key]) not in done
         )
-        return {"train": train, "build": build, "craft": craft, "evaluate": evaluate}
+        return {"train": train, "build": build, "measure": measure, "craft": craft, "evaluate": evaluate}
 
     def _register_references(self) -> None:
         """A model that exists already is there from the start: its digest is its fingerprint."""
@@ -432,6 +468,29 @@ class _Driver:
                 assert planned.digest is not None
                 record = {"kind": "referenced", "label": planned.label}
                 self.store.record(Written(kind="weights", key=key, digest=planned.digest, inputs={}, record=record))
+
+    def _register_wrapped(self) -> None:
+        """A wrapped model has no weights of its own; what stands under its key says which ones are behind it."""
+        digests = self._digests("weights", list(self.plan.models))
+        states = self.store.states("weights", list(self.plan.models))
+        for key, planned in self.plan.models.items():
+            if not isinstance(planned.model, WrappedModel):
+                continue
+            inner = planned.model.inner
+            if inner in self.failed:
+                self.failed[key] = f"{self.plan.models[inner].label}: {self.failed[inner]}"
+            elif inner in digests and not self._whole("weights", states[key], {"inner": digests[inner]}, planned.label):
+                behind = {"inner": torch.frombuffer(bytearray.fromhex(digests[inner]), dtype=torch.uint8)}
+                record = {"kind": "wrapped", "label": planned.label}
+                written = Written(
+                    kind="weights",
+                    key=key,
+                    digest=tensor_digest(behind),
+                    inputs={"inner": digests[inner]},
+                    record=record,
+                )
+                write_artifact(self.store.folder, written, behind)
+                self.store.record(written)
 
     def _lacking_models(self) -> list[str]:
         """Keys of models that have to be made, each behind those that it rests on."""
@@ -505,6 +564,10 @@ class _Driver:
             seed=model.base.seed,
             stage=model.stage,
             given=tuple(self._weights(m, digests[m]) for m in (*model.given, *model.others)),
+            pool=tuple(
+                replace(self._weights(m, digests[m]), group=group, label=label)
+                for m, group, label in zip(model.pool, model.groups, model.pool_labels, strict=True)
+            ),
             expected=model.expected,
             asked=None if model.asked is None else self._weights(model.asked, digests[model.asked]),
             judges=tuple(self._weights(j, digests[j]) for j in model.judges),
@@ -551,6 +614,32 @@ class _Driver:
                         images=geometry.images,
                         members=geometry.members,
                         seed=base.seed,
+                        inputs=inputs,
+                    )
+                )
+        return jobs
+
+    def _examine_jobs(self) -> list[Job]:
+        digests = self._digests("weights", list(self.plan.models))
+        states = self.store.states("measures", list(self.measures))
+        jobs: list[Job] = []
+        for victim in self.plan.examined:
+            key, attacked = self._examine_key(victim), self.plan.images["validation"]
+            label = self.plan.models[victim].label
+            if victim not in digests:
+                continue
+            inputs = {"victim": digests[victim], "images": attacked.digest}
+            if not self._whole("measures", states[key], inputs, f"measures of {label}"):
+                jobs.append(
+                    ExamineJob(
+                        key=key,
+                        label=label,
+                        victim=self._weights(victim, digests[victim]),
+                        images_key=attacked.key,
+                        images_digest=attacked.digest,
+                        images=EXAMINED_IMAGES,
+                        classes=self.classes,
+                        budget=self._examined_budget,
                         inputs=inputs,
                     )
                 )
@@ -647,6 +736,7 @@ class _Driver:
                             seed=s.seed,
                             targeted=s.attack.targeted,
                             mixes=s.attack.mixes,
+                            decoy=s.attack.decoy,
                         )
                         for s in group
                         if s.attack is not None
@@ -669,16 +759,20 @@ class _Driver:
         planned = self.plan.models[key]
         model = planned.model
         built = model if isinstance(model, BuiltModel) else None
-        trained = built.base if built is not None else model
+        wrapped = model if isinstance(model, WrappedModel) else None
+        behind = None if wrapped is None else self._digests("weights", [wrapped.inner]).get(wrapped.inner, "")
         return WeightsOf(
             key=key,
             label=planned.label,
             task=self.plan.scenario.task,
-            configuration=trained.configuration if isinstance(trained, TrainedModel) else None,
+            configuration=None if planned.trained is None else planned.trained.configuration,
             reference=model.reference if isinstance(model, ReferencedModel) else None,
             digest=digest,
             stacked=planned.stacked,
             chain=built.chain if built is not None else None,
+            stage=built.stage if built is not None and isinstance(built.stage, Stage) else None,
+            inner=None if wrapped is None or behind is None else self._weights(wrapped.inner, behind),
+            wrappers=() if wrapped is None else wrapped.wrappers,
         )
 
     def _outcomes(self) -> set[tuple[int, int]]:
@@ -722,12 +816,21 @@ class _Driver:
                         label=self.plan.models[victim].label,
                         victim=self._weights(victim, models[victim]),
                         sets=(*items, *some),
+                        images={
+                            **{i.key: (i.key, i.digest) for i in self.plan.images.values()},
+                            **{k: self._images_of(k) for _, k, _ in some},
+                        },
                         n=n,
                         classes=self.classes,
                         precision=self.plan.scenario.precision,
                     )
                 )
         return sorted(jobs, key=lambda j: -j.units)
+
+    def _images_of(self, key: str) -> tuple[str, str]:
+        """Key and digest of the images that a set was made of."""
+        attacked = self.plan.images[self.plan.sets[key].split]
+        return attacked.key, attacked.digest
 
     # ------------------------------------------------------------------------------------------------------- results
 
@@ -778,7 +881,7 @@ class _Driver:
         there = {w.key for w in result.written}
         if isinstance(job, TrainJob | BuildJob):
             self.failed[job.key] = why
-        elif isinstance(job, MeasureJob):
+        elif isinstance(job, MeasureJob | ExamineJob):
             pass  # nothing rests on it
         elif isinstance(job, CraftJob):
             self.failed |= {s.key: why for s in job.sets if s.key not in there}

@@ -29,7 +29,7 @@ from .store import Store
 
 Form = Literal["text", "count", "percent", "points", "number"]
 
-FURTHER_AXES = ("samples", "recipe")  # cases are computed within one level of each
+FURTHER_AXES = ("samples", "recipe", "defense")  # cases are computed within one level of each
 
 
 @dataclass(frozen=True, kw_only=True)

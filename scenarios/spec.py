@@ -24,6 +24,7 @@ from carom.attacks import (
 )
 from carom.attacks.controls import BoxBlur, GaussianNoise, Identity, SignNoise
 from carom.budget import NORMS, Budget, Norm
+from carom.defenses import Defense, Stage, Wrapper, parse_defense
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.protocols import Attack, Control
@@ -42,7 +43,7 @@ from .texts import read_text
 
 T = TypeVar("T")
 
-Role = Literal["surrogate", "victim", "validation victim"]
+Role = Literal["surrogate", "victim", "validation victim", "public pool seen", "public pool held out"]
 Reads = Literal["surrogate", "victim"]
 READS: tuple[Reads, ...] = ("surrogate", "victim")
 Precision = Literal["float32", "bfloat16"]
@@ -58,6 +59,7 @@ TOP = (
     "images",
     "models",
     "surrogates",
+    "pool",
     "victims",
     "validation_victims",
     "attacks",
@@ -70,6 +72,7 @@ ALWAYS_SHOWN = ("source", "balance", "architecture")
 
 
 SINGLE = Chain(first=Single())  # a model as it is
+UNDEFENDED = Defense()
 
 # Surrogate-free sets of every scenario, by the name in tables. The ladder of sign noise gives each adversarial set a
 # control of at least its own L2.
@@ -132,21 +135,27 @@ class BuiltModel:
 
     Attributes:
         base: Whose architecture, data, recipe and seed they have.
-        stage: What makes them.
-        chain: The builder up to this stage; says which of the weight sets answer.
+        stage: What makes them: of a surrogate, or of a defence.
+        chain: A surrogate's builder up to this stage; says which of the weight sets answer. None of a defence's.
         given: Keys of the models that it takes.
         others: Keys of further trainings that it takes, behind these.
         asked: Key of the victim that it asks; None where it asks none.
         judges: Keys of the validation victims that it chooses by.
+        pool: Keys of the public models that it learns from.
+        groups: Their training styles, in the same order.
+        pool_labels: Their names, in the same order.
     """
 
     base: TrainedModel
-    stage: Refinement
-    chain: Chain
+    stage: Refinement | Stage
+    chain: Chain | None
     given: tuple[str, ...]
     others: tuple[str, ...] = ()
     asked: str | None = None
     judges: tuple[str, ...] = ()
+    pool: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    pool_labels: tuple[str, ...] = ()
 
     @property
     def axes(self) -> Mapping[str, str]:
@@ -156,17 +165,39 @@ class BuiltModel:
     @property
     def expected(self) -> int:
         """Weight sets that come before the stage, where none diverged."""
+        if self.chain is None:
+            return len(self.given)
         before = self.chain.then[:-1]
         return replace(self.chain, then=before).count if before or self.chain.first is not None else 0
 
     @property
     def models(self) -> tuple[str, ...]:
         """Keys of all models that it rests on directly."""
-        return (*self.given, *self.others, *(() if self.asked is None else (self.asked,)), *self.judges)
+        return (*self.given, *self.others, *(() if self.asked is None else (self.asked,)), *self.judges, *self.pool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrappedModel:
+    """A model behind a defence's wrappers.
+
+    Attributes:
+        base: What the table that it stands in describes.
+        inner: Key of what is wrapped.
+        wrappers: Innermost first.
+    """
+
+    base: TrainedModel | ReferencedModel
+    inner: str
+    wrappers: tuple[Wrapper, ...]
+
+    @property
+    def axes(self) -> Mapping[str, str]:
+        """Those of the model that is wrapped."""
+        return self.base.axes
 
 
 Base = TrainedModel | ReferencedModel
-Model = Base | BuiltModel
+Model = Base | BuiltModel | WrappedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +238,31 @@ class VictimSpec:
     label: str
     model: Base
     role: Role
+    defense: Defense = UNDEFENDED
+    defense_name: str = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicSpec:
+    """A model of the public pool.
+
+    Attributes:
+        label: For tables.
+        model: What it is.
+        role: Whether defences may learn from it.
+        group: Its training style.
+        defense: How it was trained.
+        defense_name: For tables.
+        attacks: Whether attackers use it too.
+    """
+
+    label: str
+    model: Base
+    role: Role
+    group: str
+    defense: Defense
+    defense_name: str
+    attacks: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +276,8 @@ class AttackSpec:
         reads: Whose gradients or answers it reads: each surrogate's, or each victim's own (white-box and query
             attacks). What starts from a transfer and then asks reads both.
         norms: Of the scenario's budgets, those that it is run with.
+        decoy: Crafted against a wrong class instead of the true one: nearly harmless, so a victim that it puts right
+            reads the label from the perturbation.
     """
 
     label: str
@@ -227,6 +285,7 @@ class AttackSpec:
     targeted: bool
     reads: Reads = "surrogate"
     norms: tuple[Norm, ...] = NORMS
+    decoy: bool = False
 
     @property
     def asks_victims(self) -> bool:
@@ -276,12 +335,20 @@ class Scenario:
     per_source: int
     itself: bool
     surrogates: tuple[SurrogateSpec, ...]
+    pool: tuple[PublicSpec, ...]
     victims: tuple[VictimSpec, ...]
     attacks: tuple[AttackSpec, ...]
     budgets: tuple[Budget, ...]
     controls: Mapping[str, Control]  # surrogate-free sets, by the name in tables
     geometry: Geometry | None
     text: str = field(repr=False)
+
+    @property
+    def defended(self) -> bool:
+        """Whether a victim is hardened: then each one's best attack is chosen on validation images, and each is
+        looked at for masked gradients.
+        """
+        return any(v.defense != UNDEFENDED for v in self.victims if v.role == "victim")
 
 
 def load_scenario(name_or_path: str) -> Scenario:
@@ -330,6 +397,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         per_source=_positive(images.get("per_source", 250), where=f"{where}: images.per_source"),
         itself=_typed(table.get("itself", True), bool, where=f"{where}: itself"),
         surrogates=tuple(_surrogates(table["surrogates"], shared, task, where=f"{where}: surrogates")),
+        pool=tuple(_pool(table.get("pool", []), shared, task, where=f"{where}: pool")),
         victims=(
             *_victims(table["victims"], shared, task, "victim", where=f"{where}: victims"),
             *_victims(
@@ -351,8 +419,11 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
     _refuse_misfits(scenario, where)
     _refuse_twins([s.label for s in scenario.surrogates], "surrogates", where)
     _refuse_twins([v.label for v in scenario.victims], "victims", where)
+    _refuse_twins([p.label for p in scenario.pool], "pool", where)
     _refuse_twins([a.label for a in scenario.attacks], "attacks", where)
     _refuse_twins([str(b) for b in scenario.budgets], "budgets", where)
+    _refuse_one_name_for_two_defenses(scenario, where)
+    _refuse_pools_that_cannot_serve(scenario, where)
     _refuse_two_roles(scenario, where)
     _refuse_shared_labels(scenario, where)
     return scenario
@@ -373,7 +444,6 @@ def _task(value: Any, *, where: str) -> tuple[str, Task]:
 def _surrogates(tables: Any, shared: Mapping[str, Any], task: Task, *, where: str) -> Iterator[SurrogateSpec]:
     for place, table in _tables(tables, where=where):
         builders = _axis(table.get("builder", "single"), where=f"{place}.builder")
-        name = table.get("name")
         for value, model in itertools.product(builders, _models(table, shared, task, ("builder",), where=place)):
             own = dict(value) if isinstance(value, dict) else value
             called = own.pop("label", None) if isinstance(own, dict) else None
@@ -382,7 +452,7 @@ def _surrogates(tables: Any, shared: Mapping[str, Any], task: Task, *, where: st
                 builder_name = _typed(called, str, where=f"{place}.builder.label")
             elif isinstance(own, dict) and len(own) > 1:
                 builder_name = _name({**own, "name": builder_name})
-            label = "" if name is None else _typed(name, str, where=f"{place}.name")
+            label = _own_name(table, place)
             if isinstance(model, ReferencedModel) and builder != SINGLE:
                 raise InputError(
                     f"{place}.builder: {builder_name} trains networks of its own; a model reference is single"
@@ -397,10 +467,61 @@ def _surrogates(tables: Any, shared: Mapping[str, Any], task: Task, *, where: st
 
 def _victims(tables: Any, shared: Mapping[str, Any], task: Task, role: Role, *, where: str) -> Iterator[VictimSpec]:
     for place, table in _tables(tables, where=where, empty=role != "victim"):
-        for model in _models(table, shared, task, (), where=place):
-            name = table.get("name")
-            label = "" if name is None else _typed(name, str, where=f"{place}.name")
-            yield VictimSpec(label=label, model=model, role=role)
+        for name, defense, model in _defended(table, shared, task, (), where=place):
+            yield VictimSpec(label=_own_name(table, place), model=model, role=role, defense=defense, defense_name=name)
+
+
+def _pool(tables: Any, shared: Mapping[str, Any], task: Task, *, where: str) -> Iterator[PublicSpec]:
+    for place, table in _tables(tables, where=where, empty=True):
+        if "group" not in table:
+            raise InputError(
+                f'{place}: group is missing; name how the model was trained, such as "normal", "linf", "l2" or '
+                '"corruption"'
+            )
+        held_out = _typed(table.get("held_out", False), bool, where=f"{place}.held_out")
+        for name, defense, model in _defended(table, shared, task, ("group", "held_out", "attacks"), where=place):
+            if defense.pool:
+                raise InputError(f"{place}.defense: {name} learns from the pool, so it cannot be in it")
+            yield PublicSpec(
+                label=_own_name(table, place),
+                model=model,
+                role="public pool held out" if held_out else "public pool seen",
+                group=_typed(table["group"], str, where=f"{place}.group"),
+                defense=defense,
+                defense_name=name,
+                attacks=_typed(table.get("attacks", True), bool, where=f"{place}.attacks"),
+            )
+
+
+def _own_name(table: Mapping[str, Any], where: str) -> str:
+    """What a table calls its model; "" where it leaves that open."""
+    name = table.get("name")
+    return "" if name is None else _typed(name, str, where=f"{where}.name")
+
+
+def _defended(
+    table: Mapping[str, Any], shared: Mapping[str, Any], task: Task, extra: Sequence[str], *, where: str
+) -> Iterator[tuple[str, Defense, Base]]:
+    """Every combination of the defences and models of a table."""
+    place = f"{where}.defense"
+    for value, model in itertools.product(
+        _axis(table.get("defense", "none"), where=place), _models(table, shared, task, ("defense", *extra), where=where)
+    ):
+        own = dict(value) if isinstance(value, dict) else value
+        called = own.pop("label", None) if isinstance(own, dict) else None
+        name, defense = parse_defense(own, where=place)
+        if called is not None:
+            name = _typed(called, str, where=f"{place}.label")
+        elif isinstance(own, dict) and len(own) > 1:
+            name = _name({**own, "name": name})
+        if isinstance(model, ReferencedModel) and (defense.first is not None or defense.then):
+            raise InputError(f"{place}: {name} trains networks of its own; a model reference takes wrappers only")
+        if isinstance(model, TrainedModel) and defense.first is not None:
+            try:
+                defense.first.recipe(model.configuration.recipe)
+            except InputError as error:
+                raise InputError(f"{place}: {error}") from None
+        yield name, defense, model
 
 
 def _models(
@@ -466,6 +587,7 @@ def _attacks(value: Any, *, where: str) -> Iterator[AttackSpec]:
         place = f"{where}[{i}]"
         table = {"name": entry} if isinstance(entry, str) else dict(_table(entry, where=place))
         label, targeted = table.pop("label", None), table.pop("targeted", False)
+        decoy = _typed(table.pop("decoy", False), bool, where=f"{place}.decoy")
         trace, norms = table.pop("trace", None), table.pop("norms", None)
         reads = lookup(
             table.pop("reads", "surrogate"), {r: r for r in READS}, where=f"{place}.reads", what="model to read"
@@ -482,12 +604,17 @@ def _attacks(value: Any, *, where: str) -> Iterator[AttackSpec]:
             for goal in _axis(targeted, where=f"{place}.targeted"):
                 is_targeted = _typed(goal, bool, where=f"{place}.targeted")
                 shown = str(label) if label is not None else name + (" targeted" if is_targeted else "")
+                if decoy and (is_targeted or reads == "victim"):
+                    raise InputError(
+                        f"{place}.decoy: a decoy reads surrogates and is untargeted; leave the other key out"
+                    )
                 spec = AttackSpec(
-                    label=shown + (" on victims" if reads == "victim" else ""),
+                    label=shown + (" on victims" if reads == "victim" else "") + (" decoy" if decoy else ""),
                     attack=attack,
                     targeted=is_targeted,
                     reads=reads,
                     norms=used,
+                    decoy=decoy,
                 )
                 if reads == "victim" and spec.asks_victims:
                     raise InputError(
@@ -599,6 +726,31 @@ def _refuse_one_name_for_two_builders(scenario: Scenario, where: str) -> None:
             )
 
 
+def _refuse_one_name_for_two_defenses(scenario: Scenario, where: str) -> None:
+    """Tables take victims of one defence's name for seeds of one."""
+    seen: dict[str, Defense] = {}
+    others: list[VictimSpec | PublicSpec] = [*scenario.victims, *scenario.pool]
+    for spec in others:
+        if seen.setdefault(spec.defense_name, spec.defense) != spec.defense:
+            raise InputError(f"{where}: two defences are called {spec.defense_name!r}; give each a label of its own")
+
+
+def _refuse_pools_that_cannot_serve(scenario: Scenario, where: str) -> None:
+    """Who learns from the pool needs one, and what attackers call a model is one model."""
+    for victim in scenario.victims:
+        if victim.defense.pool and not any(p.role == "public pool seen" for p in scenario.pool):
+            raise InputError(
+                f"{where}: {victim.label}: {victim.defense_name} learns from public models, and the pool has none that "
+                "is not held out; add [[pool]] tables"
+            )
+    names = {s.label for s in scenario.surrogates}
+    for public in scenario.pool:
+        if public.attacks and public.label in names:
+            raise InputError(
+                f"{where}: a surrogate and a public model are both called {public.label!r}; give each its own name"
+            )
+
+
 def _refuse_shared_labels(scenario: Scenario, where: str) -> None:
     """In tables one label is one model, and a surrogate is also the victim of its own white box."""
     victims = {v.label for v in scenario.victims}
@@ -634,11 +786,12 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
             members = [member.seed for member in surrogate.builder.members(surrogate.base.seed)]
             for seed in (surrogate.base.seed, *members):  # a builder may train by itself, with the table's own seed
                 claim("training seed", seed, "surrogate", surrogate.label)
-    for victim in scenario.victims:
-        if isinstance(victim.model, ReferencedModel):
-            claim("model", identity(victim.model), victim.role, victim.label)
+    others: list[VictimSpec | PublicSpec] = [*scenario.victims, *scenario.pool]
+    for other in others:
+        if isinstance(other.model, ReferencedModel):
+            claim("model", identity(other.model), other.role, other.label)
         else:
-            claim("training seed", victim.model.seed, victim.role, victim.label)
+            claim("training seed", other.model.seed, other.role, other.label)
 
 
 def _one_name_each(scenario: Scenario, where: str) -> Scenario:
@@ -668,14 +821,30 @@ def _one_name_each(scenario: Scenario, where: str) -> Scenario:
         axes["architecture"] = "+".join(dict.fromkeys(networks))
         return replace(model, axes=axes)
 
-    surrogates = tuple(replace(s, base=named(s.base, s.builder)) for s in scenario.surrogates)
-    victims = tuple(replace(v, model=named(v.model)) for v in scenario.victims)
-    return replace(scenario, surrogates=surrogates, victims=victims)
+    others: list[VictimSpec | PublicSpec] = [*scenario.victims, *scenario.pool]
+    defended = any(other.defense != UNDEFENDED for other in others)
+
+    def with_defense(model: T, defense: Defense, name: str) -> T:
+        if not defended or not isinstance(model, TrainedModel | ReferencedModel):
+            return model
+        return replace(model, axes={**model.axes, "defense": one("defense", defense, name)})
+
+    return replace(
+        scenario,
+        surrogates=tuple(
+            replace(s, base=with_defense(named(s.base, s.builder), UNDEFENDED, "none")) for s in scenario.surrogates
+        ),
+        victims=tuple(
+            replace(v, model=with_defense(named(v.model), v.defense, v.defense_name)) for v in scenario.victims
+        ),
+        pool=tuple(replace(p, model=with_defense(named(p.model), p.defense, p.defense_name)) for p in scenario.pool),
+    )
 
 
 def _labelled(scenario: Scenario) -> Scenario:
     """Names for what the file did not name: source, balance and architecture, further axes that vary, and the seed."""
-    models = [*(s.base for s in scenario.surrogates), *(v.model for v in scenario.victims)]
+    others: list[VictimSpec | PublicSpec] = [*scenario.victims, *scenario.pool]
+    models = [*(s.base for s in scenario.surrogates), *(o.model for o in others)]
     trained = [m for m in models if isinstance(m, TrainedModel)]
     shown = [a for a in TrainedModel.AXES if a in ALWAYS_SHOWN or len({m.axes[a] for m in trained}) > 1]
 
@@ -684,6 +853,10 @@ def _labelled(scenario: Scenario) -> Scenario:
             return model.name
         return "/".join([*(model.axes[a] for a in shown), f"s{model.seed}"])
 
+    def defended(spec: VictimSpec | PublicSpec) -> str:
+        name = label(spec.model)
+        return spec.label or (name if spec.defense_name == "none" else f"{spec.defense_name}:{name}")
+
     def surrogate(spec: SurrogateSpec) -> SurrogateSpec:
         name = label(spec.base) if spec.builder_name == "single" else f"{spec.builder_name}:{label(spec.base)}"
         return replace(spec, label=spec.label or name)
@@ -691,7 +864,8 @@ def _labelled(scenario: Scenario) -> Scenario:
     return replace(
         scenario,
         surrogates=tuple(surrogate(s) for s in scenario.surrogates),
-        victims=tuple(replace(v, label=v.label or label(v.model)) for v in scenario.victims),
+        victims=tuple(replace(v, label=defended(v)) for v in scenario.victims),
+        pool=tuple(replace(p, label=defended(p)) for p in scenario.pool),
     )
 
 

@@ -153,6 +153,15 @@ run_surrogates = sa.Table(
     sa.Column("axes", sa.Text, nullable=False),  # JSON, as in run_sets
 )
 
+# Which numbers of a run say of a victim whether its gradients are masked, and how large it is.
+run_examined = sa.Table(
+    "run_examined",
+    _tables,
+    sa.Column("run", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("victim", sa.Integer, sa.ForeignKey("artifacts.id"), primary_key=True),
+    sa.Column("measures", sa.Integer, sa.ForeignKey("artifacts.id"), nullable=False),
+)
+
 # Every planned cell, with its outcome where there is one.
 planned_cells = run_cells.outerjoin(
     cells, (cells.c.adversarial_set == run_cells.c.adversarial_set) & (cells.c.victim == run_cells.c.victim)

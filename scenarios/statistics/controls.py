@@ -1,7 +1,7 @@
 """Controls: what must come out of any sound run, whatever the models and attacks are."""
 
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,7 +44,6 @@ def controls(
     *,
     headline_eps: str | None = None,
     white_box_at_least: float = WHITE_BOX,
-    undefended: Collection[str] | None = None,
 ) -> list[ControlCheck]:
     """Every control, in a fixed order.
 
@@ -52,11 +51,10 @@ def controls(
         outcomes: The run.
         headline_eps: The eps at which a white box must succeed; by default the largest of each norm.
         white_box_at_least: The ASR that the strongest attack must reach on the surrogate's own model.
-        undefended: Recipes of victims (`recipe_v`) to hold to that; by default all.
     """
     return [
         no_budget_no_effect(outcomes),
-        white_box_succeeds(outcomes, headline_eps=headline_eps, at_least=white_box_at_least, undefended=undefended),
+        white_box_succeeds(outcomes, headline_eps=headline_eps, at_least=white_box_at_least),
         *(surrogate_free_is_flat(outcomes, axis) for axis in ("balance", "architecture")),
         grows_with_eps(outcomes),
         gradients_are_there(outcomes.sets),
@@ -80,19 +78,18 @@ def white_box_succeeds(
     *,
     headline_eps: str | None = None,
     at_least: float = WHITE_BOX,
-    undefended: Collection[str] | None = None,
 ) -> ControlCheck:
-    """On each surrogate's own model the strongest attack must nearly always succeed, or attack and model do not fit.
+    """On each undefended model itself the strongest attack must nearly always succeed, or attack and model do not fit.
 
     The strongest attack of each model and norm is judged, since single-step and regularised attacks have no duty to
     succeed and an iterative one is then among the rest. Attacks that only ask have no such duty either. Warns: a
-    defended model or a small eps may be the reason.
+    small eps may be the reason.
     """
-    check = _check("white box", f"strongest attack reaches ASR {at_least:g} on every surrogate's own model")
+    check = _check("white box", f"strongest attack reaches ASR {at_least:g} on every undefended model itself")
     chosen = (outcomes.cells["case"] == 0).to_numpy(dtype=bool) & ~outcomes.targeted & (outcomes.n > 0)
     chosen &= ~_without_gradients(outcomes)
-    if undefended is not None:
-        chosen &= outcomes.cells["recipe_v"].isin(list(undefended)).to_numpy(dtype=bool)
+    if "defense_v" in outcomes.cells:
+        chosen &= outcomes.cells["defense_v"].isin(["", "none"]).to_numpy(dtype=bool)
     eps = outcomes.cells["eps"].map(eps_value)
     if headline_eps is not None:
         chosen &= (eps == eps_value(headline_eps)).to_numpy(dtype=bool)
