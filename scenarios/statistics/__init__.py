@@ -9,6 +9,13 @@ from .compare import compare as compare
 from .compare import compare_pooled as compare_pooled
 from .controls import ControlCheck as ControlCheck
 from .controls import controls as controls
+from .defended import ATTACKERS as ATTACKERS
+from .defended import NOT_RUN as NOT_RUN
+from .defended import defended as defended
+from .defended import defended_by_attacker as defended_by_attacker
+from .defended import payoffs as payoffs
+from .defended import transfer_below_white_box as transfer_below_white_box
+from .defended import white_box_accuracy as white_box_accuracy
 from .effects import Contrast as Contrast
 from .effects import contrast as contrast
 from .effects import marginal_effects as marginal_effects
