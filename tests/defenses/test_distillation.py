@@ -83,7 +83,7 @@ def test_the_attack_drives_student_and_teacher_apart(name: str) -> None:
     with torch.no_grad():
         clean = kl(teacher(data.pixels), student(data.pixels))
         reached = kl(teacher(x_adv if name == "adaad" else data.pixels), student(x_adv))
-    assert reached > 1.3 * clean
+    assert reached > 1.2 * clean
 
 
 def test_adaad_climbs_through_the_teacher_too() -> None:
