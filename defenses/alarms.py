@@ -1,0 +1,94 @@
+"""When the numbers of a defence say that its gradients are masked, so that attacks on it prove little.
+
+The checks are those of Athalye, Carlini and Wagner 2018 (arXiv:1802.00420), Carlini et al. 2019 (arXiv:1902.06705) and
+AutoAttack's flags (Croce and Hein 2020, arXiv:2003.01690). Only numbers come in, so that tables can be judged later.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+WORSE_THAN_FGSM = 0.01
+"""Many small steps may leave this much more accuracy than one large one."""
+LEFT_BY_20_STEPS = 0.02
+"""100 steps with restarts may find this much more than 20 steps."""
+BELOW_WHITE_BOX = 0.01
+"""An attack without gradients may be this much stronger than those with them."""
+ABOVE_CHANCE = 0.05
+"""At a radius where an image can become almost any other, accuracy may stay this far above guessing."""
+ABOVE_CLEAN = 0.01
+"""Attacked images may be right this much more often than clean ones."""
+FALLING_LOSS = 0.01
+"""Of the loss at a smaller radius, that may be missing at a larger one."""
+ZERO_GRADIENTS = 0.01
+"""Share of exactly zero gradients."""
+UNLIKE_ITSELF = 1e-4
+"""Of the largest logit, that two answers to one image may differ by."""
+LEAST_IMAGES = 2
+"""A share of fewer images than these is no difference."""
+
+
+def alarms(numbers: Mapping[str, float], *, transfer: float | None = None) -> tuple[str, ...]:
+    """A sentence for each sign of masked gradients; none where all is well.
+
+    Differences of accuracy are of the same images, so they have no sampling error; but one of fewer than two images is
+    overlooked.
+
+    Args:
+        numbers: As `Examined.numbers` gives them; accuracies from 0 to 1.
+        transfer: Lowest accuracy under attacks made on other models, with the same budget and images; None where there
+            is none.
+    """
+    clean, fgsm, pgd, long, square = (numbers[name] for name in ("clean", "fgsm", "pgd20", "pgd100", "square"))
+    white_box = min(fgsm, pgd, long)
+    few = LEAST_IMAGES / numbers["images"] - 1e-9
+    found: list[str] = []
+
+    def more(by: float, than: float) -> bool:
+        """Whether a difference counts."""
+        return by > than + 1e-9 and by >= few
+
+    if more(pgd - fgsm, WORSE_THAN_FGSM):
+        found.append(f"PGD with 20 steps leaves {_share(pgd)} right, one step of FGSM only {_share(fgsm)}")
+    if more(pgd - long, LEFT_BY_20_STEPS):
+        found.append(
+            f"PGD with 20 steps leaves {_share(pgd)} right, 100 steps with {numbers['restarts']:.0f} restarts only "
+            f"{_share(long)}: 20 steps do not reach the end"
+        )
+    if more(white_box - square, BELOW_WHITE_BOX):
+        found.append(
+            f"Square, which reads no gradient, leaves {_share(square)} right, attacks with gradients "
+            f"{_share(white_box)}"
+        )
+    if transfer is not None and more(white_box - transfer, BELOW_WHITE_BOX):
+        found.append(
+            f"attacks made on other models leave {_share(transfer)} right, those made on this one {_share(white_box)}"
+        )
+    chance = 1 / numbers["classes"]
+    if more(numbers["large"] - chance, ABOVE_CHANCE):
+        found.append(
+            f"at the radius {numbers['large_eps']:.4g} PGD leaves {_share(numbers['large'])} right, guessing gets "
+            f"{_share(chance)}"
+        )
+    losses = [numbers[name] for name in ("loss_half", "loss", "loss_double")]
+    if any(after < before * (1 - FALLING_LOSS) for before, after in pairwise(losses)):
+        found.append(
+            "the loss under PGD does not grow with the radius: "
+            + ", ".join(f"{loss:.4g}" for loss in losses)
+            + " at half of it, all of it and twice as much"
+        )
+    if more(max(pgd, long) - clean, ABOVE_CLEAN):
+        found.append(f"{_share(max(pgd, long))} are right under attack, but {_share(clean)} of the clean images")
+    if numbers["zero_gradients"] > ZERO_GRADIENTS:
+        found.append(f"{_share(numbers['zero_gradients'])} of the gradients are exactly zero")
+    if numbers["difference"] > UNLIKE_ITSELF and numbers["draws"] <= 1:
+        found.append(
+            f"two answers to the same images differ by {numbers['difference']:.2g} of the largest logit, and the "
+            "attacks did not average over draws"
+        )
+    if numbers["probabilities"] > 0:
+        found.append("it answers probabilities instead of logits, so its gradients vanish where it is sure")
+    return tuple(found)
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f}%"
