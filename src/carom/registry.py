@@ -75,7 +75,7 @@ def build(cls: Callable[..., T], table: Mapping[str, Any], *, where: str) -> T:
         raise InputError(f"{where}: {error}") from None
 
 
-def checked(settings: object, where: str, **ranges: tuple[float, float]) -> None:
+def checked(settings: object, where: str, **ranges: tuple[int | float, int | float]) -> None:
     """In a frozen dataclass, make floats of whole numbers, as 1 and 1.0 are one key, and hold fields to their ranges.
 
     Raises:
