@@ -8,6 +8,8 @@ from carom.errors import InputError
 from carom.registry import build, lookup
 
 from .base import Architecture, LibraryModel
+from .elastic_mobile import ElasticMobile
+from .elastic_resnet import ElasticResNet
 from .lenet import LeNet
 from .mixer import Mixer
 from .mlp import MLP
@@ -25,6 +27,8 @@ ARCHITECTURES: Mapping[str, type[Architecture]] = MappingProxyType(
         "resnet-small": ResNet,
         "mixer-small": Mixer,
         "vit-small": ViT,
+        "elastic-resnet": ElasticResNet,
+        "elastic-mobile": ElasticMobile,
     }
 )
 
