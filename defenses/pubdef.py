@@ -123,7 +123,7 @@ class AgainstCopies:
                 return (clean + hardest.sum(0)).mean() / (self.k + 1)
             case "dynamic-loss":
                 now = adversarial.detach().mean(1)
-            case "dynamic-accuracy":
+            case _:  # dynamic-accuracy
                 now = (logits.detach()[len(y) :].argmax(1).view(-1, len(y)) != y).to(values).mean(1)
         before = state.memory.get(_MEANS, now)
         state.memory[_MEANS] = means = (1 - self.alpha) * before + self.alpha * now
