@@ -8,17 +8,72 @@ from types import MappingProxyType
 
 from carom.stages import Entry
 
+from . import awp, fast_at, mart, pgd_at, pubdef, trades
+from .accelat import AccelAT
+from .awp import AWP
 from .bit_depth import BitDepth
 from .blur import Blur
 from .chain import parse
 from .defense import Defense, Hardening, PublicModel, Stage, Wrapper
+from .fast_at import NFGSM, FastAT
 from .jpeg import JPEG
+from .mart import MART
 from .noise import Noise
+from .pgd_at import PGDAT
+from .pubdef import PubDef
 from .resize_pad import ResizePad
+from .trades import TRADES
 from .wrapped import Randomised
 
 DEFENSES: Mapping[str, Entry] = MappingProxyType(
     {
+        "pgd-at": Entry(
+            summary="Learns from what PGD makes of each batch",
+            paper="Madry, Makelov, Schmidt, Tsipras and Vladu 2018, arXiv:1706.06083",
+            stages=(PGDAT(),),
+            presets=pgd_at.PRESETS,
+        ),
+        "trades": Entry(
+            summary="Clean cross-entropy, and a like answer near each image",
+            paper="Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan 2019, arXiv:1901.08573",
+            stages=(TRADES(),),
+            presets=trades.PRESETS,
+        ),
+        "mart": Entry(
+            summary="Adversarial training that minds the images it gets wrong",
+            paper="Wang, Zou, Yi, Bailey, Ma and Gu 2020, ICLR",
+            stages=(MART(),),
+            presets=mart.PRESETS,
+        ),
+        "awp": Entry(
+            summary="Adversarial training whose weights are moved against it as well",
+            paper="Wu, Xia and Wang 2020, arXiv:2004.05884",
+            stages=(AWP(),),
+            presets=awp.PRESETS,
+        ),
+        "fast-at": Entry(
+            summary="Adversarial training with one step from a random start, and a guard against collapse",
+            paper="Wong, Rice and Kolter 2020, arXiv:2001.03994",
+            stages=(FastAT(),),
+            presets=fast_at.PRESETS,
+        ),
+        "n-fgsm": Entry(
+            summary="One step from a start further out, without clipping",
+            paper="de Jorge et al. 2022, arXiv:2202.01181",
+            stages=(NFGSM(),),
+            presets=fast_at.PRESETS_NFGSM,
+        ),
+        "accelat": Entry(
+            summary="PGD-AT whose learning rate falls where accuracy under attack stops rising",
+            paper="Nikfam, Marchisio, Martina and Shafique 2022, arXiv:2210.06888",
+            stages=(AccelAT(),),
+        ),
+        "pubdef": Entry(
+            summary="Learns from attacks that transfer from public models, one of each training style",
+            paper="Sitawarin, Chang, Huang, Altoyan and Wagner 2024, arXiv:2310.17645",
+            stages=(PubDef(),),
+            presets=pubdef.PRESETS,
+        ),
         "jpeg": Entry(
             summary="The image is stored as JPEG first",
             paper="Guo, Rana, Cisse and van der Maaten 2018, arXiv:1711.00117",

@@ -40,6 +40,7 @@ from .spec import Configuration, Precision, loop_of, with_loop
 from .store import NO_ANSWER, Kind, Predictions, Written, adopt, pack_predictions, read_artifact, write_artifact
 
 EXAMINED_PASSES = 1_500  # an image's, about: two hundred steps twice over, queries, and the rest
+EXAMINED_SEED = 0
 EVALUATION_BATCH = 128  # fixed places, so that outcomes do not depend on how the work was cut
 
 
@@ -482,8 +483,9 @@ def _examine(job: ExamineJob, place: Place, result: Result) -> None:
     numbers: dict[str, float] = {}
     if isinstance(victim, Classifier):  # a function has no gradients to mask
         places = torch.linspace(0, len(clean["labels"]) - 1, min(job.images, len(clean["labels"]))).long()
-        some = ImageSet(*(clean[name][places] for name in ("images", "labels", "ids")))
-        numbers = examined(victim, some, job.budget, device=torch.device(place.device)).numbers()
+        images, labels, ids = (clean[name][places] for name in ("images", "labels", "ids"))
+        device = torch.device(place.device)
+        numbers = examined(victim, images, labels, ids, job.budget, seed=EXAMINED_SEED, device=device).numbers()
     record = {**numbers, "seconds": time.perf_counter() - began, "label": job.label}
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in sorted(numbers.items())}
     tensors = tensors or {"examined": torch.zeros((), dtype=torch.float64)}
