@@ -268,7 +268,7 @@ class RSLAD(RobustDistillation):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaAD(RobustDistillation):
-    """Adaptive adversarial distillation: the teacher answers to the attacked image (Huang et al. 2023).
+    """Adaptive adversarial distillation: the teacher answers to the attacked image (Huang et al., CVPR 2023).
 
     Outer loss: `alpha KL(p_T(x') || p_S(x')) + (1 - alpha) KL(p_T(x) || p_S(x))`. The attack climbs
     `KL(p_T(x') || p_S(x'))` through both networks, from Gaussian noise of deviation 0.001, so each of its steps costs a

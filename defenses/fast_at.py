@@ -92,7 +92,7 @@ class FastAT:
         budget, first = self.budget, self.budget
         if self.start == "uniform-2eps":
             # start and step together cannot leave the wider ball, so that only [0, 1] clips them
-            budget, first = self._times(2 + self.step), self._times(2)
+            budget, first = self._times(2.0 + self.step), self._times(2.0)
         begin = started(x, first, "zero" if self.start == "zero" else "uniform", state.generator)
         step = self.step * float(self.eps / budget.eps)
         loss = summed_cross_entropy(y)
