@@ -1,4 +1,4 @@
-"""The tables of a run with defended victims: what each keeps, against whom, at what price, and what makes it doubtful."""
+"""The tables of a run with defended victims: what each keeps, against whom, at what price, and what is doubtful."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -108,10 +108,10 @@ def _main(rows: pd.DataFrame, known: pd.DataFrame, alarms: pd.DataFrame, by_vict
             "targeted sets and decoys are none. average: over pairs; best: under the one pair that is lowest on "
             "validation images, each victim's own; worst: right under every pair, image by image.",
             *_not_run(rows),
-            "white box: under that attack on the victim itself that leaves least here; white-box worst: right under all "
-            "of them. alarms: signs of masked gradients, in a table of their own; with one, neither is to be trusted.",
-            "training passes: forward and backward, of all trainings that a victim rests on, public models not counted; "
-            "seconds as they came, on a machine that did other work too; MACs: of one image. Means over seeds.",
+            "white box: under that attack on the victim itself that leaves least here; white-box worst: right under "
+            "all of them. alarms: signs of masked gradients, in a table of their own; with one, trust neither.",
+            "training passes: forward and backward, of all trainings that a victim rests on, public models not "
+            "counted; seconds as they came, beside other work; MACs: of one image. Means over seeds.",
             *_intervals_range(rows),
         ],
     )
@@ -203,8 +203,8 @@ def _leaking(rows: pd.DataFrame) -> Shown:
             "gain: accuracy under the best pair minus clean accuracy; above 0 is suspect. ASR: of the images that are "
             "right clean, the share that the best pair turns wrong. corrected: of those wrong clean, the share that it "
             "puts right; about 0 for a network that only looks at the image.",
-            "decoy: accuracy on images attacked as if another class were theirs; nearly harmless, unless a network reads "
-            "labels from perturbations. Low beside clean: it does.",
+            "decoy: accuracy on images attacked as if another class were theirs; nearly harmless, unless a network "
+            "reads labels from perturbations. Low beside clean: it does.",
             *_intervals_range(rows),
         ],
     )
@@ -217,8 +217,8 @@ def _alarms_shown(alarms: pd.DataFrame) -> Shown:
         frame=alarms,
         forms={"defense": "text", "victim": "text", "sign": "text"},
         notes=[
-            "Each says that attacks on the victim itself prove little, not that it is weak. What a victim's own numbers "
-            "say rests on validation images; transfer below the white box on the images of this table's run."
+            "Each says that attacks on the victim itself prove little, not that it is weak. What a victim's own "
+            "numbers say rests on validation images; transfer below the white box on the images of this table's run."
         ],
     )
 
@@ -260,9 +260,9 @@ def _game(outcomes: Outcomes) -> Shown:
             "value": "percent",
         },
         notes=[
-            "Payoff: accuracy of a defence (mean over its seeds) under a pair, all images. value: what the best mixture "
-            "of defences keeps whatever pair comes, and the best mixture of pairs concedes at most. There may be other "
-            "equilibria of the same value; pairs that are not played are left out.",
+            "Payoff: accuracy of a defence (mean over its seeds) under a pair, all images. value: what the best "
+            "mixture of defences keeps whatever pair comes, and the best mixture of pairs concedes at most. There may "
+            "be other equilibria of the same value; pairs that are not played are left out.",
             "against the mix: of the other side; worst: under the one pair, or for the one defence, that is worst for "
             "it. Made from test images for analysis; these numbers have no interval, and nothing is chosen by them.",
         ],
@@ -312,28 +312,24 @@ def _count(row: Mapping[str, Any], alarms: pd.DataFrame, by_victim: pd.DataFrame
     mine = alarms[alarms["victim"].isin(of["victim"])]
     here = (mine["norm"] == "") | ((mine["norm"] == row["norm"]) & (mine["eps"] == row["eps"]))
     count = int((here & mine["alarm"].astype(bool)).sum())
-    return np.nan if not count and (mine["sign"] == "not examined").any() else count
+    return np.nan if not count and (mine["sign"] == "not examined").any() else float(count)
 
 
 def _costs(known: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds of what each configuration and defence took and stores."""
     if not len(known):
         return pd.DataFrame()
-    told = known.assign(
-        **{
-            "training passes": known["forward"].astype(float) + known["backward"].astype(float),
-            "MACs": [of.get("macs", np.nan) for of in known["numbers"]],
-        }
-    )
-    return told.groupby(["defense", "victim_config"], sort=False)[list(COST_FORMS)].agg(
-        lambda values: values.astype(float).mean(skipna=False)
-    )
+    told = known.copy()
+    told["training passes"] = known["forward"].astype(float) + known["backward"].astype(float)
+    told["MACs"] = [of.get("macs", np.nan) for of in known["numbers"]]
+    groups = told.groupby(["defense", "victim_config"], sort=False)[list(COST_FORMS)]
+    return groups.mean().where(groups.count().eq(groups.size(), axis=0))  # a mean over some would be of others
 
 
 def _written(rows: pd.DataFrame) -> pd.DataFrame:
     """Columns under the names that people read, intervals as words beside the raw limits."""
     table = rows.rename(columns=dict(WRITTEN))
-    for low in [c for c in rows if c.endswith("_low")]:
+    for low in [str(c) for c in rows if str(c).endswith("_low")]:
         rate = low.removesuffix("_low")
         table[f"{WRITTEN.get(rate, rate)} 95%"] = [
             "–" if pd.isna(a) else f"{100 * a:.1f}–{100 * b:.1f}%"
