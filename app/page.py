@@ -16,16 +16,32 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from carom.app import cost_chart, heat_map, queries
+from carom.app import cost_chart, defense_chart, heat_map, queries
 from carom.app.plain import code, plain
 from carom.errors import CaromError, one_line
 from carom.scenarios.reader import Run
 from carom.scenarios.show import Shown
 
-SECTIONS = {"cases": "Cases", "matrix": "Matrix", "surrogates": "Surrogates", "tables": "More tables", "run": "Run"}
+SECTIONS = {
+    "cases": "Cases",
+    "matrix": "Matrix",
+    "surrogates": "Surrogates",
+    "defenses": "Defences",
+    "tables": "More tables",
+    "run": "Run",
+}
 FIRST = ("cases", "effects", "controls", "cases-by-attack")
 ABOUT = ("models", "failed-jobs")
 SURROGATES = ("surrogates", "equal-training-cost", "equal-attack-cost", "geometry")
+DEFENSES = (
+    "defenses",
+    "defenses-by-attacker",
+    "label-leaking",
+    "masking",
+    "white-box-attacks",
+    "defenses-by-victim",
+    "game",
+)
 FORMATS = {"count": "{:,.0f}", "percent": "{:.1%}", "points": "{:+.1f}", "number": "{:.3g}"}
 STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
@@ -195,7 +211,7 @@ def body(run: Run, view: queries.View) -> None:
     section = pick(
         st.segmented_control,
         "Section",
-        list(SECTIONS),
+        [name for name in SECTIONS if name != "defenses" or "defenses" in names],
         "section",
         "cases",
         format_func=SECTIONS.__getitem__,
@@ -209,9 +225,12 @@ def body(run: Run, view: queries.View) -> None:
         matrix(view)
     elif section == "surrogates":
         surrogates([view.tables[names.index(name)] for name in SURROGATES if name in names])
+    elif section == "defenses":
+        defenses([view.tables[names.index(name)] for name in DEFENSES if name in names])
     else:
         first = [n for n in (*FIRST, "failures") if n in names]
-        chosen = first if section == "cases" else [n for n in names if n not in (*first, *ABOUT, *SURROGATES)]
+        elsewhere = (*first, *ABOUT, *SURROGATES, *DEFENSES)
+        chosen = first if section == "cases" else [n for n in names if n not in elsewhere]
         for name in chosen:
             table(view.tables[names.index(name)])
 
@@ -312,6 +331,31 @@ def surrogates(tables: Sequence[Shown]) -> None:
     else:
         st.altair_chart(cost_chart.chart(chosen, cost))
         st.caption("Points: ASR on all victims but a surrogate's own models; lines: 95% intervals, as in the table.")
+    for shown in tables:
+        table(shown)
+
+
+def defenses(tables: Sequence[Shown]) -> None:
+    """What defences keep, under whose attacks, and what they cost."""
+    frame = tables[0].frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
+    first, second, third = st.columns(3)
+    budgets = list(dict.fromkeys(frame["budget"]))
+    budget = pick(first.selectbox, "Budget", budgets, "budget", budgets[-1])
+    chosen = frame[frame["budget"] == budget]
+    ways = [way for way in defense_chart.TRANSFERS if chosen[way].notna().any()]
+    if ways:
+        transfer = pick(
+            second.selectbox, "Transfer", ways, "transfer", ways[0], format_func=defense_chart.UNDER.__getitem__
+        )
+        costs = [*defense_chart.known_costs(chosen), "none"]
+        cost = pick(third.selectbox, "Size of the points", costs, "cost", costs[0])
+        st.altair_chart(defense_chart.chart(chosen, transfer, None if cost == "none" else cost))
+        st.caption(
+            "Points: accuracy over all images, clean errors included; lines: 95% intervals, as in the table. A white "
+            "box above transfer is a sign of masked gradients, and stands in the table of such signs."
+        )
+    else:
+        st.info("No transfer attack with this budget met a defence; choose another.")
     for shown in tables:
         table(shown)
 

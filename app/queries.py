@@ -24,6 +24,8 @@ AXES = {
     "balance_s": "surrogate's balance",
     "architecture_s": "surrogate's architecture",
     "recipe_s": "surrogate's recipe",
+    "pool": "surrogate's public pool",
+    "group": "surrogate's group",
     "victim": "victim",
     "victim_config": "victim's configuration",
     "source_v": "victim's source",
@@ -31,6 +33,7 @@ AXES = {
     "balance_v": "victim's balance",
     "architecture_v": "victim's architecture",
     "recipe_v": "victim's recipe",
+    "defense_v": "victim's defence",
     "attack": "attack",
     "budget": "budget",
 }

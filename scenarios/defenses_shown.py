@@ -47,11 +47,12 @@ def defense_tables(store: Store, run: str, outcomes: Outcomes, *, split: str = "
     Args:
         store: Where the run is.
         run: Its id.
-        outcomes: Of the split.
+        outcomes: Of the split; decoys, which are no attacks and are missing here, are read beside them.
         split: On "validation" no best pair is reported, as it would be chosen on the same images.
     """
     if "defense_v" not in outcomes.cells or outcomes.cells["defense_v"].isin(["", "none"]).all():
         return []
+    outcomes = read_outcomes(store, run, split=split, decoys=True)
     chosen = None
     if split == "test":
         try:

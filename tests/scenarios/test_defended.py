@@ -357,7 +357,9 @@ def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dic
     def shown(
         outcomes: Outcomes, validation: Outcomes | None, known: pd.DataFrame, split: str = "test"
     ) -> dict[str, Shown]:
-        def read(store: object, run: str, *, split: str, role: str) -> Outcomes:
+        def read(store: object, run: str, *, split: str, role: str | None = None, decoys: bool = False) -> Outcomes:
+            if decoys:
+                return outcomes
             assert (split, role) == ("validation", "victim")
             if validation is None:
                 raise InputError("none")
@@ -366,7 +368,8 @@ def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dic
         monkeypatch.setattr(defenses_shown, "read_outcomes", read)
         monkeypatch.setattr(defenses_shown, "list_victims", lambda store, run: known)
         with Store(tmp_path / "store", write=True) as store:
-            found = defenses_shown.defense_tables(store, "run", outcomes, split=split)
+            attacks = outcomes.where(~np.asarray(outcomes.cells.get("decoy", outcomes.control), dtype=bool))
+            found = defenses_shown.defense_tables(store, "run", attacks, split=split)
         for table in found:
             assert len(table.formatted()) == len(table.frame) > 0
             assert {c for c, form in table.forms.items() if c in table.frame} == set(table.forms), table.name
@@ -390,6 +393,9 @@ def test_tables_of_a_run_with_defences(tables: Callable[..., dict[str, Shown]]) 
     ]
     main = found["defenses"].frame.set_index(["defense", "eps"])
     raw = defended(outcomes, validation).set_index(["defense", "eps"])
+    leaking = found["label-leaking"].frame
+    assert leaking["decoy"].tolist() == raw["decoy"].tolist()
+    assert leaking["gain"].tolist() == pytest.approx((raw["best"] - raw["clean"]).tolist())
     for written, name in (("clean", "clean"), ("best", "best"), ("white box", "white_box"), ("best pair", "best_pair")):
         assert main[written].tolist() == raw[name].tolist()
     assert main["training passes"].tolist() == [(100 * 100 + 100 * 101) / 2 + 100] * 6
