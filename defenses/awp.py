@@ -103,7 +103,7 @@ def gradient_nearby(state: State, gradient: Callable[[], None], gamma: float) ->
         gamma: How far.
     """
     gradient()
-    moved = [p for p in state.classifier.parameters() if p.ndim > 1 and p.grad is not None]
+    moved: list[Tensor] = [p for p in state.classifier.parameters() if p.ndim > 1 and p.grad is not None]
     with torch.no_grad():
         kept = torch._foreach_clone(moved)
         slopes = [p.grad for p in moved if p.grad is not None]

@@ -50,13 +50,13 @@ def brightness(x: Images, severity: PerImage, generator: torch.Generator) -> Ima
 def pixelate(x: Images, severity: PerImage, generator: torch.Generator) -> Images:
     """Blocks of 2 or 3 pixels a side become their mean: the larger from half the severity on."""
     del generator
-    coarse = [
+    fine, coarse = (
         nn.functional.interpolate(
             nn.functional.interpolate(x, [-(-side // block) for side in x.shape[2:]], mode="area"), x.shape[2:]
         )
         for block in (2, 3)
-    ]
-    return torch.where(per_image(severity) < 0.5, *coarse)
+    )
+    return torch.where(per_image(severity) < 0.5, fine, coarse)
 
 
 KINDS: Mapping[str, Corrupt] = MappingProxyType(

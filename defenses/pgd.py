@@ -139,7 +139,7 @@ def withstood(
     """1 for each image that the network, in eval mode, still gets right after PGD on the cross-entropy; else 0."""
     right = []
     with evaluating(network):
-        for some, labels in zip(x.split(_BATCH), y.split(_BATCH), strict=True):
+        for some, labels in zip(torch.split(x, _BATCH), torch.split(y, _BATCH), strict=True):
             x_adv = maximised(
                 network,
                 some.to(memory_format=torch.channels_last),

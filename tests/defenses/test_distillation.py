@@ -56,7 +56,7 @@ def test_the_outer_loss_and_its_passes(way: RobustDistillation, counted: tuple[i
     assert float(way.budget.size(x_adv, x).max()) <= float(way.eps) + 1e-6
     assert 0 <= float(x_adv.min()) <= float(x_adv.max()) <= 1
     loss, logits = way.outer(student.eval(), teacher, x, x_adv, y, target, passes=passes)
-    loss.backward()
+    torch.autograd.backward(loss)
     assert all(p.grad is None for p in teacher.parameters())
     assert any(p.grad is not None for p in student.parameters())
     assert (passes.forward, passes.backward) == (counted[0] * 12, counted[1] * 12)

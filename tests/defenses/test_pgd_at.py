@@ -159,7 +159,7 @@ def test_divergence_sums_over_classes_and_is_batchmean() -> None:
 def test_divergence_has_gradients_through_both_arguments() -> None:
     p, q = logits(0).requires_grad_(), logits(1).requires_grad_()
     assert torch.autograd.gradcheck(divergence, (p, q))
-    divergence(p, q).sum().backward()
+    torch.autograd.backward(divergence(p, q).sum())
     assert p.grad is not None
     assert q.grad is not None
     assert float(p.grad.abs().max()) > 0.01
@@ -214,7 +214,7 @@ def test_mart_has_gradients_through_all_of_it_and_stays_finite() -> None:
     assert torch.autograd.gradcheck(lambda a, b: misclassification_aware(a, b, y, 5.0), (clean, attacked))
     sure = (200.0 * nn.functional.one_hot((y + 1) % 4, 4)).requires_grad_()
     loss = misclassification_aware(sure, sure, y, 5.0)
-    loss.backward()
+    torch.autograd.backward(loss)
     assert bool(loss.isfinite())
     assert sure.grad is not None
     assert bool(sure.grad.isfinite().all())
@@ -226,7 +226,7 @@ def reading(state: State, seen: list[dict[str, Tensor]]) -> Callable[[], None]:
     def gradient() -> None:
         seen.append({name: tensor.detach().clone() for name, tensor in state.classifier.named_parameters()})
         state.optimizer.zero_grad()
-        nn.functional.cross_entropy(state.classifier(state.images.pixels), state.images.labels).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(state.classifier(state.images.pixels), state.images.labels))
 
     return gradient
 
