@@ -214,7 +214,8 @@ class Twin(_Plain):
     """A plain network of a sub-network's sizes, distilled on its own from the network that came before.
 
     What ProARD's students have to be measured against (arXiv:2506.07666): the same loss, teacher and sizes, and its own
-    training. The best epoch is chosen under attack on validation images. Passes of the teacher are counted too.
+    training. Where the recipe keeps the best epoch, that is the best under attack on validation images. Passes of the
+    teacher are counted too.
 
     Attributes:
         choice: The sub-network's name, or "largest" or "smallest".
