@@ -415,11 +415,32 @@ def test_only_training_images_are_learnt_from_and_only_validation_images_choose(
     training_ids, validation_ids = (set(part.ids.tolist()) for part in (whole.train, whole.validation))
     assert seen == [validation_ids] * 3 + [training_ids] * 4
     (used,) = learnt
+    monkeypatch.undo()
     assert used.clean.shape == (2, 24, 1, 8, 8)
     assert torch.equal(used.clean[0], whole.train.images)
     away = (used.adversarial.short() - whole.train.images.short()).abs().amax()
     assert 0 < int(away) <= 24
-    assert 0 < int((used.judged.short() - whole.validation.images.short()).abs().amax()) <= 24
+    built = learnt_from_sources(whole, pool)
+    assert torch.equal(used.judged, built)
+
+
+def learnt_from_sources(whole: Ground, pool: list[PublicModel]) -> Tensor:
+    """The validation images crafted from the sources that a build chooses."""
+    sources = defense().build(whole, (), pool).record["sources"]
+    assert isinstance(sources, list)
+    return torch.stack(
+        [
+            adversarial_copy(
+                next(model for model in pool if model.label == label),
+                whole.validation,
+                attack=defense().attack,
+                budget=defense().budget,
+                seed=whole.seed,
+                device=CPU,
+            ).images
+            for label in sources
+        ]
+    )
 
 
 def noting(kept: list[Copies]) -> Callable[..., AgainstCopies]:
@@ -442,6 +463,20 @@ def test_the_training_does_not_augment_again(pool: list[PublicModel], monkeypatc
     defense().build(here(recipe=plain(shift=1.0, rotation=5.0, scale=0.1, flip=True)), (), pool)
     (used,) = recipes
     assert (used.shift, used.rotation, used.scale, used.flip) == (0, 0, 0, False)
+
+
+def test_the_best_epoch_is_that_of_the_highest_weighted_accuracy(
+    pool: list[PublicModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = defense().build(here(recipe=plain(epochs=1)), (), pool)
+    monkeypatch.setattr("carom.defenses.pubdef.weighted_accuracy", lambda state, copies: 0.9 - 0.1 * state.epoch)
+    kept = defense().build(here(recipe=plain(select="best")), (), pool)
+    assert tensor_digest(kept.members[0]) == tensor_digest(first.members[0])
+    clean = kept.record["validation_clean"]
+    assert clean == first.record["validation_clean"]
+    assert kept.record["validation_adversarial"] == pytest.approx(2 * 0.9 - clean)  # type: ignore[operator]
+    last = defense().build(here(recipe=plain(select="last")), (), pool)
+    assert tensor_digest(last.members[0]) != tensor_digest(first.members[0])
 
 
 def test_it_may_go_on_from_what_came_before(pool: list[PublicModel]) -> None:

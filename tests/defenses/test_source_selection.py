@@ -87,6 +87,8 @@ def test_drawn_sources_are_of_their_groups_and_stay_when_groups_go() -> None:
     pool = [*POOL, public("d", "normal"), public("e", "linf")]
     draws = {drawn(pool, ["linf", "normal"], seed) for seed in range(40)}
     assert draws == {(linf, normal) for linf in (1, 2, 4) for normal in (0, 3)}
+    even = [public(str(i), "ab"[i % 2]) for i in range(6)]
+    assert {drawn(even, "ab", seed) for seed in range(80)} == {(a, b) for a in (0, 2, 4) for b in (1, 3, 5)}
     for seed in range(5):
         assert drawn(pool, ["linf"], seed) == drawn(pool, ["linf", "normal"], seed)[:1]
 
