@@ -89,7 +89,10 @@ def test_the_attack_drives_student_and_teacher_apart(name: str) -> None:
 def test_adaad_climbs_through_the_teacher_too() -> None:
     # a student that never changes its mind: only the teacher can be moved
     teacher, data = network(1).eval(), images(12)
-    student = lambda x: torch.zeros(len(x), 3) * x.sum()  # noqa: E731
+
+    def student(x: Tensor) -> Tensor:
+        return torch.zeros(len(x), 3) * x.sum()
+
     x, y = data.pixels, data.labels
     ada = AdaAD(steps=2).inner(student, teacher, x, y, None, generator=seeded(), passes=Passes())
     with torch.no_grad():
