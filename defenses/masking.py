@@ -228,7 +228,7 @@ class _Judged:
         """Float32, on the device."""
         self.passes += len(images)
         parts = []
-        for some, ids in zip(images.split(_BATCH), self.ids.split(_BATCH), strict=True):
+        for some, ids in zip(torch.split(images, _BATCH), torch.split(self.ids, _BATCH), strict=True):
             x = some.to(self.device).float() / 255
             parts.append(self.model.answer(x, ids) if isinstance(self.model, Randomised) else self.model(x))
         return torch.cat(parts).float()
@@ -251,4 +251,4 @@ def _macs(model: Classifier, device: torch.device) -> float:
     """Of one image; a multiplication and an addition count as one."""
     with FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, *model.shape, device=device))
-    return counter.get_total_flops() / 2
+    return float(counter.get_total_flops()) / 2

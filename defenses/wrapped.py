@@ -68,7 +68,8 @@ class Wrapped(Classifier):
         )
         self.mean, self.std = inner.mean, inner.std  # where the network is
         self.training = inner.training
-        self.wrappers = (*wrappers, *(inner.wrappers if isinstance(inner, Wrapped) else ()))
+        inside: tuple[Change, ...] = inner.wrappers if isinstance(inner, Wrapped) else ()
+        self.wrappers: tuple[Change, ...] = (*wrappers, *inside)
 
     @override
     def preprocess(self, x: Images) -> Inputs:

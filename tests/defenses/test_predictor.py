@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from carom.defenses.predictor import Predictor
+from carom.draws import stream
 from carom.errors import InputError
 
 
@@ -28,6 +29,23 @@ def test_a_linear_target_is_learned_and_its_error_told():
     assert 0.3 < float(error[0]) / fitted.rmse[0] < 3
     # better than the mean
     assert float(error.max()) < 0.7 * float(true.std(0).min())
+
+
+def test_without_hidden_layers_it_is_ridge_regression():
+    rows, scores = scored(60)
+    fitted = Predictor(layers=0).fit(rows, scores, seed=0)
+    fresh, true = scored(200, seed=5)
+    assert float((fitted(fresh) - true).abs().max()) < 0.01
+    assert min(fitted.tau) > 0.9
+    perceptron = Predictor(epochs=60).fit(rows, scores, seed=0)
+    assert fitted.rmse < perceptron.rmse
+    layer = fitted.network
+    held = torch.randperm(60, generator=torch.Generator().manual_seed(stream(0, "predictor")))[12:]
+    y = (scores[held] - fitted.mean) / fitted.deviation
+    weight, bias = layer.weight.clone().requires_grad_(), layer.bias.clone().requires_grad_()
+    loss = (rows[held] @ weight.T + bias - y).square().sum() + 0.5 * weight.square().sum()
+    for gradient in torch.autograd.grad(loss, (weight, bias)):
+        assert float(gradient.abs().max()) < 1e-3
 
 
 def test_noise_is_not_learned():

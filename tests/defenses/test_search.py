@@ -1,0 +1,229 @@
+"""The search finds the good compromises of a space, and tells measured numbers only."""
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import product
+
+import pytest
+import torch
+
+from carom.budget import Budget
+from carom.defenses.defense import Stage
+from carom.defenses.search import Candidate, Measure, Search, Sizes, pick, unbeaten
+from carom.defenses.student import recalibrate, taken_out
+from carom.errors import InputError
+from carom.registry import build
+from carom.zoo.architectures import architecture
+from carom.zoo.architectures.elastic import Choice
+from carom.zoo.architectures.elastic_resnet import ElasticResNet
+from carom.zoo.classifier import create, weights
+
+from .conftest import ground
+
+# 3 x 3 widths, 2 depths, 3 or 9 expansions: 108 sub-networks
+SMALL = ElasticResNet(width=8, stages=1, depth=2)
+SIZES = Sizes(architecture=SMALL, shape=(1, 8, 8), classes=3)
+EVERY = sorted({SMALL.space.choice(g) for g in product(*map(range, SMALL.space.levels))}, key=str)
+
+
+def scored(choice):
+    """Accuracy likes width, robustness depth and narrow blocks: a linear function of what the predictor sees."""
+    widths, inner = sum(choice.widths), sum(choice.expansions)
+    accuracy = 0.5 + 0.08 * widths - 0.03 * len(choice.expansions) + 0.1 * inner
+    return accuracy, 0.2 + 0.12 * len(choice.expansions) - 0.08 * inner - 0.02 * widths
+
+
+def everything():
+    return [candidate(choice, *scored(choice)) for choice in EVERY]
+
+
+def candidate(choice, accuracy, robustness, macs=None, parameters=None):
+    return Candidate(
+        choice=choice,
+        accuracy=accuracy,
+        robustness=robustness,
+        macs=SIZES.macs(choice) if macs is None else macs,
+        parameters=SIZES.parameters(choice) if parameters is None else parameters,
+    )
+
+
+def volume(candidates):
+    """The area of (accuracy, robustness) that lies below some candidate."""
+    area, best = 0.0, 0.0
+    for c in sorted(candidates, key=lambda c: -c.accuracy):
+        if c.robustness > best:
+            area += c.accuracy * (c.robustness - best)
+            best = c.robustness
+    return area
+
+
+def test_the_front_comes_near_that_of_everything():
+    search = Search(samples=40, measured=30, population=40, generations=20)
+    found = search(SIZES, scored, seed=0)
+    assert len(found.sampled) == 40
+    assert len({c.choice for c in found.sampled}) == 40
+    assert {SMALL.space.largest, SMALL.space.smallest} <= {c.choice for c in found.sampled}
+    assert min(found.predictor.tau) > 0.6
+    front = found.front()
+    assert volume(front) > 0.97 * volume(unbeaten(everything()))
+    assert [c.robustness for c in front] == sorted((c.robustness for c in front), reverse=True)
+
+
+def test_in_a_large_space_the_search_finds_what_a_random_sample_does_not():
+    large = ElasticResNet(width=8, stages=2, depth=3)
+    sizes = Sizes(architecture=large, shape=(1, 8, 8), classes=3)
+    found = Search(samples=60, measured=20, population=40, generations=20, layers=0)(sizes, scored, seed=0)
+    assert volume(found.searched) > 1.02 * volume(found.sampled)
+    assert unbeaten(found.searched) == [c for c in found.front() if c.predicted is not None]
+
+
+def test_what_is_told_was_measured_and_each_sub_network_once():
+    asked = []
+
+    def watched(choice):
+        asked.append(choice)
+        return scored(choice)
+
+    found = Search(samples=20, measured=5, population=12, generations=5)(SIZES, watched, seed=0)
+    assert len(asked) == len(set(asked)) <= 25
+    assert len(found.searched) <= 5
+    for c in (*found.sampled, *found.searched):
+        assert (c.accuracy, c.robustness) == scored(c.choice)
+        assert (c.macs, c.parameters) == (SIZES.macs(c.choice), SIZES.parameters(c.choice))
+    assert all(c.predicted is None for c in found.sampled)
+    assert all(c.predicted is not None and c.predicted != scored(c.choice) for c in found.searched)
+    gap = sum(c.predicted[0] - c.accuracy for c in found.searched) / len(found.searched)
+    assert found.optimism[0] == pytest.approx(gap)
+
+
+def test_limits_hold_for_all_that_is_measured():
+    most = 30_000
+    assert sum(SIZES.macs(c) <= most for c in EVERY) > 12
+    found = Search(samples=12, population=12, generations=5, max_macs=most)(SIZES, scored, seed=0)
+    assert max(c.macs for c in (*found.sampled, *found.searched)) <= most
+    least = SIZES.parameters(SMALL.space.smallest)
+    with pytest.raises(
+        InputError, match=f"found 2 sub-networks within the limits, 10 are needed.*{least:,} parameters"
+    ):
+        Search(samples=20, max_parameters=least)(SIZES, scored, seed=0)
+
+
+def test_a_third_goal_is_few_macs():
+    search = Search(samples=40, measured=50, population=40, generations=20, by_macs=True)
+    found = search(SIZES, scored, seed=0)
+    assert len(found.front(by_macs=True)) > len(found.front())
+    assert min(c.macs for c in found.searched) == SIZES.macs(SMALL.space.smallest)
+
+
+def test_one_seed_is_one_search():
+    search = Search(samples=12, population=8, generations=3)
+    first, again, other = (search(SIZES, scored, seed=seed) for seed in (0, 0, 1))
+    assert (first.sampled, first.searched) == (again.sampled, again.searched)
+    assert first.sampled != other.sampled
+
+
+def front():
+    a, b, c = EVERY[:3]
+    return [
+        candidate(a, 0.9, 0.3, macs=100, parameters=10),
+        candidate(b, 0.8, 0.5, macs=300, parameters=30),
+        candidate(c, 0.7, 0.6, macs=200, parameters=40),
+    ]
+
+
+def test_the_most_robust_that_meets_all_is_picked():
+    assert pick(front()).robustness == 0.6
+    assert pick(front(), min_accuracy=0.75).robustness == 0.5
+    assert pick(front(), max_macs=150).robustness == 0.3
+    assert pick(front(), max_parameters=30).robustness == 0.5
+    assert pick(front(), max_macs=300, max_parameters=40, min_accuracy=0.9, min_robustness=0.3).accuracy == 0.9
+    first, second = front()[:2]
+    assert pick([first, replace(second, accuracy=0.95, robustness=0.3)]).accuracy == 0.95
+
+
+def test_where_none_does_the_nearest_is_named():
+    with pytest.raises(InputError) as caught:
+        pick(front(), min_accuracy=0.75, min_robustness=0.55)
+    assert f"none of 3 students meets all constraints; the nearest, {str(EVERY[2])!r}, has" in str(caught.value)
+    assert "accuracy 0.700, wanted 0.750" in str(caught.value)
+    with pytest.raises(InputError, match=r"150 MACs|100 MACs, allowed 90"):
+        pick(front(), max_macs=90)
+    with pytest.raises(InputError, match="no candidates"):
+        pick([])
+
+
+def test_the_front_is_what_no_other_beats():
+    a, b, c = front()
+    beaten = candidate(EVERY[3], 0.8, 0.4, macs=50, parameters=1)
+    assert unbeaten([a, beaten, b, c]) == [c, b, a]
+    assert unbeaten([a, beaten, b, c], by_macs=True) == [c, b, beaten, a]
+    assert unbeaten([a, a]) == [a]
+    assert unbeaten([]) == []
+
+
+def elastic_ground():
+    made = ground("elastic-resnet", n=48)
+    return replace(made, architecture=SMALL)
+
+
+def test_a_measured_sub_network_is_taken_out_and_recalibrated():
+    place = elastic_ground()
+    given = weights(create(SMALL, shape=(1, 8, 8), classes=3, seed=0))
+    measure = Measure(place, given, Budget(norm="linf", eps=Fraction(16, 255)), steps=3)
+    choice = SMALL.space.smallest
+    clean, robust = measure(choice)
+    own = taken_out(place, given, choice)
+    recalibrate(own, place.train, seed=place.seed)
+    x, y = place.validation.images.float() / 255, place.validation.labels
+    right = own(x).argmax(1) == y
+    assert clean == pytest.approx(float(torch.stack([right[y == k].float().mean() for k in range(3)]).mean()))
+    assert robust <= clean
+    assert measure(choice) == (clean, robust)
+    # each time 48 recalibration images, and 48 validation images clean, attacked in 3 steps, and attacked
+    assert (measure.passes.forward, measure.passes.backward) == (2 * (48 + 48 * 5), 2 * 48 * 3)
+
+
+def test_the_stage_makes_the_plain_network_that_it_picked():
+    place = elastic_ground()
+    given = weights(create(SMALL, shape=(1, 8, 8), classes=3, seed=0))
+    search = build(Search, {"samples": 10, "measured": 2, "population": 6, "generations": 2, "steps": 1}, where="d")
+    assert isinstance(search, Stage)
+    built = search.build(place, [given], ())
+    (made,) = built.members
+    student = search.architecture(SMALL, made)
+    choice = SMALL.space.parse(built.record["choice"])
+    assert student == SMALL.of(choice)
+    own = replace(place, architecture=student).classifier(made)
+    fresh = taken_out(place, given, choice)
+    recalibrate(fresh, place.train, seed=place.seed)
+    x = place.validation.images.float() / 255
+    torch.testing.assert_close(own(x), fresh(x))
+    assert built.record["macs"] == SIZES.macs(choice)
+    assert str(choice) in built.record["front"]
+    assert built.record["robust accuracy"] == max(built.record["front robust accuracy"])
+    assert len(built.record["predictor tau"]) == 2
+    assert built.passes.backward > 0
+    with pytest.raises(InputError, match="meets all constraints"):
+        replace(search, min_robustness=1.0).build(place, [given], ())
+    with pytest.raises(InputError, match="needs a network of sub-networks"):
+        search.build(ground(), [given], ())
+    with pytest.raises(InputError, match="has no sub-networks"):
+        search.architecture(architecture("resnet-small"), made)
+
+
+def test_settings_are_checked():
+    for changes, words in [
+        ({"samples": 9}, "samples must be in"),
+        ({"eps": Fraction(0)}, "eps is 0"),
+        ({"layers": 9}, "layers must be in"),
+        ({"population": 2}, "population must be in"),
+        ({"min_accuracy": 80.0}, "min_accuracy must be in"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            Search(**changes)
+    assert build(Search, {"min_accuracy": 1}, where="defense") == Search(min_accuracy=1.0)
+
+
+def test_every_sub_network_counts_once():
+    assert len(EVERY) == 108
+    assert all(isinstance(choice, Choice) for choice in EVERY)
