@@ -94,7 +94,7 @@ def accuracy(classifier: Classifier, images: ImageSet) -> float:
     """Macro accuracy: the mean over classes; in the mode that the classifier is in."""
     place = classifier.mean.device
     with torch.no_grad():
-        parts = images.images.split(_EVALUATION_BATCH)
+        parts = torch.split(images.images, _EVALUATION_BATCH)
         logits = torch.cat([classifier(part.to(place).float() / 255).cpu() for part in parts])
     return macro_accuracy((logits.argmax(1) == images.labels).float(), images.labels)
 

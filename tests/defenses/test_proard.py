@@ -132,7 +132,7 @@ def test_the_gradient_is_the_mean_of_those_of_the_sub_networks(teacher: Weights)
     way = phase(place, teacher, RSLAD(steps=1, step=1e-6, eps=Fraction(1, 10**6)))
     classifier = place.classifier(teacher)
     state = state_of(classifier, part, seed=7)
-    value(way, state).backward()
+    torch.autograd.backward(value(way, state))
     drawn = way.drawn(torch.Generator().manual_seed(7))
     assert len({str(choice) for choice in drawn}) == 3
     with torch.no_grad():
@@ -140,7 +140,8 @@ def test_the_gradient_is_the_mean_of_those_of_the_sub_networks(teacher: Weights)
     mean = {name: torch.zeros_like(p) for name, p in classifier.network.named_parameters()}
     for choice in drawn:
         own = replace(place, architecture=FAMILY.of(choice)).classifier(FAMILY.extracted(teacher, choice)).train()
-        nn.functional.kl_div(own(part.pixels).log_softmax(1), target, reduction="batchmean").backward()
+        loss = nn.functional.kl_div(own(part.pixels).log_softmax(1), target, reduction="batchmean")
+        torch.autograd.backward(loss)
         for name, parameter in own.network.named_parameters():
             assert parameter.grad is not None
             mean[name][tuple(slice(n) for n in parameter.shape)] += parameter.grad / 3

@@ -100,7 +100,7 @@ def test_statistics_are_the_mean_over_batches_of_all_images(trained: Weights) ->
 
 def test_recalibration_looks_at_no_more_than_asked_and_belongs_to_the_seed(trained: Weights) -> None:
     learn = images(300, seed=3)
-    made = []
+    made: list[str] = []
     for seed, most in ((1, 50), (1, 50), (2, 50)):
         classifier = taken_out(elastic_ground(), trained, SMALL)
         torch.manual_seed(len(made))

@@ -1,6 +1,7 @@
 """Networks that hold many: choices, parts of weights, plain networks taken out of them."""
 
 from itertools import count
+from typing import Any
 
 import pytest
 import torch
@@ -217,9 +218,10 @@ def test_parts_are_views(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: p.data_ptr() for name, p in network.named_parameters()}
     plain = nn.functional.conv2d
 
-    def watched(x: Tensor, weight: Tensor, *rest: object, **named: object) -> Tensor:
+    def watched(x: Tensor, weight: Tensor, *rest: Any, **named: Any) -> Tensor:
         seen.append(weight.data_ptr())
-        return plain(x, weight, *rest, **named)  # type: ignore[arg-type]
+        y: Tensor = plain(x, weight, *rest, **named)
+        return y
 
     monkeypatch.setattr(nn.functional, "conv2d", watched)
     made(images())
