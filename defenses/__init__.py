@@ -8,20 +8,23 @@ from types import MappingProxyType
 
 from carom.stages import Entry
 
-from . import awp, fast_at, mart, pgd_at, pubdef, trades
+from . import awp, fast_at, mart, pgd_at, proard, pubdef, trades
 from .accelat import AccelAT
 from .awp import AWP
 from .bit_depth import BitDepth
 from .blur import Blur
 from .chain import parse
+from .corruption import Corruption
 from .defense import Defense, Hardening, PublicModel, Stage, Wrapper
 from .fast_at import NFGSM, FastAT
 from .jpeg import JPEG
 from .mart import MART
 from .noise import Noise
 from .pgd_at import PGDAT
+from .proard import ProARD
 from .pubdef import PubDef
 from .resize_pad import ResizePad
+from .student import Slice, Student, Twin
 from .trades import TRADES
 from .wrapped import Randomised
 
@@ -68,11 +71,37 @@ DEFENSES: Mapping[str, Entry] = MappingProxyType(
             paper="Nikfam, Marchisio, Martina and Shafique 2022, arXiv:2210.06888",
             stages=(AccelAT(),),
         ),
+        "corruption": Entry(
+            summary="Learns from noisy, blurred, faded, brighter or darker, and pixelated images",
+            paper="Hendrycks and Dietterich 2019, arXiv:1903.12261",
+            stages=(Corruption(),),
+        ),
         "pubdef": Entry(
             summary="Learns from attacks that transfer from public models, one of each training style",
             paper="Sitawarin, Chang, Huang, Altoyan and Wagner 2024, arXiv:2310.17645",
             stages=(PubDef(),),
             presets=pubdef.PRESETS,
+        ),
+        "proard": Entry(
+            summary="All sub-networks of a robust elastic network, distilled phase by phase; itself the largest",
+            paper="Mousavi et al. 2025, arXiv:2506.07666",
+            stages=(ProARD(),),
+            presets=proard.PRESETS,
+        ),
+        "student": Entry(
+            summary="A sub-network of what came before, taken out as a plain network",
+            paper="Mousavi et al. 2025, arXiv:2506.07666",
+            stages=(Student(),),
+        ),
+        "twin": Entry(
+            summary="A plain network of a student's sizes, distilled on its own from what came before",
+            paper="Zi, Zhao, Ma and Jiang 2021, arXiv:2108.07969",
+            stages=(Twin(),),
+        ),
+        "slice": Entry(
+            summary="A part of the network that came before, without further training",
+            paper="Mousavi et al. 2025, arXiv:2506.07666",
+            stages=(Slice(),),
         ),
         "jpeg": Entry(
             summary="The image is stored as JPEG first",
