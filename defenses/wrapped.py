@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from carom.draws import Draws, stream
+from carom.draws import Draws, content_ids, stream
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.protocols import Combination
@@ -102,7 +102,8 @@ class Randomised(Wrapped):
     """Behind at least one wrapper that draws.
 
     Called, it takes one fixed draw for all images: the same images get the same answer, in any batch. A victim under
-    evaluation draws image by image (`answer`), and an attacker averages over draws of his own (`expectation`).
+    evaluation draws image by image (`answer`), one that an attacker asks draws query by query (`asked`), and an attacker
+    who knows it averages over draws of his own (`expectation`).
     """
 
     def answer(self, x: Images, ids: Ids) -> Logits:
@@ -112,6 +113,13 @@ class Randomised(Wrapped):
         """
         logits: Logits = self.network(Classifier.preprocess(self, self.changed(x, ids)))
         return logits
+
+    def asked(self, x: Images) -> Logits:
+        """What somebody who only asks is answered, logits `n k`: each image under a draw that its own bytes name.
+
+        So two queries never share a draw, however near they are, and the answers depend on no batch and no order.
+        """
+        return self.answer(x, content_ids(x))
 
     def expectation(self, seed: int, draws: int = 10) -> "Expectation":
         """What a white-box attack reads: the mean logits over draws; see `Expectation`."""

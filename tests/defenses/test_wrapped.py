@@ -257,6 +257,17 @@ def test_clean_and_adversarial_images_share_the_draw():
     torch.testing.assert_close(victim.answer(moved, ids) - victim.answer(x, ids), torch.full((4, 144), 0.25))
 
 
+def test_each_query_meets_a_draw_of_its_own():
+    victim = Noise(sigma=0.1).wrap(pixels_out())
+    x = some(4)
+    near = x + 1 / 255
+    first, second = victim.asked(x), victim.asked(near)
+    assert torch.equal(victim.asked(x[[2, 0]]), first[[2, 0]])
+    change = second - first - 1 / 255
+    assert 0.1 < float(change.std()) < 0.2
+    assert not torch.isclose(first, victim.answer(x, torch.arange(4))).all(1).any()
+
+
 @pytest.mark.parametrize("wrapper", RANDOM, ids=["ResizePad", "Noise"])
 def test_the_expected_gradient_is_that_of_the_mean_over_its_draws(wrapper):
     victim = wrapper.wrap(network())
