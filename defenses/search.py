@@ -214,7 +214,17 @@ class Search:
         shape = ground.shape if ground.preprocessing is None else ground.preprocessing.output_shape(ground.shape)
         sizes = Sizes(architecture=elastic, shape=shape, classes=ground.classes)
         measure = Measure(ground, given[0], self.budget, steps=self.steps)
-        found = self(sizes, measure, seed=ground.seed)
+        done = 0
+
+        def watched(choice: Choice) -> Scores:
+            nonlocal done
+            clean, robust = measure(choice)
+            done += 1
+            if ground.progress is not None:
+                ground.progress(done, self.samples + self.measured, {"accuracy": clean, "robust accuracy": robust})
+            return clean, robust
+
+        found = self(sizes, watched, seed=ground.seed)
         front = found.front(by_macs=self.by_macs)
         best = pick(front, min_accuracy=self.min_accuracy, min_robustness=self.min_robustness)
         return Built(

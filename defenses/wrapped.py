@@ -102,8 +102,8 @@ class Randomised(Wrapped):
     """Behind at least one wrapper that draws.
 
     Called, it takes one fixed draw for all images: the same images get the same answer, in any batch. A victim under
-    evaluation draws image by image (`answer`), one that an attacker asks draws query by query (`asked`), and an attacker
-    who knows it averages over draws of his own (`expectation`).
+    evaluation draws image by image (`answer`), one that an attacker asks draws query by query (`asked`), and an
+    attacker who knows it averages over draws of his own (`expectation`).
     """
 
     def answer(self, x: Images, ids: Ids) -> Logits:

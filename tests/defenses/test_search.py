@@ -188,7 +188,10 @@ def test_the_stage_makes_the_plain_network_that_it_picked():
     given = weights(create(SMALL, shape=(1, 8, 8), classes=3, seed=0))
     search = build(Search, {"samples": 10, "measured": 2, "population": 6, "generations": 2, "steps": 1}, where="d")
     assert isinstance(search, Stage)
-    built = search.build(place, [given], ())
+    told = []
+    built = search.build(replace(place, progress=lambda *args: told.append(args)), [given], ())
+    assert [args[:2] for args in told] == [(i + 1, 12) for i in range(len(told))]
+    assert len(told) >= 10
     (made,) = built.members
     student = search.architecture(SMALL, made)
     choice = SMALL.space.parse(built.record["choice"])
