@@ -44,7 +44,7 @@ def trained():
 def look(network, n=30, budget=BUDGET, **settings):
     test = made(n, seed=5)
     model = network if isinstance(network, Classifier) else classifier(network)
-    settings = {"queries": 60, "restarts": 1, **settings}
+    settings = {"queries": 5, "restarts": 1, **settings}
     return examined(model, test.images, test.labels, test.ids, budget, seed=0, **settings)
 
 
@@ -68,7 +68,7 @@ class Shaky(nn.Module):
 
 
 def test_an_honest_network_raises_no_alarm(trained):
-    found = look(trained, restarts=2)
+    found = look(trained, restarts=2, queries=40)
     assert found.alarms() == ()
     assert found.clean > 0.9
     assert found.clean > found.fgsm >= found.pgd20 >= found.pgd100
@@ -80,11 +80,11 @@ def test_an_honest_network_raises_no_alarm(trained):
     assert found.macs == 64 * 8 * 9 + 128 * 3
     assert found.parameters == 80 + 128 * 3 + 3
     exact = 2 * 30 * (1 + 4 * 20 + 2 * 100) + 30 * (1 + 1 + 6 + 2)
-    assert exact < found.passes <= exact + 30 * 60
+    assert exact < found.passes <= exact + 30 * 40
 
 
 def test_saturated_logits_raise_an_alarm(trained):
-    found = look(nn.Sequential(trained, Times(1e4)))
+    found = look(nn.Sequential(trained, Times(1e4)), queries=60)
     assert found.zero_gradients > 0.5
     assert any("exactly zero" in line for line in found.alarms())
     assert any("Square" in line for line in found.alarms())
@@ -109,12 +109,12 @@ def test_hidden_randomness_raises_an_alarm(trained):
 
 
 def test_a_model_behind_noise_is_attacked_through_the_mean_of_its_draws(trained):
-    found = look(Noise(sigma=0.05).wrap(classifier(trained)), draws=3, n=24, queries=20)
-    assert found.draws == 3
+    found = look(Noise(sigma=0.05).wrap(classifier(trained)), draws=2, n=24)
+    assert found.draws == 2
     assert found.alarms() == ()
     assert found.clean > 0.9
     assert found.pgd20 < found.clean
-    assert found.passes > 3 * 2 * 24 * 181
+    assert found.passes > 2 * 2 * 24 * 181
 
 
 def test_an_l2_ball_and_radii_that_do_not_divide(trained):
