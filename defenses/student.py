@@ -13,7 +13,7 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import checked
 from carom.zoo.architectures import Architecture
-from carom.zoo.architectures.elastic import Choice, Elastic
+from carom.zoo.architectures.elastic import Choice, Elastic, ElasticNetwork
 from carom.zoo.classifier import Classifier, weights
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.images import ImageSet
@@ -57,7 +57,15 @@ def recalibrate(classifier: Classifier, images: ImageSet, *, seed: int, most: in
 
     Returns:
         How many images were looked at.
+
+    Raises:
+        InputError: A part of an elastic network is chosen, whose statistics would be taken for those of the others.
     """
+    if isinstance(classifier.network, ElasticNetwork) and classifier.network.choice is not None:
+        raise InputError(
+            f"recalibration: the sub-network {str(classifier.network.choice)!r} shares its statistics with others; take "
+            "it out first"
+        )
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(stream(seed, "recalibration")))[:most]

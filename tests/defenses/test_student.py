@@ -109,6 +109,19 @@ def test_recalibration_looks_at_no_more_than_asked_and_belongs_to_the_seed(train
     assert made[0] == made[1] != made[2]
 
 
+def test_statistics_of_a_part_never_reach_the_whole(trained: Weights) -> None:
+    whole = elastic_ground().classifier(trained)
+    assert isinstance(whole.network, ElasticNetwork)
+    whole.network.choose(SMALL)
+    before = tensor_digest(weights(whole))
+    with pytest.raises(InputError, match="shares its statistics with others; take it out first"):
+        recalibrate(whole, images(30), seed=0)
+    assert tensor_digest(weights(whole)) == before
+    whole.network.choose(None)
+    recalibrate(whole, images(30), seed=0)
+    assert tensor_digest(weights(whole)) != before
+
+
 def test_recalibration_saves_a_network_with_statistics_of_another(trained: Weights) -> None:
     place = elastic_ground()
     strange = {name: t + 3 if name.endswith("running_mean") else t for name, t in trained.items()}
