@@ -250,7 +250,7 @@ def test_each_white_box_attack() -> None:
     pd.testing.assert_series_equal(rows.sort_index(), lowest.sort_index(), check_names=False)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 12))
 def test_averages_are_above_the_lowest_pair_and_that_above_the_worst_of_each_image(
     seed: int, attacks: int, images: int
