@@ -63,8 +63,8 @@ def recalibrate(classifier: Classifier, images: ImageSet, *, seed: int, most: in
     """
     if isinstance(classifier.network, ElasticNetwork) and classifier.network.choice is not None:
         raise InputError(
-            f"recalibration: the sub-network {str(classifier.network.choice)!r} shares its statistics with others; take "
-            "it out first"
+            f"recalibration: the sub-network {str(classifier.network.choice)!r} shares its statistics with others; "
+            "take it out first"
         )
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
