@@ -24,6 +24,7 @@ from .pgd_at import PGDAT
 from .proard import ProARD
 from .pubdef import PubDef
 from .resize_pad import ResizePad
+from .search import Search
 from .student import Slice, Student, Twin
 from .trades import TRADES
 from .wrapped import Randomised
@@ -31,100 +32,105 @@ from .wrapped import Randomised
 DEFENSES: Mapping[str, Entry] = MappingProxyType(
     {
         "pgd-at": Entry(
-            summary="Learns from what PGD makes of each batch",
+            summary="Learns from what PGD makes of each batch.",
             paper="Madry, Makelov, Schmidt, Tsipras and Vladu 2018, arXiv:1706.06083",
             stages=(PGDAT(),),
             presets=pgd_at.PRESETS,
         ),
         "trades": Entry(
-            summary="Clean cross-entropy, and a like answer near each image",
+            summary="Clean cross-entropy, and a like answer near each image.",
             paper="Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan 2019, arXiv:1901.08573",
             stages=(TRADES(),),
             presets=trades.PRESETS,
         ),
         "mart": Entry(
-            summary="Adversarial training that minds the images it gets wrong",
+            summary="Adversarial training that minds the images it gets wrong.",
             paper="Wang, Zou, Yi, Bailey, Ma and Gu 2020, ICLR",
             stages=(MART(),),
             presets=mart.PRESETS,
         ),
         "awp": Entry(
-            summary="Adversarial training whose weights are moved against it as well",
+            summary="Adversarial training whose weights are moved against it as well.",
             paper="Wu, Xia and Wang 2020, arXiv:2004.05884",
             stages=(AWP(),),
             presets=awp.PRESETS,
         ),
         "fast-at": Entry(
-            summary="Adversarial training with one step from a random start, and a guard against collapse",
+            summary="Adversarial training with one step from a random start, and a guard against collapse.",
             paper="Wong, Rice and Kolter 2020, arXiv:2001.03994",
             stages=(FastAT(),),
             presets=fast_at.PRESETS,
         ),
         "n-fgsm": Entry(
-            summary="One step from a start further out, without clipping",
+            summary="One step from a start further out, without clipping.",
             paper="de Jorge et al. 2022, arXiv:2202.01181",
             stages=(NFGSM(),),
             presets=fast_at.PRESETS_NFGSM,
         ),
         "accelat": Entry(
-            summary="PGD-AT whose learning rate falls where accuracy under attack stops rising",
+            summary="PGD-AT whose learning rate falls where accuracy under attack stops rising.",
             paper="Nikfam, Marchisio, Martina and Shafique 2022, arXiv:2210.06888",
             stages=(AccelAT(),),
         ),
         "corruption": Entry(
-            summary="Learns from noisy, blurred, faded, brighter or darker, and pixelated images",
+            summary="Learns from noisy, blurred, faded, brighter or darker, and pixelated images.",
             paper="Hendrycks and Dietterich 2019, arXiv:1903.12261",
             stages=(Corruption(),),
         ),
         "pubdef": Entry(
-            summary="Learns from attacks that transfer from public models, one of each training style",
+            summary="Learns from attacks that transfer from public models, one of each training style.",
             paper="Sitawarin, Chang, Huang, Altoyan and Wagner 2024, arXiv:2310.17645",
             stages=(PubDef(),),
             presets=pubdef.PRESETS,
         ),
         "proard": Entry(
-            summary="All sub-networks of a robust elastic network, distilled phase by phase; itself the largest",
+            summary="All sub-networks of a robust elastic network, distilled phase by phase; itself the largest.",
             paper="Mousavi et al. 2025, arXiv:2506.07666",
             stages=(ProARD(),),
             presets=proard.PRESETS,
         ),
         "student": Entry(
-            summary="A sub-network of what came before, taken out as a plain network",
+            summary="A sub-network of what came before, taken out as a plain network.",
             paper="Mousavi et al. 2025, arXiv:2506.07666",
             stages=(Student(),),
         ),
+        "search": Entry(
+            summary="The most robust student within limits of size and accuracy, by predictor and NSGA-II.",
+            paper="Mousavi et al. 2025, arXiv:2506.07666",
+            stages=(Search(),),
+        ),
         "twin": Entry(
-            summary="A plain network of a student's sizes, distilled on its own from what came before",
+            summary="A plain network of a student's sizes, distilled on its own from what came before.",
             paper="Zi, Zhao, Ma and Jiang 2021, arXiv:2108.07969",
             stages=(Twin(),),
         ),
         "slice": Entry(
-            summary="A part of the network that came before, without further training",
+            summary="A part of the network that came before, without further training.",
             paper="Mousavi et al. 2025, arXiv:2506.07666",
             stages=(Slice(),),
         ),
         "jpeg": Entry(
-            summary="The image is stored as JPEG first",
+            summary="The image is stored as JPEG first.",
             paper="Guo, Rana, Cisse and van der Maaten 2018, arXiv:1711.00117",
             stages=(JPEG(),),
         ),
         "bit-depth": Entry(
-            summary="The image is rounded to fewer bits first",
+            summary="The image is rounded to fewer bits first.",
             paper="Xu, Evans and Qi 2018, arXiv:1704.01155",
             stages=(BitDepth(),),
         ),
         "blur": Entry(
-            summary="The image is blurred first",
+            summary="The image is blurred first.",
             paper="Xu, Evans and Qi 2018, arXiv:1704.01155",
             stages=(Blur(),),
         ),
         "resize-pad": Entry(
-            summary="The image is made smaller by a random amount and put at a random place first",
+            summary="The image is made smaller by a random amount and put at a random place first.",
             paper="Xie, Wang, Zhang, Ren and Yuille 2018, arXiv:1711.01991",
             stages=(ResizePad(),),
         ),
         "noise": Entry(
-            summary="Gaussian noise is added first",
+            summary="Gaussian noise is added first.",
             paper="Cohen, Rosenfeld and Kolter 2019, arXiv:1902.02918",
             stages=(Noise(),),
         ),

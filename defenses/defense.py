@@ -2,7 +2,7 @@
 
 A defence is a chain: a `Hardening` trains the first network; each `Stage` makes another one, from what came before,
 from public models, or both; each `Wrapper` changes the images on their way in. `trades -> proard -> student` trains a
-teacher, a network of many sub-networks, and takes one of them out; `pgd-at -> jpeg` puts JPEG before a hardened network.
+teacher and a network of many sub-networks, and takes one out; `pgd-at -> jpeg` puts JPEG before a hardened network.
 """
 
 from collections.abc import Sequence
@@ -62,6 +62,14 @@ class Stage(Protocol):
 
     def architecture(self, given: Architecture, weights: Weights) -> Architecture:
         """What `weights`, which it made on a ground of the architecture `given`, are weights of."""
+        ...
+
+    def passes(self, recipe: Recipe) -> float:
+        """Image passes for each training image, forward and backward, about; for the time left.
+
+        Args:
+            recipe: The scenario's plain one.
+        """
         ...
 
     def build(self, ground: Ground, given: Sequence[Weights], pool: Sequence[PublicModel]) -> Built:

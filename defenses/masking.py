@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
+from carom.alarms import alarms
 from carom.attacks import Iterative, Square, Uniform, craft
 from carom.budget import Budget
 from carom.draws import stream
@@ -20,7 +21,6 @@ from carom.typing import Ids, Labels, Logits, Pixels
 from carom.zoo.classifier import Classifier
 from carom.zoo.prepare import prepare
 
-from .alarms import alarms
 from .wrapped import Randomised
 
 _BATCH = 256
@@ -81,7 +81,7 @@ class Examined:
         return asdict(self)
 
     def alarms(self, *, transfer: float | None = None) -> tuple[str, ...]:
-        """A sentence for each sign of masked gradients; see `carom.defenses.alarms`."""
+        """A sentence for each sign of masked gradients; see `carom.alarms`."""
         return alarms(self.numbers(), transfer=transfer)
 
 

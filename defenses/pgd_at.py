@@ -67,6 +67,11 @@ class Adversarial(ABC):
         return type(self).__name__.lower()
 
     @property
+    def multiple(self) -> float:
+        """Passes of a step, in those of a plain one."""
+        return 1 + self.steps
+
+    @property
     def budget(self) -> Budget:
         """The ball."""
         return Budget(norm=self.norm, eps=self.eps)

@@ -177,6 +177,11 @@ class ProARD:
     def _by(self) -> RobustDistillation:
         return distillation(self.loss, eps=self.eps, norm=self.norm, steps=self.steps, step=self.step, where="proard")
 
+    def passes(self, recipe: Recipe) -> float:
+        """Every sub-network of each batch, attacked and trained."""
+        del recipe
+        return 2 * sum(self.epochs) * self.subnetworks * (1 + self.steps)
+
     def architecture(self, given: Architecture, weights: Weights) -> Architecture:
         """The elastic one that came before."""
         del weights

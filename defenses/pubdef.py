@@ -239,6 +239,10 @@ class PubDef:
         del weights
         return given
 
+    def passes(self, recipe: Recipe) -> float:
+        """Clean and adversarial images of each epoch, and the copies of, say, three sources."""
+        return 2 * recipe.passes + 2 * self.steps * self.copies * (len(self.groups) or 3)
+
     def build(self, ground: Ground, given: Sequence[Weights], pool: Sequence[PublicModel]) -> Built:
         """Choose the sources, craft, train.
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from carom.budget import Norm
 from carom.draws import stream
@@ -150,6 +151,11 @@ class _Plain:
     takes: ClassVar[Literal["one", "none", "either"]] = "one"
     pool: ClassVar[bool] = False
 
+    def passes(self, recipe: Recipe) -> float:
+        """Next to none: batch norm's statistics."""
+        del recipe
+        return 1
+
     def architecture(self, given: Architecture, weights: Weights) -> Architecture:
         """A plain network; which one stands in the names and shapes of its weights.
 
@@ -249,6 +255,11 @@ class Twin(_Plain):
     step: float = 0.25
 
     version: ClassVar[int] = 1
+
+    @override
+    def passes(self, recipe: Recipe) -> float:
+        """Its own training."""
+        return 2 * (recipe.epochs if self.epochs is None else self.epochs) * (1 + self.steps)
 
     def __post_init__(self) -> None:
         checked(self, "twin")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from carom.alarms import alarms as alarms_of
 from carom.errors import InputError
 
 from .reader import list_victims, read_outcomes
@@ -15,6 +16,7 @@ from .statistics import (
     Outcomes,
     defended,
     defended_by_attacker,
+    equilibrium,
     payoffs,
     transfer_below_white_box,
     white_box_accuracy,
@@ -230,7 +232,6 @@ def _game(outcomes: Outcomes) -> Shown:
     for (norm, eps), payoff in payoffs(outcomes).items():
         if min(payoff.shape) < 2:
             continue
-        from carom.defenses.game import equilibrium  # its room loads torch: only runs with something to play wait
 
         r = payoff.to_numpy(dtype=np.float64)
         found = equilibrium(r)
@@ -302,9 +303,8 @@ def _signs(numbers: Mapping[str, float]) -> Sequence[str] | None:
     """What the numbers of a victim say; None where nobody looked."""
     if "pgd20" not in numbers:  # of a function there are no gradients to look at
         return None
-    from carom.defenses.alarms import alarms  # its room loads torch: only runs with such numbers wait
 
-    return alarms(numbers)
+    return alarms_of(numbers)
 
 
 def _count(row: Mapping[str, Any], alarms: pd.DataFrame, by_victim: pd.DataFrame) -> float:

@@ -32,11 +32,9 @@ def estimate(scenario: Scenario, folder: Path, workers: int | None) -> dict[str,
     ]
     n = {split: len(i.images) for split, i in planned.images.items()}
     passes = {
-        "train": sum(2 * (m.configuration.n or 0) * m.configuration.recipe.epochs for m in training),
+        "train": round(sum((m.configuration.n or 0) * m.configuration.recipe.passes for m in training)),
         "build": sum(
-            2 * (m.model.base.configuration.n or 0) * max(1, int(getattr(m.model.stage, "epochs", 1)))
-            for m in builds
-            if isinstance(m.model, BuiltModel) and ("weights", m.key) not in have
+            m.model.passes for m in builds if isinstance(m.model, BuiltModel) and ("weights", m.key) not in have
         ),
         "craft": sum(s.passes * n[s.split] for s in sets),
         "evaluate": sum(n[planned.sets[c.set_key].split] for c in lacking),

@@ -4,7 +4,18 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from .store import KINDS, Store, artifacts, image_sets, run_models, run_sets, run_surrogates, store_errors
+from .store import (
+    COPIES,
+    KINDS,
+    Store,
+    artifacts,
+    image_sets,
+    run_examined,
+    run_models,
+    run_sets,
+    run_surrogates,
+    store_errors,
+)
 
 
 def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
@@ -15,7 +26,7 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
     Args:
         folder: The store.
         dry_run: Only say it.
-        sets: Also adversarial images that runs name.
+        sets: Also adversarial images that runs name, and those that defences were trained on.
 
     Raises:
         StoreError: In use by a run, or not writable.
@@ -27,7 +38,10 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
                 "weights": set(connection.execute(sa.select(run_models.c.artifact)).scalars()),
                 "sets": set(connection.execute(sa.select(run_sets.c.artifact)).scalars()),
                 "images": set(connection.execute(sa.select(run_sets.c.image_set)).scalars()),
-                "measures": set(connection.execute(sa.select(run_surrogates.c.measures)).scalars()),
+                "measures": {
+                    *connection.execute(sa.select(run_surrogates.c.measures)).scalars(),
+                    *connection.execute(sa.select(run_examined.c.measures)).scalars(),
+                },
             }
             rows = connection.execute(sa.select(artifacts.c.id, artifacts.c.kind, artifacts.c.key)).all()
         unnamed = [r for r in rows if r.id not in named[r.kind]]
@@ -37,6 +51,10 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
             for kind in KINDS
             for path in sorted((folder / "artifacts" / kind).iterdir())
             if path.name.startswith(".") or (kind, path.stem) not in kept
+        ]
+        # adversarial copies of training images: a training that is done does not need them, another one may
+        doomed += [
+            path for path in sorted((folder / "artifacts" / COPIES).glob("*")) if sets or path.name.startswith(".")
         ]
         kept_trainings = {key for kind, key in kept if kind == "weights"}
         doomed += [

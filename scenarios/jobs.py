@@ -37,7 +37,7 @@ from carom.zoo.training import train
 
 from .plan import target_classes
 from .spec import Configuration, Precision, loop_of, with_loop
-from .store import NO_ANSWER, Kind, Predictions, Written, adopt, pack_predictions, read_artifact, write_artifact
+from .store import COPIES, NO_ANSWER, Kind, Predictions, Written, adopt, pack_predictions, read_artifact, write_artifact
 
 EXAMINED_PASSES = 1_500  # an image's, about: two hundred steps twice over, queries, and the rest
 EXAMINED_SEED = 0
@@ -87,7 +87,7 @@ class TrainJob:
     @property
     def units(self) -> int:
         """Work, for the time left: image passes, forward and backward."""
-        return 2 * (self.configuration.n or 0) * self.configuration.recipe.epochs
+        return round((self.configuration.n or 0) * self.configuration.recipe.passes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,7 @@ class BuildJob:
         judging: Key and digest of the validation images for that.
         inputs: Digests of all that it rests on.
         precision: In which victims answer.
+        units: Work, for the time left: image passes as far as they can be told.
     """
 
     key: str
@@ -125,13 +126,9 @@ class BuildJob:
     judging: tuple[str, str] | None
     inputs: Mapping[str, str]
     precision: Precision
+    units: int
 
     kind = "build"
-
-    @property
-    def units(self) -> int:
-        """Work, for the time left: image passes as far as the stage's epochs tell."""
-        return 2 * (self.configuration.n or 0) * max(1, int(getattr(self.stage, "epochs", 1)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -443,7 +440,7 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
         judging=judging,
         checkpoint=_checkpoint(place, job.key),
         expected=job.expected,
-        stored=place.folder / "artifacts" / "copies",
+        stored=place.folder / "artifacts" / COPIES,
     )
     began = time.perf_counter()
     weights = [one for member in given for one in member]
@@ -672,7 +669,11 @@ def _judge(member: WeightsOf, place: Place) -> nn.Module:
 
 
 def _answering(model: Any, precision: Precision) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The victim as query attacks see it."""
+    """The victim as query attacks see it; one that draws, with draws of their own for all queries."""
+    if isinstance(model, Randomised):
+        prepared = prepare(model)
+        assert isinstance(prepared, Randomised)
+        return prepared.asked
     return with_precision(prepare(model), precision) if isinstance(model, nn.Module) else model
 
 

@@ -484,7 +484,8 @@ def _planned_model(
         return PlannedModel(key=key, model=model, inputs={}, label=label)
     if isinstance(model, WrappedModel):
         key = content_key("wrapped", model.inner, model.wrappers)
-        return PlannedModel(key=key, model=model, inputs={}, label=label)
+        sized = _sized(model.base, n) if isinstance(model.base, TrainedModel) else model.base
+        return PlannedModel(key=key, model=replace(model, base=sized), inputs={}, label=label)
     if isinstance(model, BuiltModel):
         base = _planned_model(model.base, task, n, digests, label, run_id, images, precision)
         assert isinstance(base.model, TrainedModel)
@@ -495,14 +496,19 @@ def _planned_model(
         key = content_key(*question, base.model.seed, *in_precision, *in_groups)
         inputs = dict(base.inputs) | ({"judging": images["validation"].digest} if model.judges else {})
         return PlannedModel(key=key, model=replace(model, base=base.model), inputs=inputs, label=label)
-    configuration = model.configuration
-    if configuration.n is None:
-        configuration = replace(configuration, n=n)
-    planned = replace(model, configuration=configuration)
+    planned = _sized(model, n)
+    configuration = planned.configuration
     key = content_key("train", task, configuration, model.seed)
     return PlannedModel(
         key=key, model=planned, inputs=digests[configuration.source, configuration.samples], label=label
     )
+
+
+def _sized(model: TrainedModel, n: int | None) -> TrainedModel:
+    """With the scenario's number of training images, where it has none of its own."""
+    if model.configuration.n is not None:
+        return model
+    return replace(model, configuration=replace(model.configuration, n=n))
 
 
 def _checked(

@@ -446,10 +446,10 @@ class _Driver:
         sets = self._lacking_sets(also=new)
         n = {split: len(i.images) for split, i in self.plan.images.items()}
         train = sum(j.units for j in self._train_jobs(lacking))
-        nothing = dict.fromkeys(self.plan.models, "")
-        built = [key for key in lacking if isinstance(self.plan.models[key].model, BuiltModel)]
+        made = (self.plan.models[key].model for key in lacking)
+        built = [model for model in made if isinstance(model, BuiltModel)]
         measure = sum(j.units for j in (*self._measure_jobs(), *self._examine_jobs()))
-        build = sum(self._build_job(key, nothing).units for key in built)
+        build = sum(model.passes for model in built)
         craft = sum(s.passes * n[s.split] for s in sets)
         lost = {s.key for s in sets}
         done = self._outcomes()
@@ -574,6 +574,7 @@ class _Driver:
             judging=self._judging(model.judges),
             inputs=self._model_inputs(planned, digests) or {},
             precision=self.plan.scenario.precision,
+            units=model.passes,
         )
 
     def _build_jobs(self, keys: Sequence[str]) -> list[Job]:

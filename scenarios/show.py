@@ -102,6 +102,8 @@ def show_run(store: Store, run: str, *, split: str = "test", brief: bool = False
     Raises:
         InputError: The run has no outcome yet.
     """
+    from .defenses_shown import defense_tables  # which makes its tables of what is here
+
     found = find_run(store, run)
     outcomes = read_outcomes(store, run, split=split)
     fixed = _axes_that_vary(outcomes)
@@ -116,6 +118,7 @@ def show_run(store: Store, run: str, *, split: str = "test", brief: bool = False
             sources_shown(outcomes, fixed),
             sets_shown(outcomes),
             *surrogate_tables(store, run, outcomes, split=split),
+            *defense_tables(store, run, outcomes, split=split),
             models_shown(store, run),
         ]
     failures = list_failures(store, run)

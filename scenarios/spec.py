@@ -171,6 +171,16 @@ class BuiltModel:
         return replace(self.chain, then=before).count if before or self.chain.first is not None else 0
 
     @property
+    def passes(self) -> int:
+        """Image passes that making them takes, as far as it can be told beforehand."""
+        configuration = self.base.configuration
+        if isinstance(self.stage, Stage):
+            each = self.stage.passes(configuration.recipe)
+        else:
+            each = 2 * max(1, int(getattr(self.stage, "epochs", 1)))
+        return round((configuration.n or 0) * each)
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Keys of all models that it rests on directly."""
         return (*self.given, *self.others, *(() if self.asked is None else (self.asked,)), *self.judges, *self.pool)

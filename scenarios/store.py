@@ -28,6 +28,7 @@ Predictions = NDArray[np.int16]  # class indices, -1 for no answer
 Row = Any  # a row of a query: its columns are attributes
 Kind = Literal["weights", "images", "sets", "measures"]
 KINDS: tuple[Kind, ...] = ("weights", "images", "sets", "measures")
+COPIES = "copies"  # a folder beside those of the kinds, without rows: what defences were trained on
 
 _tables = sa.MetaData()
 

@@ -123,6 +123,7 @@ WITHOUT_TORCH = (
     "carom.scenarios.console",
     "carom.scenarios.reader",
     "carom.scenarios.show",
+    "carom.scenarios.defenses_shown",
     "carom.scenarios.export",
     "carom.scenarios.statistics",
     "carom.app.queries",
@@ -166,6 +167,7 @@ REGISTRIES: Mapping[str, Mapping[str, Any]] = {
     "recipes": RECIPES,
     "tasks": TASKS,
 }
+STAGED = ("surrogates", "defenses")
 ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
 
 
@@ -190,7 +192,7 @@ def test_every_entry_has_a_paper_and_one_line(kind: str, name: str) -> None:
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, n in ENTRIES if k != "attacks"])
 def test_every_class_that_a_name_stands_for_is_frozen_and_has_a_version(kind: str, name: str) -> None:
     entry = REGISTRIES[kind][name]
-    classes: list[Any] = [type(stage) for stage in entry.stages] if kind == "surrogates" else [entry]
+    classes: list[Any] = [type(stage) for stage in entry.stages] if kind in STAGED else [entry]
     for cls in classes:
         assert cls.__dataclass_params__.frozen
         assert isinstance(cls.version, int)
@@ -245,9 +247,14 @@ def test_every_part_of_a_presets_keys_has_a_version() -> None:
 
     for entry in catalogue("presets"):
         scenario = parse_scenario(entry["text"], where=entry["name"])
-        models = [s.base for s in scenario.surrogates] + [v.model for v in scenario.victims]
+        models = (
+            [s.base for s in scenario.surrogates]
+            + [v.model for v in scenario.victims]
+            + [p.model for p in scenario.pool]
+        )
         hashed: list[object] = [m.configuration for m in models if isinstance(m, TrainedModel)]
         hashed += [scenario.task, *(s.builder for s in scenario.surrogates), *(a.attack for a in scenario.attacks)]
+        hashed += [v.defense for v in scenario.victims] + [p.defense for p in scenario.pool]
         hashed += scenario.budgets
         assert content_key(hashed)
         for part in parts(hashed):
@@ -261,7 +268,7 @@ PAGES = {
     "attacks": "attacks.md",
     "controls": "attacks.md",
     "surrogates": "surrogates.md",
-    "defenses": "zoo.md",
+    "defenses": "defenses.md",
     "architectures": "zoo.md",
     "recipes": "zoo.md",
     "balances": "zoo.md",

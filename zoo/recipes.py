@@ -179,6 +179,11 @@ class Recipe:
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             lookup(getattr(self, name), known, where=f"recipe.{name}", what=name)
 
+    @property
+    def passes(self) -> float:
+        """Image passes for each training image, forward and backward, as far as it can be told beforehand."""
+        return 2 * self.epochs
+
     def slots(self) -> Slots:
         """What the training loop calls."""
         return Slots(
@@ -197,6 +202,16 @@ class Adaptation(Protocol):
         ...
 
 
+@runtime_checkable
+class Dearer(Protocol):
+    """An adaptation whose steps take more passes than one forward and one backward."""
+
+    @property
+    def multiple(self) -> float:
+        """How many times as many, about."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adapted(Recipe):
     """A recipe that is trained in another way; data, augmentation and whatever else is not changed are the recipe's.
@@ -210,6 +225,11 @@ class Adapted(Recipe):
     @override
     def slots(self) -> Slots:
         return self.by.slots(Recipe.slots(self), self)
+
+    @property
+    @override
+    def passes(self) -> float:
+        return super().passes * (self.by.multiple if isinstance(self.by, Dearer) else 1)
 
 
 def adapted(base: Recipe, by: Adaptation, **changes: Any) -> Adapted:

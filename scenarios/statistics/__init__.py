@@ -24,6 +24,8 @@ from .equal_cost import SurrogateCost as SurrogateCost
 from .equal_cost import cost_against_transfer as cost_against_transfer
 from .equal_cost import equal_attack_cost as equal_attack_cost
 from .equal_cost import equal_training_cost as equal_training_cost
+from .game import Equilibrium as Equilibrium
+from .game import equilibrium as equilibrium
 from .intervals import Spread as Spread
 from .intervals import holm as holm
 from .intervals import mcnemar as mcnemar

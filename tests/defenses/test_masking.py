@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from carom.alarms import alarms
 from carom.budget import Budget
-from carom.defenses.alarms import alarms
 from carom.defenses.masking import Examined, examined
 from carom.defenses.noise import Noise
 from carom.errors import InputError

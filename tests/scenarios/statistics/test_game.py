@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carom.defenses.game import equilibrium
 from carom.errors import InputError
+from carom.scenarios.statistics.game import equilibrium
 
 
 def test_matching_pennies_is_a_fair_coin_for_both() -> None:
