@@ -69,7 +69,7 @@ class Adversarial(ABC):
     @property
     def multiple(self) -> float:
         """Passes of a step, in those of a plain one."""
-        return 1 + self.steps
+        return 1.0 + self.steps
 
     @property
     def budget(self) -> Budget:

@@ -180,7 +180,7 @@ class ProARD:
     def passes(self, recipe: Recipe) -> float:
         """Every sub-network of each batch, attacked and trained."""
         del recipe
-        return 2 * sum(self.epochs) * self.subnetworks * (1 + self.steps)
+        return 2.0 * sum(self.epochs) * self.subnetworks * (1 + self.steps)
 
     def architecture(self, given: Architecture, weights: Weights) -> Architecture:
         """The elastic one that came before."""

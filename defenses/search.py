@@ -7,9 +7,10 @@ what it finds is measured too: only measured numbers are ever told. All of them 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from carom.budget import Budget, Norm
@@ -25,7 +26,6 @@ from carom.zoo.recipes import Recipe
 from carom.zoo.training import Passes, macro_accuracy
 
 from .defense import PublicModel
-from .nsga2 import NSGA2, Costs, Genome, fronts
 from .pgd import withstood
 from .predictor import Fitted, Predictor
 from .student import accuracy, elastic_of, recalibrate, taken_out
@@ -33,6 +33,10 @@ from .student import accuracy, elastic_of, recalibrate, taken_out
 Scores = tuple[float, float]
 """Accuracy and robust accuracy, 0 to 1."""
 
+Costs = npt.NDArray[np.float64]
+"""One row for each sub-network, one column for each goal; less is better."""
+
+_MUTATION = 0.1  # probability of each place of a genome
 _TRIES = 20  # random genomes for each sub-network wanted, before a small space counts as used up
 
 
@@ -147,7 +151,7 @@ class Search:
         steps: Of PGD, 1 to 10,000, each of 2.5 / steps of the radius.
 
     Raises:
-        InputError: Out of these ranges; or, when called, fewer than ten sub-networks keep the limits.
+        InputError: Out of these ranges; or, when called, fewer than ten sub-networks keep the limits, or no pymoo.
     """
 
     samples: int = 200
@@ -165,7 +169,7 @@ class Search:
     norm: Norm = "linf"
     steps: int = 20
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     takes: ClassVar[Literal["one", "none", "either"]] = "one"
     pool: ClassVar[bool] = False
 
@@ -179,20 +183,21 @@ class Search:
             max_parameters=(0, 10**15),
             min_accuracy=(0, 1),
             min_robustness=(0, 1),
+            population=(4, 10_000),
+            generations=(1, 10_000),
             steps=(1, 10_000),
         )
         if self.budget.eps == 0:
             raise InputError("search: eps is 0, so robustness would be accuracy; give a radius above 0")
-        self._parts()
+        self._predictor()
 
     @property
     def budget(self) -> Budget:
         """Of PGD."""
         return Budget(norm=self.norm, eps=self.eps)
 
-    def _parts(self) -> tuple[Predictor, NSGA2]:
-        predictor = Predictor(layers=self.layers, width=self.width)
-        return predictor, NSGA2(population=self.population, generations=self.generations)
+    def _predictor(self) -> Predictor:
+        return Predictor(layers=self.layers, width=self.width)
 
     def passes(self, recipe: Recipe) -> float:
         """What is measured, had each of it a tenth as many validation images as there are for training."""
@@ -232,7 +237,7 @@ class Search:
 
         found = self(sizes, watched, seed=ground.seed)
         front = found.front(by_macs=self.by_macs)
-        best = pick(front, min_accuracy=self.min_accuracy, min_robustness=self.min_robustness)
+        best = pick(meeting(front, min_accuracy=self.min_accuracy, min_robustness=self.min_robustness))
         return Built(
             members=(weights(measure.student(best.choice)),),
             passes=measure.passes,
@@ -277,25 +282,25 @@ class Search:
         sampled = [candidate(choice) for choice in self._sample(sizes, seed)]
         rows = torch.stack([space.one_hot(c.choice) for c in sampled])
         scores = torch.tensor([[c.accuracy, c.robustness] for c in sampled])
-        predictor, genetic = self._parts()
-        fitted = predictor.fit(rows, scores, seed=seed)
+        fitted = self._predictor().fit(rows, scores, seed=seed)
 
-        def predicted(genomes: Sequence[Genome]) -> Costs:
-            return fitted(torch.stack([space.one_hot(space.choice(g)) for g in genomes])).double().numpy()
+        def predicted(choices: Sequence[Choice]) -> Costs:
+            return fitted(torch.stack([space.one_hot(c) for c in choices])).double().numpy()
 
-        def costs(genomes: list[Genome]) -> Costs:
-            goals = 1 - predicted(genomes)
+        def costs(choices: Sequence[Choice]) -> Costs:
+            goals = 1 - predicted(choices)
             if not self.by_macs:
                 return goals
-            macs = np.array([[sizes.macs(space.choice(g))] for g in genomes], dtype=np.float64)
+            macs = np.array([[sizes.macs(c)] for c in choices], dtype=np.float64)
             return np.concatenate((goals, macs), axis=1)
 
-        chosen = genetic.minimise(
-            space.levels,
+        chosen = evolved(
+            space,
             costs,
+            lambda choice: self._excess(sizes, choice),
+            population=self.population,
+            generations=self.generations,
             seed=seed,
-            excess=lambda genome: self._excess(sizes, space.choice(genome)),
-            canonical=lambda genome: space.genome(space.choice(genome)),
         )
         if chosen:
             order = np.argsort(costs(chosen)[:, 0], kind="stable")
@@ -304,8 +309,7 @@ class Search:
         expected = predicted(chosen) if chosen else np.zeros((0, 2))
         known = {c.choice: c for c in sampled}
         searched = []
-        for genome, (clean, robust) in zip(chosen, expected.tolist(), strict=True):
-            choice = space.choice(genome)
+        for choice, (clean, robust) in zip(chosen, expected.tolist(), strict=True):
             of = known.get(choice) or candidate(choice)  # what a sub-network scored, it would score again
             searched.append(replace(of, predicted=(clean, robust)))
         return Found(sampled=tuple(sampled), searched=tuple(searched), predictor=fitted)
@@ -314,12 +318,12 @@ class Search:
         """Different ones that keep the limits."""
         space = sizes.space
         generator = torch.Generator().manual_seed(stream(seed, "search sample"))
-        chosen = dict.fromkeys(c for c in (space.largest, space.smallest) if self._excess(sizes, c) == 0)
+        chosen = dict.fromkeys(c for c in (space.largest, space.smallest) if self._keeps(sizes, c))
         for _ in range(_TRIES * self.samples):
             if len(chosen) >= self.samples:
                 break
             choice = space.random(generator)
-            if self._excess(sizes, choice) == 0:
+            if self._keeps(sizes, choice):
                 chosen[choice] = None
         if len(chosen) < 10:
             raise InputError(
@@ -328,11 +332,13 @@ class Search:
             )
         return list(chosen)
 
-    def _excess(self, sizes: Sizes, choice: Choice) -> float:
-        """By what part of the limits a sub-network breaks them."""
-        macs = max(0.0, sizes.macs(choice) / self.max_macs - 1) if self.max_macs else 0.0
-        numbers = max(0.0, sizes.parameters(choice) / self.max_parameters - 1) if self.max_parameters else 0.0
-        return macs + numbers
+    def _excess(self, sizes: Sizes, choice: Choice) -> tuple[float, ...]:
+        """For each limit, by what part of it a sub-network is above it; below 0 where it is under."""
+        macs = (sizes.macs(choice) / self.max_macs - 1,) if self.max_macs else ()
+        return (*macs, *((sizes.parameters(choice) / self.max_parameters - 1,) if self.max_parameters else ()))
+
+    def _keeps(self, sizes: Sizes, choice: Choice) -> bool:
+        return all(excess <= 0 for excess in self._excess(sizes, choice))
 
 
 class Measure:
@@ -371,29 +377,101 @@ class Measure:
         return accuracy(classifier, held), macro_accuracy(right.cpu(), held.labels)
 
 
+def evolved(
+    space: Space,
+    costs: Callable[[Sequence[Choice]], Costs],
+    excess: Callable[[Choice], tuple[float, ...]],
+    *,
+    population: int,
+    generations: int,
+    seed: int,
+) -> list[Choice]:
+    """The good compromises that pymoo's NSGA-II finds (Deb et al. 2002, doi:10.1109/4235.996017), each once.
+
+    Uniform crossover, and mutation to a random level.
+
+    Args:
+        space: What is searched.
+        costs: What to make small; at least two goals.
+        excess: By how much a sub-network breaks each limit; what is at most 0 keeps it.
+        population: Genomes.
+        generations: How many.
+        seed: Of all draws.
+
+    Raises:
+        InputError: pymoo is not installed.
+    """
+    try:
+        from pymoo.algorithms.moo.nsga2 import NSGA2
+        from pymoo.config import Config
+        from pymoo.core.duplicate import DefaultDuplicateElimination
+        from pymoo.core.evaluator import Evaluator
+        from pymoo.core.problem import Problem
+        from pymoo.core.variable import Integer
+        from pymoo.operators.crossover.ux import UniformCrossover
+        from pymoo.operators.mutation.rm import ChoiceRandomMutation
+        from pymoo.operators.sampling.rnd import IntegerRandomSampling
+        from pymoo.problems.static import StaticProblem
+    except ImportError:
+        raise InputError('search: needs pymoo, which is not installed; run: pip install "carom[search]"') from None
+
+    def choices(people: Any) -> list[Choice]:
+        return [space.choice([int(level) for level in row]) for row in people.get("X")]
+
+    def meant(people: Any) -> npt.NDArray[np.float64]:
+        """Genomes that differ in skipped blocks alone are one."""
+        rows = [space.genome(choice) for choice in choices(people)]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(space.levels))
+
+    Config.warnings["not_compiled"] = False  # would be printed to stdout
+    problem = Problem(
+        vars={place: Integer(bounds=(0, levels - 1)) for place, levels in enumerate(space.levels)},
+        n_obj=costs([space.smallest]).shape[1],
+        n_ieq_constr=len(excess(space.smallest)),
+    )
+    algorithm = NSGA2(
+        pop_size=population,
+        sampling=IntegerRandomSampling(),
+        crossover=UniformCrossover(),
+        mutation=ChoiceRandomMutation(prob_var=_MUTATION),
+        eliminate_duplicates=DefaultDuplicateElimination(func=meant),
+    )
+    algorithm.setup(problem, termination=("n_gen", generations), seed=stream(seed, "nsga2"))
+    while algorithm.has_next():
+        people = algorithm.ask()
+        if people is None or not len(people):  # a small space is used up
+            break
+        found = choices(people)
+        over = np.array([excess(choice) for choice in found], dtype=np.float64)
+        Evaluator().eval(StaticProblem(problem, F=costs(found), G=over), people)
+        algorithm.tell(infills=people)
+    best = algorithm.result().opt
+    return [] if best is None else list(dict.fromkeys(choices(best)))
+
+
 def unbeaten(candidates: Sequence[Candidate], *, by_macs: bool = False) -> list[Candidate]:
     """Those that no other beats in accuracy and robustness (and MACs), by falling robustness; each choice once."""
     each = list({c.choice: c for c in reversed(candidates)}.values())
     if not each:
         return []
     costs = np.array([[-c.accuracy, -c.robustness, *([float(c.macs)] if by_macs else [])] for c in each])
-    rank = fronts(costs, np.zeros(len(each)))
-    front = [c for c, place in zip(each, rank, strict=True) if place == 0]
+    beats = (costs[:, None] <= costs[None]).all(2) & (costs[:, None] < costs[None]).any(2)
+    front = [c for c, beaten in zip(each, beats.any(0), strict=True) if not beaten]
     return sorted(front, key=lambda c: (-c.robustness, -c.accuracy, c.macs, str(c.choice)))
 
 
-def pick(
-    front: Sequence[Candidate],
+def meeting(
+    candidates: Sequence[Candidate],
     *,
     max_macs: int | None = None,
     max_parameters: int | None = None,
     min_accuracy: float = 0.0,
     min_robustness: float = 0.0,
-) -> Candidate:
-    """The most robust candidate that meets all of these; of equally robust ones the most accurate, then the smallest.
+) -> list[Candidate]:
+    """The candidates that meet all of these.
 
     Args:
-        front: Measured candidates.
+        candidates: Measured ones.
         max_macs: Multiplications for one image; None for any number.
         max_parameters: None for any number.
         min_accuracy: On clean images, 0 to 1.
@@ -402,8 +480,8 @@ def pick(
     Raises:
         InputError: None does; names the nearest one, whose largest miss in units of what was asked is smallest.
     """
-    if not front:
-        raise InputError("pick: no candidates; search first")
+    if not candidates:
+        raise InputError("search: no candidates; search first")
 
     def misses(candidate: Candidate) -> list[tuple[float, str]]:
         found = []
@@ -421,12 +499,17 @@ def pick(
                 found.append((1 - share / least, f"{name} {share:.3f}, wanted {least:.3f}"))
         return found
 
-    good = [c for c in front if not misses(c)]
+    good = [c for c in candidates if not misses(c)]
     if good:
-        return min(good, key=lambda c: (-c.robustness, -c.accuracy, c.macs, str(c.choice)))
-    nearest = min(front, key=lambda c: (max(misses(c))[0], str(c.choice)))
+        return good
+    nearest = min(candidates, key=lambda c: (max(misses(c))[0], str(c.choice)))
     raise InputError(
-        f"pick: none of {len(front)} students meets all constraints; the nearest, {str(nearest.choice)!r}, has "
+        f"search: none of {len(candidates)} students meets all constraints; the nearest, {str(nearest.choice)!r}, has "
         + " and ".join(text for _, text in misses(nearest))
-        + "; loosen them, or search again within them"
+        + "; loosen them, or search longer"
     )
+
+
+def pick(candidates: Sequence[Candidate]) -> Candidate:
+    """The most robust candidate; of equally robust ones the most accurate, then the smallest."""
+    return min(candidates, key=lambda c: (-c.robustness, -c.accuracy, c.macs, str(c.choice)))

@@ -154,7 +154,7 @@ class _Plain:
     def passes(self, recipe: Recipe) -> float:
         """Next to none: batch norm's statistics."""
         del recipe
-        return 1
+        return 1.0
 
     def architecture(self, given: Architecture, weights: Weights) -> Architecture:
         """A plain network; which one stands in the names and shapes of its weights.
@@ -259,7 +259,7 @@ class Twin(_Plain):
     @override
     def passes(self, recipe: Recipe) -> float:
         """Its own training."""
-        return 2 * (recipe.epochs if self.epochs is None else self.epochs) * (1 + self.steps)
+        return 2.0 * (recipe.epochs if self.epochs is None else self.epochs) * (1 + self.steps)
 
     def __post_init__(self) -> None:
         checked(self, "twin")

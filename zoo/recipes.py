@@ -182,7 +182,7 @@ class Recipe:
     @property
     def passes(self) -> float:
         """Image passes for each training image, forward and backward, as far as it can be told beforehand."""
-        return 2 * self.epochs
+        return 2.0 * self.epochs
 
     def slots(self) -> Slots:
         """What the training loop calls."""
