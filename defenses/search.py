@@ -7,6 +7,7 @@ what it finds is measured too: only measured numbers are ever told. All of them 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -415,13 +416,15 @@ def evolved(
     except ImportError:
         raise InputError('search: needs pymoo, which is not installed; run: pip install "carom[search]"') from None
 
+    choice_of = cache(space.choice)
+    genome_of = cache(space.genome)
+
     def choices(people: Any) -> list[Choice]:
-        return [space.choice([int(level) for level in row]) for row in people.get("X")]
+        return [choice_of(tuple(row)) for row in people.get("X").astype(int).tolist()]
 
     def meant(people: Any) -> npt.NDArray[np.float64]:
         """Genomes that differ in skipped blocks alone are one."""
-        rows = [space.genome(choice) for choice in choices(people)]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(space.levels))
+        return np.array([genome_of(choice) for choice in choices(people)], dtype=np.float64)
 
     Config.warnings["not_compiled"] = False  # would be printed to stdout
     problem = Problem(
@@ -456,7 +459,7 @@ def unbeaten(candidates: Sequence[Candidate], *, by_macs: bool = False) -> list[
         return []
     costs = np.array([[-c.accuracy, -c.robustness, *([float(c.macs)] if by_macs else [])] for c in each])
     beats = (costs[:, None] <= costs[None]).all(2) & (costs[:, None] < costs[None]).any(2)
-    front = [c for c, beaten in zip(each, beats.any(0), strict=True) if not beaten]
+    front = [c for c, beaten in zip(each, np.asarray(beats.any(0)), strict=True) if not beaten]
     return sorted(front, key=lambda c: (-c.robustness, -c.accuracy, c.macs, str(c.choice)))
 
 

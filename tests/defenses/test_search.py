@@ -66,7 +66,7 @@ def volume(candidates: Sequence[Candidate]) -> float:
 
 
 def test_the_front_comes_near_that_of_everything() -> None:
-    search = Search(samples=40, measured=30, population=40, generations=20)
+    search = Search(samples=40, measured=30, population=20, generations=10, layers=0)
     found = search(SIZES, scored, seed=0)
     assert len(found.sampled) == 40
     assert len({c.choice for c in found.sampled}) == 40
@@ -117,7 +117,7 @@ def test_limits_hold_for_all_that_is_measured() -> None:
 
 
 def test_a_third_goal_is_few_macs() -> None:
-    search = Search(samples=40, measured=50, population=40, generations=20, by_macs=True)
+    search = Search(samples=40, measured=50, population=20, generations=10, by_macs=True)
     found = search(SIZES, scored, seed=0)
     assert len(found.front(by_macs=True)) > len(found.front())
     assert min(c.macs for c in found.searched) == SIZES.macs(SMALL.space.smallest)
@@ -150,10 +150,10 @@ def narrow(choice: Choice) -> tuple[float, ...]:
 
 
 def test_nsga2_finds_the_front_of_a_small_space() -> None:
-    found = evolved(SMALL.space, goals, lambda choice: (), population=30, generations=15, seed=0)
+    found = evolved(SMALL.space, goals, lambda choice: (), population=40, generations=12, seed=0)
     assert {tuple(row) for row in goals(found).round(9)} == best_of(EVERY)
     assert len(found) == len(set(found)) > 4
-    again = evolved(SMALL.space, goals, lambda choice: (), population=30, generations=15, seed=0)
+    again = evolved(SMALL.space, goals, lambda choice: (), population=40, generations=12, seed=0)
     assert found == again
 
 
@@ -161,7 +161,7 @@ def test_nsga2_keeps_limits_and_leaves_the_global_generator_and_stdout_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = np.random.get_state(legacy=False)  # noqa: NPY002
-    found = evolved(SMALL.space, goals, narrow, population=30, generations=15, seed=0)
+    found = evolved(SMALL.space, goals, narrow, population=40, generations=12, seed=0)
     after = np.random.get_state(legacy=False)  # noqa: NPY002
     assert str(before) == str(after)
     assert capsys.readouterr() == ("", "")
