@@ -1,10 +1,12 @@
 """The gate raises an alarm for each way to mask gradients, and none for an honest network."""
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from typing_extensions import override
 
 from carom.alarms import alarms
 from carom.budget import Budget
@@ -18,13 +20,13 @@ from .conftest import images as made
 BUDGET = Budget(norm="linf", eps=Fraction(32, 255))
 
 
-def classifier(network):
+def classifier(network: nn.Module) -> Classifier:
     plain = Preprocessing(mean=(0.0,), std=(1.0,))
     return Classifier(network, shape=(1, 8, 8), classes=3, preprocessing=plain, architecture="test").eval()
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained() -> nn.Module:
     """A small network that knows the three classes."""
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
@@ -36,12 +38,12 @@ def trained():
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(60):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(x), y).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(network(x), y))
         optimizer.step()
     return network
 
 
-def look(network, n=30, budget=BUDGET, **settings):
+def look(network: nn.Module, n: int = 30, budget: Budget = BUDGET, **settings: Any) -> Examined:
     test = made(n, seed=5)
     model = network if isinstance(network, Classifier) else classifier(network)
     settings = {"queries": 5, "restarts": 1, **settings}
@@ -49,25 +51,28 @@ def look(network, n=30, budget=BUDGET, **settings):
 
 
 class Times(nn.Module):
-    def __init__(self, factor):
+    def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = factor
 
-    def forward(self, x):
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         return x * self.factor
 
 
 class Stairs(nn.Module):
-    def forward(self, x):
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         return torch.round(x * 10) / 10
 
 
 class Shaky(nn.Module):
-    def forward(self, x):
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         return x + 0.3 * torch.randn(x.shape)
 
 
-def test_an_honest_network_raises_no_alarm(trained):
+def test_an_honest_network_raises_no_alarm(trained: nn.Module) -> None:
     found = look(trained, restarts=2, queries=40)
     assert found.alarms() == ()
     assert found.clean > 0.9
@@ -83,21 +88,21 @@ def test_an_honest_network_raises_no_alarm(trained):
     assert exact < found.passes <= exact + 30 * 40
 
 
-def test_saturated_logits_raise_an_alarm(trained):
+def test_saturated_logits_raise_an_alarm(trained: nn.Module) -> None:
     found = look(nn.Sequential(trained, Times(1e4)), queries=60)
     assert found.zero_gradients > 0.5
     assert any("exactly zero" in line for line in found.alarms())
     assert any("Square" in line for line in found.alarms())
 
 
-def test_a_staircase_before_the_network_raises_an_alarm(trained):
+def test_a_staircase_before_the_network_raises_an_alarm(trained: nn.Module) -> None:
     found = look(nn.Sequential(Stairs(), trained))
     assert found.zero_gradients == 1
     assert any("exactly zero" in line for line in found.alarms())
     assert any("guessing gets 33.3%" in line for line in found.alarms())
 
 
-def test_probabilities_and_hidden_randomness_raise_an_alarm_each(trained):
+def test_probabilities_and_hidden_randomness_raise_an_alarm_each(trained: nn.Module) -> None:
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
         found = look(nn.Sequential(Shaky(), trained, nn.Softmax(1)))
@@ -106,7 +111,7 @@ def test_probabilities_and_hidden_randomness_raise_an_alarm_each(trained):
     assert any("probabilities" in line for line in found.alarms())
 
 
-def test_a_model_behind_noise_is_attacked_through_the_mean_of_its_draws(trained):
+def test_a_model_behind_noise_is_attacked_through_the_mean_of_its_draws(trained: nn.Module) -> None:
     found = look(Noise(sigma=0.05).wrap(classifier(trained)), draws=2, n=12)
     assert found.draws == 2
     assert found.alarms() == ()
@@ -115,13 +120,13 @@ def test_a_model_behind_noise_is_attacked_through_the_mean_of_its_draws(trained)
     assert found.passes > 2 * 2 * 12 * 181
 
 
-def test_an_l2_ball_and_radii_that_do_not_divide(trained):
+def test_an_l2_ball_and_radii_that_do_not_divide(trained: nn.Module) -> None:
     found = look(trained, n=12, budget=Budget(norm="l2", eps=Fraction(1, 2)))
     assert found.large_eps == 4
     assert found.alarms() == ()
 
 
-def numbers(**changes):
+def numbers(**changes: float) -> dict[str, float]:
     honest = Examined(
         clean=0.9,
         fgsm=0.5,
@@ -161,12 +166,12 @@ def numbers(**changes):
         ({"probabilities": 1.0}, "probabilities instead of logits"),
     ],
 )
-def test_each_rule_speaks_alone(changes, words):
+def test_each_rule_speaks_alone(changes: dict[str, float], words: str) -> None:
     (line,) = alarms(numbers(**changes))
     assert words in line
 
 
-def test_what_stays_within_the_slack_is_no_alarm():
+def test_what_stays_within_the_slack_is_no_alarm() -> None:
     assert alarms(numbers()) == ()
     assert alarms(numbers(pgd20=0.51, pgd100=0.49, square=0.48, loss_double=0.995, zero_gradients=0.01)) == ()
     assert alarms(numbers(large=0.15, clean=0.45)) == ()
@@ -176,13 +181,13 @@ def test_what_stays_within_the_slack_is_no_alarm():
     assert len(alarms(numbers(images=30.0, square=0.44 - 2 / 30))) == 1
 
 
-def test_transfer_must_not_beat_the_white_box():
+def test_transfer_must_not_beat_the_white_box() -> None:
     assert alarms(numbers(), transfer=0.45) == ()
     (line,) = alarms(numbers(), transfer=0.4)
     assert "made on other models leave 40.0% right, those made on this one 44.0%" in line
 
 
-def test_what_cannot_be_examined_is_refused(trained):
+def test_what_cannot_be_examined_is_refused(trained: nn.Module) -> None:
     with pytest.raises(InputError, match="eps is 0"):
         look(trained, budget=Budget(norm="linf", eps=Fraction(0)))
     with pytest.raises(InputError, match="no images"):

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from carom.defenses.predictor import Predictor
 from carom.draws import stream
 from carom.errors import InputError
 
 
-def scored(n=120, noise=0.0, seed=0):
+def scored(n: int = 120, noise: float = 0.0, seed: int = 0) -> tuple[Tensor, Tensor]:
     """One-hot rows of 8 places with 3 levels, and scores that are a sum over the places."""
     generator = torch.Generator().manual_seed(seed)
     places = torch.randint(0, 3, (n, 8), generator=generator)
@@ -18,7 +19,7 @@ def scored(n=120, noise=0.0, seed=0):
     return rows, scores + noise * torch.randn(n, 2, generator=generator)
 
 
-def test_a_linear_target_is_learned_and_its_error_told():
+def test_a_linear_target_is_learned_and_its_error_told() -> None:
     rows, scores = scored()
     fitted = Predictor(epochs=100).fit(rows, scores, seed=0)
     assert min(fitted.tau) > 0.6
@@ -31,7 +32,7 @@ def test_a_linear_target_is_learned_and_its_error_told():
     assert float(error.max()) < 0.7 * float(true.std(0).min())
 
 
-def test_without_hidden_layers_it_is_ridge_regression():
+def test_without_hidden_layers_it_is_ridge_regression() -> None:
     rows, scores = scored(60)
     fitted = Predictor(layers=0).fit(rows, scores, seed=0)
     fresh, true = scored(200, seed=5)
@@ -40,6 +41,7 @@ def test_without_hidden_layers_it_is_ridge_regression():
     perceptron = Predictor(epochs=60).fit(rows, scores, seed=0)
     assert fitted.rmse < perceptron.rmse
     layer = fitted.network
+    assert isinstance(layer, nn.Linear)
     held = torch.randperm(60, generator=torch.Generator().manual_seed(stream(0, "predictor")))[12:]
     y = (scores[held] - fitted.mean) / fitted.deviation
     weight, bias = layer.weight.clone().requires_grad_(), layer.bias.clone().requires_grad_()
@@ -48,14 +50,14 @@ def test_without_hidden_layers_it_is_ridge_regression():
         assert float(gradient.abs().max()) < 1e-3
 
 
-def test_noise_is_not_learned():
+def test_noise_is_not_learned() -> None:
     rows, scores = scored(60)
     shuffled = scores[torch.randperm(60, generator=torch.Generator().manual_seed(1))]
     fitted = Predictor(epochs=60).fit(rows, shuffled, seed=0)
     assert max(fitted.tau) < 0.6
 
 
-def test_one_seed_is_one_predictor_and_the_global_generator_stays():
+def test_one_seed_is_one_predictor_and_the_global_generator_stays() -> None:
     rows, scores = scored(30)
     before = torch.get_rng_state()
     first, again, other = (Predictor(epochs=3).fit(rows, scores, seed=seed) for seed in (0, 0, 1))
@@ -65,7 +67,7 @@ def test_one_seed_is_one_predictor_and_the_global_generator_stays():
     assert not torch.equal(first(rows), other(rows))
 
 
-def test_predictions_are_shares_and_equal_scores_have_no_order():
+def test_predictions_are_shares_and_equal_scores_have_no_order() -> None:
     rows, _ = scored(20)
     fitted = Predictor(epochs=20).fit(rows, torch.tensor([1.0, 0.0]).expand(20, 2), seed=0)
     assert fitted.tau == (0.0, 0.0)
@@ -74,7 +76,7 @@ def test_predictions_are_shares_and_equal_scores_have_no_order():
     assert float(found.max()) <= 1
 
 
-def test_what_is_too_little_is_refused():
+def test_what_is_too_little_is_refused() -> None:
     rows, scores = scored(9)
     with pytest.raises(InputError, match="9 scored sub-networks; expected at least 10"):
         Predictor().fit(rows, scores, seed=0)

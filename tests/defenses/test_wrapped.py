@@ -2,13 +2,15 @@
 
 from fractions import Fraction
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scipy.fft import dctn, idctn
-from torch import nn
+from torch import Tensor, nn
+from typing_extensions import override
 
 from carom.attacks import Iterative, Square, Uniform, craft, parse_attack
 from carom.attacks.gradients import Gradients
@@ -21,13 +23,15 @@ from carom.defenses.defense import Wrapper
 from carom.defenses.jpeg import JPEG
 from carom.defenses.noise import Noise
 from carom.defenses.resize_pad import ResizePad
-from carom.defenses.wrapped import Randomised, Wrapped
+from carom.defenses.wrapped import Change, Randomised, Wrapped
 from carom.draws import Draws
 from carom.errors import InputError
+from carom.protocols import Attack, Combination, GradientSource
 from carom.registry import build
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import Classifier, Preprocessing, create, load_weights, weights
 from carom.zoo.prepare import prepare
+from carom.zoo.preprocessing import Shape
 
 SHAPE = (1, 12, 12)
 FIXED = [JPEG(), BitDepth(), Blur()]
@@ -39,23 +43,23 @@ NAMES = [type(wrapper).__name__ for wrapper in ALL]
 class One:
     """A source that is one classifier."""
 
-    combination = "logits"
+    combination: Combination = "logits"
 
-    def __init__(self, member):
+    def __init__(self, member: Classifier) -> None:
         self.member = member
 
-    def members(self, step, copy):
+    def members(self, step: int, copy: int) -> tuple[Classifier]:
         return (self.member,)
 
 
-def pixels_out(shape=SHAPE):
+def pixels_out(shape: Shape = SHAPE) -> Classifier:
     """A classifier whose logits are the pixels that reach it."""
     network = nn.Flatten()
     plain = Preprocessing(mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
     return Classifier(network, shape=shape, classes=shape[0] * shape[1] * shape[2], preprocessing=plain, architecture=0)
 
 
-def network(name="resnet-small", seed=0):
+def network(name: str = "resnet-small", seed: int = 0) -> Classifier:
     classifier = create(architecture(name), shape=SHAPE, classes=3, seed=seed)
     with torch.no_grad():
         for i in range(20):  # batch norms that are no identity
@@ -63,17 +67,24 @@ def network(name="resnet-small", seed=0):
     return classifier.eval()
 
 
-def some(n=5, shape=SHAPE, seed=0):
+def drawing(wrapper: Wrapper, inner: Classifier) -> Randomised:
+    """Behind a wrapper that draws."""
+    outer = wrapper.wrap(inner)
+    assert isinstance(outer, Randomised)
+    return outer
+
+
+def some(n: int = 5, shape: Shape = SHAPE, seed: int = 0) -> Tensor:
     levels = torch.randint(0, 256, (n, *shape), generator=torch.Generator().manual_seed(seed))
     return levels.float() / 255
 
 
-def nobody(n=1):
+def nobody(n: int = 1) -> Draws:
     return Draws(0, torch.arange(n))
 
 
 @pytest.mark.parametrize("wrapper", ALL, ids=NAMES)
-def test_a_wrapped_classifier_shares_weights_and_names_and_has_an_identity_of_its_own(wrapper):
+def test_a_wrapped_classifier_shares_weights_and_names_and_has_an_identity_of_its_own(wrapper: Wrapper) -> None:
     assert isinstance(wrapper, Wrapper)
     inner = network()
     outer = wrapper.wrap(inner)
@@ -92,7 +103,7 @@ def test_a_wrapped_classifier_shares_weights_and_names_and_has_an_identity_of_it
 
 
 @pytest.mark.parametrize("wrapper", ALL, ids=NAMES)
-def test_preparing_keeps_the_wrapper_and_folds_inside(wrapper):
+def test_preparing_keeps_the_wrapper_and_folds_inside(wrapper: Wrapper) -> None:
     outer = wrapper.wrap(network())
     ready = prepare(outer)
     assert type(ready) is type(outer)
@@ -102,10 +113,11 @@ def test_preparing_keeps_the_wrapper_and_folds_inside(wrapper):
     torch.testing.assert_close(ready(some()), outer(some()), rtol=1e-4, atol=1e-4)
     if isinstance(outer, Randomised):
         ids = torch.arange(5)
+        assert isinstance(ready, Randomised)
         torch.testing.assert_close(ready.answer(some(), ids), outer.answer(some(), ids), rtol=1e-4, atol=1e-4)
 
 
-def test_wrapping_twice_meets_the_last_wrapper_first():
+def test_wrapping_twice_meets_the_last_wrapper_first() -> None:
     coarse, jpeg, x = BitDepth(bits=2), JPEG(quality=20), some()
     both = coarse.wrap(jpeg.wrap(pixels_out()))
     assert torch.equal(both(x), jpeg(coarse(x, nobody()), nobody()).flatten(1))
@@ -115,16 +127,17 @@ def test_wrapping_twice_meets_the_last_wrapper_first():
     assert isinstance(Noise().wrap(jpeg.wrap(pixels_out())), Randomised)
 
 
-def test_two_layers_of_noise_draw_apart():
-    once, twice = Noise().wrap(pixels_out()), Noise(seed=0).wrap(Noise().wrap(pixels_out()))
+def test_two_layers_of_noise_draw_apart() -> None:
+    once, twice = drawing(Noise(), pixels_out()), drawing(Noise(seed=0), Noise().wrap(pixels_out()))
     x, ids = some(), torch.arange(5)
     first, second = once.answer(x, ids) - x.flatten(1), twice.answer(x, ids) - x.flatten(1)
     assert not torch.allclose(second, 2 * first, atol=1e-4)
 
 
-def test_a_classifier_with_a_forward_of_its_own_is_refused():
+def test_a_classifier_with_a_forward_of_its_own_is_refused() -> None:
     class Own(Classifier):
-        def forward(self, x):
+        @override
+        def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) * 2
 
     inner = network()
@@ -134,7 +147,7 @@ def test_a_classifier_with_a_forward_of_its_own_is_refused():
 
 
 @pytest.mark.parametrize("wrapper", [JPEG(), BitDepth()], ids=["JPEG", "BitDepth"])
-def test_the_backward_pass_of_a_rounding_wrapper_is_the_identity(wrapper):
+def test_the_backward_pass_of_a_rounding_wrapper_is_the_identity(wrapper: Change) -> None:
     x, weight = some().requires_grad_(), some(seed=1)
     out = wrapper(x, nobody())
     assert not torch.equal(out, x)
@@ -142,14 +155,15 @@ def test_the_backward_pass_of_a_rounding_wrapper_is_the_identity(wrapper):
     assert torch.equal(gradient, weight)
 
 
-def test_jpeg_is_a_rounded_cosine_transform_of_each_block():
+def test_jpeg_is_a_rounded_cosine_transform_of_each_block() -> None:
     x = some(2, (1, 16, 24))
     for quality in (30, 75):
         out = JPEG(quality=quality)(x, nobody()) * 255
         for image, ours in zip((x * 255).round().numpy()[:, 0], out.numpy()[:, 0], strict=True):
             file = BytesIO()
             Image.fromarray(image.astype(np.uint8)).save(file, "JPEG", quality=quality)
-            table = np.asarray(Image.open(file).quantization[0]).reshape(8, 8)
+            tables: Any = getattr(Image.open(file), "quantization")  # noqa: B009  # of JPEG files alone
+            table = np.asarray(tables[0]).reshape(8, 8)
             expected = np.empty_like(image)
             for top in (0, 8):
                 for left in (0, 8, 16):
@@ -159,15 +173,15 @@ def test_jpeg_is_a_rounded_cosine_transform_of_each_block():
             # pixels are rounded again, and a coefficient half way between two may go either way
             assert np.median(np.abs(expected - ours)) < 0.5
             assert np.abs(expected - image).mean() > 3
-    assert torch.equal(out.round(), out)
+        assert torch.equal(out.round(), out)
 
 
-def test_jpeg_of_colour_keeps_the_order_of_channels():
+def test_jpeg_of_colour_keeps_the_order_of_channels() -> None:
     x = torch.tensor([0.8, 0.4, 0.1])[None, :, None, None].expand(2, 3, 16, 24)
     assert float((JPEG()(x, nobody()) - x).abs().max()) < 0.02
 
 
-def test_jpeg_of_low_quality_changes_more_and_each_image_by_itself():
+def test_jpeg_of_low_quality_changes_more_and_each_image_by_itself() -> None:
     x = some(6)
     size = [float((JPEG(quality=q)(x, nobody()) - x).square().mean()) for q in (10, 75, 100)]
     assert size[0] > size[1] > size[2]
@@ -177,16 +191,16 @@ def test_jpeg_of_low_quality_changes_more_and_each_image_by_itself():
         JPEG()(torch.rand(1, 2, 8, 8), nobody())
 
 
-def test_bit_depth_is_its_formula():
+def test_bit_depth_is_its_formula() -> None:
     x = torch.arange(256).float().reshape(1, 1, 16, 16) / 255
     assert torch.equal(BitDepth(bits=8)(x, nobody()), x)
     assert torch.equal(BitDepth(bits=1)(x, nobody()), (x > 0.5).float())
     three = BitDepth(bits=3)(x, nobody())
-    assert three.unique().tolist() == [torch.tensor(i).div(7).item() for i in range(8)]
+    assert torch.unique(three).tolist() == [torch.tensor(i).div(7).item() for i in range(8)]
     assert float((three - x).abs().max()) <= 0.5 / 7 + 1e-6
 
 
-def test_blur_keeps_the_mean_and_constants_and_is_its_own_gradient():
+def test_blur_keeps_the_mean_and_constants_and_is_its_own_gradient() -> None:
     x = torch.rand(2, 3, 7, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     blur = Blur(sigma=1.5)
     out = blur(x, nobody())
@@ -201,7 +215,7 @@ def test_blur_keeps_the_mean_and_constants_and_is_its_own_gradient():
     assert torch.autograd.gradcheck(lambda v: blur(v, nobody()), (x[:1, :1].requires_grad_(),))
 
 
-def test_resize_pad_makes_every_size_and_place_and_reads_single_pixels():
+def test_resize_pad_makes_every_size_and_place_and_reads_single_pixels() -> None:
     n = 400
     wrapper = ResizePad(low=0.75)
     x = torch.ones(n, 1, 8, 8)
@@ -214,7 +228,7 @@ def test_resize_pad_makes_every_size_and_place_and_reads_single_pixels():
     tops = {int((image[0].amax(1) > 0).int().argmax()) for image in out[heights == 6]}
     assert tops == {0, 1, 2}
     levels = some(n, (1, 8, 8)) + 1
-    assert set(wrapper(levels, nobody(n)).unique().tolist()) <= {0.0, *levels.unique().tolist()}
+    assert set(torch.unique(wrapper(levels, nobody(n))).tolist()) <= {0.0, *torch.unique(levels).tolist()}
     assert torch.equal(ResizePad(low=1.0)(levels, nobody(n)), levels)
     weight = torch.rand(3, 1, 8, 8)
     point = levels[:3].clone().requires_grad_()
@@ -225,7 +239,7 @@ def test_resize_pad_makes_every_size_and_place_and_reads_single_pixels():
     assert float(change.sum()) == pytest.approx(0.5 * float(gradient.sum()), rel=1e-4)
 
 
-def test_noise_is_normal_and_not_clipped():
+def test_noise_is_normal_and_not_clipped() -> None:
     out = Noise(sigma=0.1)(torch.zeros(200, *SHAPE), nobody(200))
     assert float(out.mean()) == pytest.approx(0.0, abs=3e-3)
     assert float(out.std()) == pytest.approx(0.1, rel=0.02)
@@ -233,32 +247,32 @@ def test_noise_is_normal_and_not_clipped():
 
 
 @pytest.mark.parametrize("wrapper", RANDOM, ids=["ResizePad", "Noise"])
-def test_an_answer_belongs_to_the_image_and_the_seed(wrapper):
-    victim = wrapper.wrap(pixels_out())
+def test_an_answer_belongs_to_the_image_and_the_seed(wrapper: Wrapper) -> None:
+    victim = drawing(wrapper, pixels_out())
     x, ids = some(8), torch.tensor([9, 0, 4, 1, 7, 3, 12, 8])
     whole = victim.answer(x, ids)
     order = torch.tensor([5, 2, 7, 0, 1, 3, 4, 6])
     assert torch.equal(victim.answer(x[order], ids[order]), whole[order])
     parts = [victim.answer(x[i : i + 3], ids[i : i + 3]) for i in (0, 3, 6)]
     assert torch.equal(torch.cat(parts), whole)
-    other = type(wrapper)(**{**vars(wrapper), "seed": 1}).wrap(pixels_out())
+    other = drawing(type(wrapper)(**{**vars(wrapper), "seed": 1}), pixels_out())
     assert not torch.equal(other.answer(x, ids), whole)
     # the same image under all ids meets several draws; called plainly, one
     same = x[:1].expand(8, -1, -1, -1)
-    assert len(victim.answer(same, ids).unique(dim=0)) > 1
-    assert len(victim(same).unique(dim=0)) == 1
+    assert len(torch.unique(victim.answer(same, ids), dim=0)) > 1
+    assert len(torch.unique(victim(same), dim=0)) == 1
     assert torch.equal(victim(x)[:3], victim(x[:3]))
 
 
-def test_clean_and_adversarial_images_share_the_draw():
-    victim = Noise(sigma=0.1).wrap(pixels_out())
+def test_clean_and_adversarial_images_share_the_draw() -> None:
+    victim = drawing(Noise(sigma=0.1), pixels_out())
     x, ids = some(4), torch.arange(4)
     moved = x + 0.25
     torch.testing.assert_close(victim.answer(moved, ids) - victim.answer(x, ids), torch.full((4, 144), 0.25))
 
 
-def test_each_query_meets_a_draw_of_its_own():
-    victim = Noise(sigma=0.1).wrap(pixels_out())
+def test_each_query_meets_a_draw_of_its_own() -> None:
+    victim = drawing(Noise(sigma=0.1), pixels_out())
     x = some(4)
     near = x + 1 / 255
     first, second = victim.asked(x), victim.asked(near)
@@ -269,8 +283,8 @@ def test_each_query_meets_a_draw_of_its_own():
 
 
 @pytest.mark.parametrize("wrapper", RANDOM, ids=["ResizePad", "Noise"])
-def test_the_expected_gradient_is_that_of_the_mean_over_its_draws(wrapper):
-    victim = wrapper.wrap(network())
+def test_the_expected_gradient_is_that_of_the_mean_over_its_draws(wrapper: Wrapper) -> None:
+    victim = drawing(wrapper, network())
     source = victim.expectation(seed=3, draws=4)
     x, y = some(), torch.tensor([0, 1, 2, 0, 1])
     gradients = Gradients(source, x, y, ready=Ready(prepare))
@@ -282,16 +296,16 @@ def test_the_expected_gradient_is_that_of_the_mean_over_its_draws(wrapper):
     assert gradients.passes.forward == gradients.passes.backward == 2 * 4 * len(x)
 
 
-def test_the_draws_of_an_expectation_are_of_its_seed_step_copy_and_number_alone():
-    victim = Noise().wrap(pixels_out())
+def test_the_draws_of_an_expectation_are_of_its_seed_step_copy_and_number_alone() -> None:
+    victim = drawing(Noise(), pixels_out())
     x = some(2)
 
-    def seen(seed, step, copy):
+    def seen(seed: int, step: int, copy: int) -> Tensor:
         source = victim.expectation(seed=seed, draws=3)
         return torch.stack([member(x) for member in source.members(step, copy)])
 
     first = seen(0, 1, 0)
-    assert len(first[:, 0].unique(dim=0)) == 3
+    assert len(torch.unique(first[:, 0], dim=0)) == 3
     torch.testing.assert_close(first[:, 0] - x[0].flatten(), first[:, 1] - x[1].flatten())
     assert torch.equal(seen(0, 1, 0), first)
     for other in (seen(1, 1, 0), seen(0, 2, 0), seen(0, 1, 1)):
@@ -306,14 +320,14 @@ def test_the_draws_of_an_expectation_are_of_its_seed_step_copy_and_number_alone(
 
 
 @pytest.mark.parametrize("wrapper", ALL, ids=NAMES)
-def test_attacks_read_through_every_wrapper(wrapper):
+def test_attacks_read_through_every_wrapper(wrapper: Wrapper) -> None:
     victim = wrapper.wrap(network())
-    source = victim.expectation(seed=0, draws=2) if isinstance(victim, Randomised) else One(victim)
+    source: GradientSource = victim.expectation(seed=0, draws=2) if isinstance(victim, Randomised) else One(victim)
     pixels = (some() * 255).byte()
     y = victim(some()).argmax(1)
     pgd = Iterative(start=Uniform(), steps=3, step=Fraction(1, 2))
     budget = Budget(norm="linf", eps=Fraction(16, 255))
-    attacks = [pgd, Square(queries=5), parse_attack("sgm")]
+    attacks: list[Attack] = [pgd, Square(queries=5), parse_attack("sgm")]
     made = craft(
         [(attack, budget) for attack in attacks],
         source,
@@ -332,7 +346,7 @@ def test_attacks_read_through_every_wrapper(wrapper):
     assert after > before
 
 
-def test_settings_are_checked():
+def test_settings_are_checked() -> None:
     assert build(Noise, {"sigma": 1}, where="defense") == Noise(sigma=1.0)
     for cls, name, value in [
         (JPEG, "quality", 0),
