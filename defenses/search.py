@@ -268,6 +268,7 @@ class Search:
             measure: Accuracy and robust accuracy of a sub-network on validation images: see `Measure`.
             seed: Of all draws.
         """
+        _pymoo()  # before anything is measured
         space = sizes.space
 
         def candidate(choice: Choice) -> Candidate:
@@ -402,19 +403,17 @@ def evolved(
     Raises:
         InputError: pymoo is not installed.
     """
-    try:
-        from pymoo.algorithms.moo.nsga2 import NSGA2
-        from pymoo.config import Config
-        from pymoo.core.duplicate import DefaultDuplicateElimination
-        from pymoo.core.evaluator import Evaluator
-        from pymoo.core.problem import Problem
-        from pymoo.core.variable import Integer
-        from pymoo.operators.crossover.ux import UniformCrossover
-        from pymoo.operators.mutation.rm import ChoiceRandomMutation
-        from pymoo.operators.sampling.rnd import IntegerRandomSampling
-        from pymoo.problems.static import StaticProblem
-    except ImportError:
-        raise InputError('search: needs pymoo, which is not installed; run: pip install "carom[search]"') from None
+    _pymoo()
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.config import Config
+    from pymoo.core.duplicate import DefaultDuplicateElimination
+    from pymoo.core.evaluator import Evaluator
+    from pymoo.core.problem import Problem
+    from pymoo.core.variable import Integer
+    from pymoo.operators.crossover.ux import UniformCrossover
+    from pymoo.operators.mutation.rm import ChoiceRandomMutation
+    from pymoo.operators.sampling.rnd import IntegerRandomSampling
+    from pymoo.problems.static import StaticProblem
 
     choice_of = cache(space.choice)
     genome_of = cache(space.genome)
@@ -450,6 +449,18 @@ def evolved(
         algorithm.tell(infills=people)
     best = algorithm.result().opt
     return [] if best is None else list(dict.fromkeys(choices(best)))
+
+
+def _pymoo() -> None:
+    """Imports pymoo.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        import pymoo  # noqa: F401
+    except ImportError:
+        raise InputError('search: needs pymoo, which is not installed; run: pip install "carom[search]"') from None
 
 
 def unbeaten(candidates: Sequence[Candidate], *, by_macs: bool = False) -> list[Candidate]:

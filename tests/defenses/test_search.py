@@ -182,7 +182,7 @@ def test_without_pymoo_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(InputError, match=r'^search: needs pymoo.*pip install "carom\[search\]"$'):
-        evolved(SMALL.space, goals, narrow, population=8, generations=3, seed=0)
+        Search(samples=20)(SIZES, lambda choice: pytest.fail("measured in vain"), seed=0)
 
 
 def front() -> list[Candidate]:
