@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from carom.errors import ContractError, InputError, ModelError
-from carom.protocols import Classifier, Combination, GradientSource, Passes
+from carom.protocols import Classifier, Combination, DrawnSource, GradientSource, Passes
 from carom.typing import Images, Labels, Logits, PerImage
 
 from .members import Path, Ready
@@ -114,6 +114,8 @@ class Gradients:
         self._path: Path | None = None
         self._seed = 0
         self._now = 0, 0
+        self._redraws = isinstance(source, DrawnSource) and source.redraws()
+        self._readings = 0
         self._watch = Stopwatch(x.device)
         self._zero = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         self._finite = torch.ones((), dtype=torch.bool, device=x.device)
@@ -225,7 +227,7 @@ class Gradients:
         Raises:
             ModelError: As for `at`.
         """
-        members = self._active(step, copy, None)
+        members = self._active(step or self._reading(), copy, None)
         self.passes += Passes(len(x_adv) * len(members), 0)
         with self._watch.running(), torch.no_grad():
             each = [self._checked(self._ready(member)(x_adv), len(x_adv)) for member in members]
@@ -244,7 +246,7 @@ class Gradients:
         Raises:
             ModelError: As for `at`.
         """
-        members = self._active(step, 0, None)
+        members = self._active(step or self._reading(), 0, None)
         n = len(x_adv) * len(members)
         self.passes += Passes(n, n * classes.shape[1])
         point = x_adv.detach().requires_grad_()
@@ -267,7 +269,7 @@ class Gradients:
         Raises:
             ModelError: As for `at`.
         """
-        members = self._active(0, 0, None)
+        members = self._active(self._reading(), 0, None)
         n = len(x_adv) * len(members)
         self.passes += Passes(n, n)
         self.evaluations += 1
@@ -288,7 +290,7 @@ class Gradients:
         Raises:
             ModelError: As for `at`.
         """
-        members = self._active(0, 0, None)
+        members = self._active(self._reading(), 0, None)
         n = len(x_adv) * len(members)
         self.passes += Passes(n, 0)
         with self._watch.running():
@@ -384,6 +386,11 @@ class Gradients:
         if not self.x.is_cuda:
             self.check()
         return gradient
+
+    def _reading(self) -> int:
+        """The step of a reading that belongs to none: another one each time where the source draws, else the first."""
+        self._readings += self._redraws
+        return self._readings
 
     def _active(self, step: int, copy: int, member: int | None) -> tuple[Classifier, ...]:
         members = self.members(step, copy)

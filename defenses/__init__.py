@@ -13,7 +13,7 @@ from .accelat import AccelAT
 from .awp import AWP
 from .bit_depth import BitDepth
 from .blur import Blur
-from .chain import parse
+from .chain import Defended, build, parse
 from .corruption import Corruption
 from .defense import Defense, Hardening, PublicModel, Stage, Wrapper
 from .fast_at import NFGSM, FastAT
@@ -149,6 +149,7 @@ def parse_defense(value: object, *, where: str = "defense") -> tuple[str, Defens
 
 __all__ = [
     "DEFENSES",
+    "Defended",
     "Defense",
     "Entry",
     "Hardening",
@@ -156,5 +157,6 @@ __all__ = [
     "Randomised",
     "Stage",
     "Wrapper",
+    "build",
     "parse_defense",
 ]

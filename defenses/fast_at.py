@@ -59,6 +59,11 @@ class FastAT:
 
     version: ClassVar[int] = 1
 
+    @property
+    def multiple(self) -> float:
+        """Passes of a step, in those of a plain one."""
+        return 2.0
+
     def __post_init__(self) -> None:
         name = type(self).__name__.lower()
         checked(self, name, step=(1e-6, 10.0))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from carom.budget import Budget, l2
 from carom.draws import stream
 from carom.typing import Images, Labels, Logits, PerImage, per_image
+from carom.zoo.tasks.splits import apportion, choose, class_counts
 from carom.zoo.training import Passes, State, macro_accuracy
 
 Start = Literal["uniform", "zero", "gaussian"]
@@ -166,9 +167,13 @@ def robust_accuracy(state: State, budget: Budget, *, steps: int = 10, step: floa
         budget: Of the attack.
         steps: How many.
         step: Length of one, in units of eps.
-        most: So many of the first validation images are looked at, at most.
+        most: So many validation images are looked at, at most; each class in proportion, whatever their order.
     """
-    x, y = state.judges.images[:most].float() / 255, state.judges.labels[:most]
+    judges = state.judges
+    labels, ids = judges.labels.cpu(), judges.ids.cpu()
+    counts = apportion(min(most, len(labels)), class_counts(labels, int(labels.max()) + 1))
+    chosen = choose(labels, ids, counts, seed=0, purpose="robust accuracy").to(judges.labels.device)
+    x, y = judges.images[chosen].float() / 255, judges.labels[chosen]
     generator = torch.Generator().manual_seed(stream(state.seed, "robust accuracy"))
     return macro_accuracy(withstood(state.classifier, x, y, budget, steps=steps, step=step, generator=generator), y)
 

@@ -152,6 +152,10 @@ class Expectation:
         self._now = _Now()
         self._members = tuple(_Draw(victim, self._now, seed, number) for number in range(draws))
 
+    def redraws(self) -> bool:
+        """At each step."""
+        return True
+
     def members(self, step: int, copy: int) -> Sequence[Classifier]:
         """The victim under each of the draws of this step and copy."""
         self._now.step, self._now.copy = step, copy

@@ -205,15 +205,16 @@ def train(
     task: Annotated[str, typer.Argument(help="Name of a task, such as digits.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .safetensors, .pt or .pth.")],
     architecture: Annotated[str, typer.Option(help="Name of an architecture.")] = "lenet",
+    defense: Annotated[str, typer.Option(help="How it is hardened, such as pgd-at.")] = "none",
     source: Annotated[str | None, typer.Option(help="Image source; default the task's first.")] = None,
     balance: Annotated[str, typer.Option(help="Class balance.")] = "uniform",
     seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="Epochs; default the recipe's own.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train one model and export it as a plain state dict.
+    """Train one model, hardened or not, and export it as a plain state dict.
 
-    Example: carom train standard digits --architecture resnet-small -o model.safetensors
+    Example: carom train standard digits --architecture resnet-small --defense pgd-at -o model.safetensors
     """
     from .console import Console
     from .train_one import train_one
@@ -225,6 +226,7 @@ def train(
             task,
             output,
             architecture_name=architecture,
+            defense_name=defense,
             source=source,
             balance=balance,
             seed=seed,
@@ -233,6 +235,63 @@ def train(
             progress=progress,
         )
     console.out(line)
+
+
+@app.command()
+def students(
+    run: Annotated[str | None, typer.Argument(help="Run or scenario; default the latest run.")] = None,
+    store: StoreOption = STORE,
+    model: Annotated[str | None, typer.Option(help="Label of the network, where a run has several.")] = None,
+    max_macs: Annotated[int | None, typer.Option(min=1, help="Multiplications for one image, at most.")] = None,
+    max_parameters: Annotated[int | None, typer.Option(min=1, help="Parameters, at most.")] = None,
+    min_accuracy: Annotated[float, typer.Option(min=0, max=1, help="On clean images, at least.")] = 0.0,
+    min_robustness: Annotated[float, typer.Option(min=0, max=1, help="Accuracy under PGD, at least.")] = 0.0,
+    samples: Annotated[int, typer.Option(help="Random students to measure, at least 10.")] = 40,
+    measured: Annotated[int, typer.Option(help="Students to measure of those that the search finds.")] = 10,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the most robust: .safetensors, .pt or .pth.")
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """The best students of a run's elastic network.
+
+    That is the sub-networks of a victim defended by proard that no other beats in accuracy, robust accuracy and size,
+    on validation images, within limits; with -o also the most robust of them as a plain state dict. The first call
+    measures; what was measured is kept, so that the next one lists at once.
+
+    Example: carom students fashion-defenses --max-macs 500000 -o student.safetensors
+    """
+    from carom.defenses.search import meeting, pick
+
+    from .console import Console
+    from .students import check_output, front, record, students_of
+
+    console = Console()
+    if output is not None:
+        check_output(output)
+    try:
+        with console.progress() as progress:
+            found = students_of(
+                store, run, model=model, samples=samples, measured=measured, device=device, progress=progress
+            )
+    except KeyboardInterrupt:
+        fail("interrupted; what was measured is kept, so the same command goes on from here", 130)
+    good = meeting(
+        found.candidates,
+        max_macs=max_macs,
+        max_parameters=max_parameters,
+        min_accuracy=min_accuracy,
+        min_robustness=min_robustness,
+    )
+    told = [] if output is None else found.export(pick(good), output)
+    if as_json:
+        exported = None if output is None else {"file": str(output), **record(pick(good))}
+        console.json({"model": found.model, "students": [record(c) for c in front(good)], "exported": exported})
+        return
+    console.tables([found.shown(front(good))])
+    for line in told:
+        console.out(line)
 
 
 # ----------------------------------------------------------------------------------------------------------- reading

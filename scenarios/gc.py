@@ -10,10 +10,10 @@ from .store import (
     Store,
     artifacts,
     image_sets,
-    run_examined,
     run_models,
     run_sets,
     run_surrogates,
+    run_victims,
     store_errors,
 )
 
@@ -40,7 +40,7 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
                 "images": set(connection.execute(sa.select(run_sets.c.image_set)).scalars()),
                 "measures": {
                     *connection.execute(sa.select(run_surrogates.c.measures)).scalars(),
-                    *connection.execute(sa.select(run_examined.c.measures)).scalars(),
+                    *connection.execute(sa.select(run_victims.c.measures)).scalars(),
                 },
             }
             rows = connection.execute(sa.select(artifacts.c.id, artifacts.c.kind, artifacts.c.key)).all()
@@ -61,7 +61,8 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
             path
             for path in sorted((folder / "checkpoints").glob("*"))
             # a training that is done, that no run names, or that was being written
-            if path.stem not in kept_trainings or (folder / "artifacts/weights" / f"{path.stem}.safetensors").exists()
+            if (key := path.stem.rpartition("-")[2]) not in kept_trainings
+            or (folder / "artifacts/weights" / f"{key}.safetensors").exists()
         ]
         freed = sum(p.stat().st_size for p in doomed)
         if not dry_run:

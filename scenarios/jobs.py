@@ -65,7 +65,7 @@ class WeightsOf:
     digest: str
     stacked: bool = False
     chain: Chain | None = None  # of a surrogate that was built: says which of its weight sets answer
-    stage: Stage | None = None  # of a defence that was built: says of which architecture it is
+    stages: tuple[Stage, ...] = ()  # of a defence that was built, up to it: say of which architecture it is
     inner: "WeightsOf | None" = None  # what is behind the wrappers
     wrappers: tuple[Wrapper, ...] = ()
     group: str = ""  # of a public model
@@ -524,7 +524,9 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
     device = torch.device(place.device)
     networks = [network for member in job.members for network in _load_members(member, place)]
     outside = not all(isinstance(network, Classifier) for network in networks)
-    victim = networks[0] if outside else None if job.asked is None else _load_model(job.asked, place)
+    # who only asks a model that draws gets its answers, not the mean over draws that he knows
+    own = networks[0] if outside or isinstance(networks[0], Randomised) else None
+    victim = own if job.asked is None else _load_model(job.asked, place)
     asked = None if victim is None else _answering(victim, job.precision)
     partners = None
     if any(wanted.mixes for wanted in todo):
@@ -871,8 +873,10 @@ def _load_members(weights: WeightsOf, place: Place) -> list[Any]:
 def _architecture(weights: WeightsOf, tensors: Mapping[str, torch.Tensor]) -> Architecture:
     """What a model's tensors are weights of."""
     assert weights.configuration is not None
-    base = weights.configuration.architecture
-    return base if weights.stage is None else weights.stage.architecture(base, tensors)
+    architecture = weights.configuration.architecture
+    for stage in weights.stages:
+        architecture = stage.architecture(architecture, tensors)
+    return architecture
 
 
 def _load_model(weights: WeightsOf, place: Place) -> nn.Module | Callable[..., Any]:

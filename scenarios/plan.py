@@ -195,6 +195,29 @@ class Plan:
     checks: Sequence[str] = field(default=())  # what checking the referenced models noticed
     examined: Sequence[str] = field(default=())  # keys of victims that are looked at for masked gradients
 
+    @property
+    def examined_in(self) -> Budget | None:
+        """The ball of that look: the largest of linf, or else of l2; None where all radii are 0."""
+        some = [b for b in self.scenario.budgets if b.eps > 0]
+        return max(some, key=lambda b: (b.norm == "linf", b.eps), default=None)
+
+    def rests_on(self, victim: str) -> list[str]:
+        """Keys of all models that were made for a victim, it among them; public models are not."""
+        found, open_ = [victim], [victim]
+        while open_:
+            model = self.models[open_.pop()].model
+            behind = (
+                (*model.given, *model.others)
+                if isinstance(model, BuiltModel)
+                else (model.inner,)
+                if isinstance(model, WrappedModel)
+                else ()
+            )
+            new = [key for key in behind if key not in found]
+            found += new
+            open_ += new
+        return found
+
 
 def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None] | None = None) -> Plan:
     """The plan of a scenario.
@@ -214,7 +237,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
     splits: list[Split] = ["test"]
     if scenario.defended or any(v.role == "validation victim" for v in scenario.victims):
         splits.append("validation")
-    images = {split: _attacked(task, split, scenario.per_source, scenario.precision) for split in splits}
+    images = {split: _attacked(scenario, split) for split in splits}
     digests = _data_digests(scenario)
     checks: list[str] = []
     models: dict[str, PlannedModel] = {}
@@ -376,6 +399,7 @@ def _defended(spec: VictimSpec | PublicSpec, pool: Sequence[tuple[str, PublicSpe
             stage=stage,
             chain=None,
             given=keys,
+            stages=defense.then[: place + 1],
             pool=tuple(key for key, _ in learns_from),
             groups=tuple(p.group for _, p in learns_from),
             pool_labels=tuple(p.label for _, p in learns_from),
@@ -527,16 +551,18 @@ def _checked(
         shape=task.shape,
         classes=classes,
         images=attacked.images.images,
-        surrogate=role == "surrogate",
+        surrogate=role not in ("victim", "validation victim"),
     )
     digest = found.fingerprint() if isinstance(found, Classifier) else planned.key
     remark = f"{name} answers {check.answers}" + (", was in training mode" if check.was_training else "")
     return replace(planned, digest=digest), remark
 
 
-def _attacked(task: Task, split: Split, per_source: int, precision: Precision) -> AttackedImages:
-    images, source = attacked_images(task, split, per_source, 0)
-    asked: tuple[Any, ...] = (task, split, per_source)
+def _attacked(scenario: Scenario, split: Split) -> AttackedImages:
+    task, precision = scenario.task, scenario.precision
+    images, source = attacked_images(task, split, scenario.per_source, 0, scenario.image_sources)
+    some = () if scenario.image_sources == task.sources else (scenario.image_sources,)
+    asked: tuple[Any, ...] = (task, split, scenario.per_source, *some)
     # answers are stored by victim and image set, so victims that answer in another precision get an image set of
     # their own: a cell never pairs clean answers of one precision with adversarial ones of the other
     key = content_key("attacked images", *asked, *(() if precision == "float32" else (precision,)))

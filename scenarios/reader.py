@@ -28,10 +28,10 @@ from .store import (
     meta,
     planned_cells,
     run_cells,
-    run_examined,
     run_models,
     run_sets,
     run_surrogates,
+    run_victims,
     runs,
     unpack_changes,
     unpack_predictions,
@@ -390,31 +390,25 @@ def list_victims(store: Store, run: str) -> pd.DataFrame:
     """The victims of a run that were looked at for masked gradients, one row each.
 
     Columns: victim (label), defense, victim_config (without the seed), victim_seed, forward, backward (image passes of
-    all trainings that it rests on, public models not counted; NaN where nobody knows), seconds, parameters, and
-    `numbers`, a mapping of what was found, empty while it is missing.
+    all trainings that it rests on, public models not counted; NaN where nobody knows), seconds, parameters, budget (of
+    the attacks behind the numbers), and `numbers`, a mapping of what was found, empty while it is missing.
     """
-    if not sa.inspect(store.engine).has_table("run_examined"):  # written by an earlier version
+    if not sa.inspect(store.engine).has_table("run_victims"):  # written by an earlier version
         return pd.DataFrame()
     query = (
-        sa.select(run_models.c.label, run_models.c.axes, run_models.c.artifact, run_examined.c.measures)
-        .join(run_examined, (run_examined.c.run == run_models.c.run) & (run_examined.c.victim == run_models.c.artifact))
+        sa.select(run_models.c.label, run_models.c.axes, run_victims)
+        .join(run_victims, (run_victims.c.run == run_models.c.run) & (run_victims.c.victim == run_models.c.artifact))
         .where(run_models.c.run == run, run_models.c.role == "victim")
     )
     with store.reading() as connection:
         rows = connection.execute(query).all()
-        found = {row.id: row for row in connection.execute(sa.select(artifacts))} if rows else {}
-        mine = sa.select(run_models.c.artifact).where(run_models.c.run == run, run_models.c.role == "victim")
-        own = set(connection.execute(mine).scalars())
-    by_digest = {row.digest: id_ for id_, row in found.items() if id_ in own and row.digest is not None}
+        wanted = {id_ for row in rows for id_ in (*json.loads(row.rests_on), row.measures)}
+        found = {
+            row.id: row for row in connection.execute(sa.select(artifacts).where(artifacts.c.id.in_(sorted(wanted))))
+        }
     table = []
     for row in rows:
-        axes, measures = json.loads(row.axes), found[row.measures]
-        rests_on, open_ = {row.artifact}, [row.artifact]
-        while open_:  # what a victim's inputs name by their digests, as far as they were made for victims
-            inputs = json.loads(found[open_.pop()].inputs).values()
-            new = {by_digest[digest] for digest in inputs if digest in by_digest} - rests_on
-            rests_on |= new
-            open_ += new
+        axes, measures, rests_on = json.loads(row.axes), found[row.measures], json.loads(row.rests_on)
         records = [json.loads(found[id_].record) for id_ in rests_on]
         known = all(record and record.get("kind") != "referenced" for record in records)
         costs = {c: sum(r.get(c, 0) for r in records) if known else np.nan for c in ("forward", "backward", "seconds")}
@@ -427,6 +421,7 @@ def list_victims(store: Store, run: str) -> pd.DataFrame:
                 "victim_seed": int(axes.get("seed", -1)),
                 **costs,
                 "parameters": numbers.get("parameters", np.nan),
+                "budget": row.budget,
                 "numbers": {k: v for k, v in numbers.items() if k not in ("seconds", "label")},
             }
         )

@@ -20,8 +20,6 @@ import sqlalchemy as sa
 import torch
 from sqlalchemy.dialects.sqlite import insert
 
-from carom.budget import Budget
-from carom.defenses import Stage
 from carom.errors import StoreError
 from carom.identity import content_key, tensor_digest
 from carom.surrogates import Ensemble, Single
@@ -52,10 +50,10 @@ from .store import (
     image_sets,
     pack_changes,
     run_cells,
-    run_examined,
     run_models,
     run_sets,
     run_surrogates,
+    run_victims,
     runs,
     unpack_predictions,
     write_artifact,
@@ -243,7 +241,7 @@ class _Driver:
                     index_elements=["id"], set_={k: v for k, v in row.items() if k not in ("id", "started")}
                 )
             )
-            for table in (run_models, run_sets, run_cells, run_surrogates, run_examined):
+            for table in (run_models, run_sets, run_cells, run_surrogates, run_victims):
                 connection.execute(table.delete().where(table.c.run == self.run))
             connection.execute(
                 insert(run_models).on_conflict_do_nothing(), [self._model_row(*r) for r in self.plan.roles]
@@ -251,13 +249,7 @@ class _Driver:
             connection.execute(run_sets.insert(), [self._set_row(s) for s in self.plan.sets.values()])
             connection.execute(run_surrogates.insert(), [self._surrogate_row(s) for s in self.plan.surrogates])
             if self.plan.examined:
-                connection.execute(
-                    run_examined.insert(),
-                    [
-                        {"run": self.run, "victim": self.models[v], "measures": self.measures[self._examine_key(v)]}
-                        for v in self.plan.examined
-                    ],
-                )
+                connection.execute(run_victims.insert(), [self._victim_row(v) for v in self.plan.examined])
             connection.execute(
                 insert(run_cells).on_conflict_do_nothing(),
                 [
@@ -359,20 +351,24 @@ class _Driver:
     def _measure_key(self, planned: PlannedSurrogate) -> str:
         return content_key("measure", self.plan.scenario.geometry, planned.spec.builder, planned.members)
 
+    def _victim_row(self, victim: str) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "victim": self.models[victim],
+            "rests_on": json.dumps([self.models[m] for m in self.plan.rests_on(victim)]),
+            "measures": self.measures[self._examine_key(victim)],
+            "budget": str(self.plan.examined_in),
+        }
+
     def _examine_key(self, victim: str) -> str:
         return content_key(
             "examine",
             EXAMINED_VERSION,
             EXAMINED_IMAGES,
             victim,
-            self._examined_budget,
+            self.plan.examined_in,
             self.plan.images["validation"].key,
         )
-
-    @property
-    def _examined_budget(self) -> Budget:
-        """The first of the scenario's."""
-        return self.plan.scenario.budgets[0]
 
     def _write_images(self, attacked: AttackedImages) -> None:
         state = self.store.states("images", [attacked.key])[attacked.key]
@@ -399,7 +395,7 @@ class _Driver:
             "task": scenario.task_name,
             "split": attacked.split,
             "classes": json.dumps(list(scenario.task.classes)),
-            "sources": json.dumps(list(scenario.task.sources)),
+            "sources": json.dumps(list(scenario.image_sources)),
             "labels": images.labels.numpy().astype("<i4").tobytes(),
             "image_source": attacked.image_source.numpy().astype("<i4").tobytes(),
             "ids": images.ids.numpy().astype("<i8").tobytes(),
@@ -502,10 +498,15 @@ class _Driver:
                 planned = self.plan.models[key]
                 inputs = self._model_inputs(planned, digests)
                 rests_on = planned.model.models if isinstance(planned.model, BuiltModel) else ()
-                again = inputs is None or any(m in lacking for m in rests_on)
+                again = inputs is None or any(self._inner(m) in lacking for m in rests_on)
                 if again or not self._whole("weights", states[key], inputs, planned.label):
                     lacking[key] = None
         return list(lacking)
+
+    def _inner(self, key: str) -> str:
+        """The model behind the wrappers of a wrapped one; else the model itself."""
+        model = self.plan.models[key].model
+        return model.inner if isinstance(model, WrappedModel) else key
 
     def _depths(self) -> list[list[str]]:
         """Keys of the built models, in layers: each layer rests on those before it."""
@@ -513,7 +514,10 @@ class _Driver:
         for key, planned in self.plan.models.items():  # a model stands behind what it rests on
             if isinstance(planned.model, BuiltModel):
                 placed[key] = 1 + max((placed.get(m, 0) for m in planned.model.models), default=0)
-        return [[k for k, d in placed.items() if d == depth] for depth in range(1, max(placed.values(), default=0) + 1)]
+            elif isinstance(planned.model, WrappedModel):
+                placed[key] = placed.get(planned.model.inner, 0)
+        built = {k: d for k, d in placed.items() if isinstance(self.plan.models[k].model, BuiltModel)}
+        return [[k for k, d in built.items() if d == depth] for depth in range(1, max(built.values(), default=0) + 1)]
 
     def _model_inputs(self, planned: PlannedModel, digests: Mapping[str, str]) -> dict[str, str] | None:
         """Digests that a model rests on; None while one of the models among them is missing."""
@@ -624,6 +628,9 @@ class _Driver:
         digests = self._digests("weights", list(self.plan.models))
         states = self.store.states("measures", list(self.measures))
         jobs: list[Job] = []
+        budget = self.plan.examined_in
+        if budget is None:
+            return []
         for victim in self.plan.examined:
             key, attacked = self._examine_key(victim), self.plan.images["validation"]
             label = self.plan.models[victim].label
@@ -640,7 +647,7 @@ class _Driver:
                         images_digest=attacked.digest,
                         images=EXAMINED_IMAGES,
                         classes=self.classes,
-                        budget=self._examined_budget,
+                        budget=budget,
                         inputs=inputs,
                     )
                 )
@@ -771,7 +778,7 @@ class _Driver:
             digest=digest,
             stacked=planned.stacked,
             chain=built.chain if built is not None else None,
-            stage=built.stage if built is not None and isinstance(built.stage, Stage) else None,
+            stages=built.stages if built is not None else (),
             inner=None if wrapped is None or behind is None else self._weights(wrapped.inner, behind),
             wrappers=() if wrapped is None else wrapped.wrappers,
         )

@@ -141,6 +141,7 @@ class BuiltModel:
         others: Keys of further trainings that it takes, behind these.
         asked: Key of the victim that it asks; None where it asks none.
         judges: Keys of the validation victims that it chooses by.
+        stages: Of a defence, those up to this one.
         pool: Keys of the public models that it learns from.
         groups: Their training styles, in the same order.
         pool_labels: Their names, in the same order.
@@ -153,6 +154,7 @@ class BuiltModel:
     others: tuple[str, ...] = ()
     asked: str | None = None
     judges: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
     pool: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     pool_labels: tuple[str, ...] = ()
@@ -342,6 +344,7 @@ class Scenario:
     task_name: str
     precision: Precision
     attack_seeds: tuple[int, ...]
+    image_sources: tuple[str, ...]  # whose images are attacked
     per_source: int
     itself: bool
     surrogates: tuple[SurrogateSpec, ...]
@@ -391,7 +394,9 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
     shared = _table(table.get("models", {}), where=f"{where}: models")
     check_keys(shared, AXES, where=f"{where}: models")
     images = _table(table.get("images", {}), where=f"{where}: images")
-    check_keys(images, ("per_source",), where=f"{where}: images")
+    check_keys(images, ("per_source", "sources"), where=f"{where}: images")
+    known = {s: s for s in task.sources}
+    named = _axis(images.get("sources", list(task.sources)), where=f"{where}: images.sources")
     scenario = Scenario(
         name=_file_name(table.get("name", Path(where).stem), where=f"{where}: name"),
         description=_typed(table.get("description", ""), str, where=f"{where}: description"),
@@ -404,6 +409,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
             _typed(s, int, where=f"{where}: attack_seed")
             for s in _axis(table.get("attack_seed", 0), where=f"{where}: attack_seed")
         ),
+        image_sources=tuple(lookup(s, known, where=f"{where}: images.sources", what="source") for s in named),
         per_source=_positive(images.get("per_source", 250), where=f"{where}: images.per_source"),
         itself=_typed(table.get("itself", True), bool, where=f"{where}: itself"),
         surrogates=tuple(_surrogates(table["surrogates"], shared, task, where=f"{where}: surrogates")),
@@ -571,6 +577,8 @@ def _referenced(table: Mapping[str, Any], extra: Sequence[str], *, where: str) -
 
 
 def _trained(point: Mapping[str, Any], task: Task, *, where: str) -> TrainedModel:
+    own = dict(point["recipe"]) if isinstance(point["recipe"], dict) else point["recipe"]
+    called = own.pop("label", None) if isinstance(own, dict) else None
     sources = {s: s for s in task.sources}
     samples = {s: s for s in task.samples}
     n = point["n"]
@@ -579,12 +587,14 @@ def _trained(point: Mapping[str, Any], task: Task, *, where: str) -> TrainedMode
         samples=lookup(point["samples"], samples, where=f"{where}.samples", what="samples"),
         balance=parse_balance(point["balance"], where=f"{where}.balance"),
         architecture=architecture(point["architecture"], where=f"{where}.architecture"),
-        recipe=parse_recipe(point["recipe"], where=f"{where}.recipe"),
+        recipe=parse_recipe(own, where=f"{where}.recipe"),
         n=None if n is None else _positive(n, where=f"{where}.n"),
     )
     seed = _typed(point["seed"], int, where=f"{where}.seed")
     axes = {k: _name(point[k]) for k in TrainedModel.AXES if k != "n"}
     axes["n"] = "all" if n is None else str(n)
+    if called is not None:
+        axes["recipe"] = _typed(called, str, where=f"{where}.recipe.label")
     return TrainedModel(configuration=configuration, seed=seed, axes=axes)
 
 
@@ -812,7 +822,10 @@ def _one_name_each(scenario: Scenario, where: str) -> Scenario:
     names: dict[tuple[str, str], str] = {}
 
     def one(axis: str, level: object, name: str) -> str:
-        return names.setdefault((axis, content_key(level)), name)
+        found = names.setdefault((axis, content_key(level)), name)
+        if axis == "recipe" and any(n == found and k != (axis, content_key(level)) for k, n in names.items()):
+            raise InputError(f"{where}: recipe: two are called {found!r}; give each a label of its own")
+        return found
 
     def named(model: T, builder: Chain | None = None) -> T:
         if not isinstance(model, TrainedModel):

@@ -154,13 +154,16 @@ run_surrogates = sa.Table(
     sa.Column("axes", sa.Text, nullable=False),  # JSON, as in run_sets
 )
 
-# Which numbers of a run say of a victim whether its gradients are masked, and how large it is.
-run_examined = sa.Table(
-    "run_examined",
+# What one run says of its victims where some are defended: what they rest on, and numbers that say whether their
+# gradients are masked and how large they are.
+run_victims = sa.Table(
+    "run_victims",
     _tables,
     sa.Column("run", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
     sa.Column("victim", sa.Integer, sa.ForeignKey("artifacts.id"), primary_key=True),
+    sa.Column("rests_on", sa.Text, nullable=False),  # JSON: rows of all models that were made for it, it among them
     sa.Column("measures", sa.Integer, sa.ForeignKey("artifacts.id"), nullable=False),
+    sa.Column("budget", sa.Text, nullable=False),  # of the attacks behind the numbers
 )
 
 # Every planned cell, with its outcome where there is one.

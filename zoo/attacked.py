@@ -1,5 +1,7 @@
 """The images that are attacked, the same for every cell and as many from each source; and those mixed into them."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -10,8 +12,12 @@ from carom.zoo.tasks import Task
 from carom.zoo.tasks.splits import apportion, choose, class_counts
 
 
-def attacked_images(task: Task, split: Split, per_source: int, seed: int) -> tuple[ImageSet, Int[Tensor, " n"]]:
+def attacked_images(
+    task: Task, split: Split, per_source: int, seed: int, sources: Sequence[str] | None = None
+) -> tuple[ImageSet, Int[Tensor, " n"]]:
     """`per_source` images from each source of `task`, source after source, and the index of each image's source.
+
+    Of `sources` alone, where they are given; the index is then one into these.
 
     All classes are equally frequent in each source; what is left over goes to the first ones. The seed chooses, and
     fewer images are a subset of more.
@@ -25,7 +31,7 @@ def attacked_images(task: Task, split: Split, per_source: int, seed: int) -> tup
         raise InputError(f"attacked images: {per_source} per source for {classes} classes; take at least {classes}")
     counts = apportion(per_source, [1.0] * classes)
     parts = []
-    for source in task.sources:
+    for source in task.sources if sources is None else sources:
         found = task.load(source, split)
         have = class_counts(found.labels, classes)
         for k, (want, has) in enumerate(zip(counts, have, strict=True)):

@@ -62,6 +62,19 @@ class GradientSource(Protocol):
 
 
 @runtime_checkable
+class DrawnSource(GradientSource, Protocol):
+    """A gradient source whose members are other draws at each step, such as a victim that draws.
+
+    An attack that reads it without counting steps gets a step of its own for each reading, or it would overfit the
+    draws of the first.
+    """
+
+    def redraws(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+@runtime_checkable
 class Attack(Protocol):
     """Proposes adversarial images. Loads no model, picks no device, decides no success.
 
