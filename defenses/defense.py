@@ -64,6 +64,18 @@ class Stage(Protocol):
         """What `weights`, which it made on a ground of the architecture `given`, are weights of."""
         ...
 
+    def planned(self, given: Architecture, groups: Sequence[str]) -> Architecture | None:
+        """The architecture of what will come out; None where that is not known beforehand.
+
+        Args:
+            given: Of what comes before.
+            groups: Training styles of the public models.
+
+        Raises:
+            InputError: It cannot be made of these.
+        """
+        ...
+
     def passes(self, recipe: Recipe) -> float:
         """Image passes for each training image, forward and backward, about; for the time left.
 

@@ -177,6 +177,15 @@ class ProARD:
     def _by(self) -> RobustDistillation:
         return distillation(self.loss, eps=self.eps, norm=self.norm, steps=self.steps, step=self.step, where="proard")
 
+    def planned(self, given: Architecture, groups: Sequence[str]) -> Architecture | None:
+        """The elastic network itself.
+
+        Raises:
+            InputError: The architecture holds no sub-networks.
+        """
+        del groups
+        return elastic_of(given, "proard")
+
     def passes(self, recipe: Recipe) -> float:
         """Every sub-network of each batch, attacked and trained."""
         del recipe
@@ -195,7 +204,7 @@ class ProARD:
             DivergedError: A loss is not finite, or the largest sub-network does no better than guessing.
         """
         del pool
-        elastic = elastic_of(ground, "proard")
+        elastic = elastic_of(ground.architecture, "proard")
         teacher = ground.classifier(given[0]).requires_grad_(requires_grad=False)
         at: Weights = given[0]
         done: list[_Done] = []

@@ -239,6 +239,19 @@ class PubDef:
         del weights
         return given
 
+    def planned(self, given: Architecture, groups: Sequence[str]) -> Architecture | None:
+        """That of the scenario.
+
+        Raises:
+            InputError: A group that no public model is of, or fewer groups than "top-k" keeps.
+        """
+        self._check_k(len(groups_of(groups, self.groups)))
+        return given
+
+    def _check_k(self, groups: int) -> None:
+        if self.loss == "top-k" and self.k > groups:
+            raise InputError(f"pubdef: k={self.k} of {groups} sources; expected at most one for each group")
+
     def passes(self, recipe: Recipe) -> float:
         """Clean and adversarial images of each epoch, and the copies of, say, three sources."""
         return 2 * recipe.passes + 2 * self.steps * self.copies * (len(self.groups) or 3)
@@ -252,9 +265,8 @@ class PubDef:
             DivergedError: A loss or a logit is not finite.
         """
         check_pool(pool, ground, given)
-        groups = groups_of(pool, self.groups)
-        if self.loss == "top-k" and self.k > len(groups):
-            raise InputError(f"pubdef: k={self.k} of {len(groups)} sources; expected at most one for each group")
+        groups = groups_of((model.group for model in pool), self.groups)
+        self._check_k(len(groups))
         making = _Making(self, ground, pool, groups)
         transfer = making.transfer() if self.sources == "selected" else None
         chosen = drawn(pool, groups, ground.seed) if transfer is None else selected(transfer.accuracy, pool, groups)

@@ -200,6 +200,16 @@ class Search:
     def _predictor(self) -> Predictor:
         return Predictor(layers=self.layers, width=self.width)
 
+    def planned(self, given: Architecture, groups: Sequence[str]) -> Architecture | None:
+        """Nobody knows before the search.
+
+        Raises:
+            InputError: The architecture holds no sub-networks.
+        """
+        del groups
+        elastic_of(given, "search")
+        return None
+
     def passes(self, recipe: Recipe) -> float:
         """What is measured, had each of it a tenth as many validation images as there are for training."""
         del recipe
@@ -222,7 +232,7 @@ class Search:
             InputError: The network is not elastic, or no measured sub-network meets the constraints; names the nearest.
         """
         del pool
-        elastic = elastic_of(ground, "search")
+        elastic = elastic_of(ground.architecture, "search")
         shape = ground.shape if ground.preprocessing is None else ground.preprocessing.output_shape(ground.shape)
         sizes = Sizes(architecture=elastic, shape=shape, classes=ground.classes)
         measure = Measure(ground, given[0], self.budget, steps=self.steps)

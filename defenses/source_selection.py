@@ -1,6 +1,6 @@
 """Which public models a defender learns from: one a group, the one whose attacks transfer best."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,13 +109,13 @@ def drawn(pool: Sequence[PublicModel], groups: Sequence[str], seed: int) -> tupl
     return tuple(chosen)
 
 
-def groups_of(pool: Sequence[PublicModel], wanted: Sequence[str]) -> tuple[str, ...]:
-    """The groups to learn from, by name: those wanted, or all where none is named.
+def groups_of(pool: Iterable[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The groups to learn from, by name, out of those of the pool: those wanted, or all where none is named.
 
     Raises:
         InputError: A group without a member.
     """
-    known = sorted({model.group for model in pool})
+    known = sorted(set(pool))
     for group in wanted:
         if group not in known:
             raise InputError(

@@ -31,13 +31,12 @@ _BATCH = 200  # of them at once
 _EVALUATION_BATCH = 256
 
 
-def elastic_of(ground: Ground, where: str) -> Elastic:
-    """The ground's architecture.
+def elastic_of(found: Architecture, where: str) -> Elastic:
+    """The same architecture.
 
     Raises:
         InputError: It holds no sub-networks.
     """
-    found = ground.architecture
     if not isinstance(found, Elastic) or found.choice is not None:
         what = type(found).__name__ if not isinstance(found, Elastic) else f"the sub-network {found.choice!r}"
         raise InputError(f"{where}: needs a network of sub-networks, got {what}; use elastic-resnet or elastic-mobile")
@@ -95,7 +94,7 @@ def taken_out(ground: Ground, given: Weights, choice: Choice) -> Classifier:
     Raises:
         InputError: The ground's architecture is not elastic, or the choice not of its space.
     """
-    elastic = elastic_of(ground, "student")
+    elastic = elastic_of(ground.architecture, "student")
     return replace(ground, architecture=elastic.of(choice)).classifier(elastic.extracted(given, choice))
 
 
@@ -123,7 +122,7 @@ def distillation(
 
 
 def _sizes(ground: Ground, choice: Choice) -> dict[str, object]:
-    elastic = elastic_of(ground, "student")
+    elastic = elastic_of(ground.architecture, "student")
     preprocessing = ground.preprocessing
     shape = ground.shape if preprocessing is None else preprocessing.output_shape(ground.shape)
     return {
@@ -150,6 +149,19 @@ class _Plain:
 
     takes: ClassVar[Literal["one", "none", "either"]] = "one"
     pool: ClassVar[bool] = False
+
+    choice: str
+
+    def planned(self, given: Architecture, groups: Sequence[str]) -> Architecture | None:
+        """The plain network of the choice.
+
+        Raises:
+            InputError: The architecture holds no sub-networks, or none of this name.
+        """
+        del groups
+        name = type(self).__name__.lower()
+        elastic = elastic_of(given, name)
+        return elastic.of(elastic.space.parse(self.choice, where=f"{name}.choice"))
 
     def passes(self, recipe: Recipe) -> float:
         """Next to none: batch norm's statistics."""
@@ -190,7 +202,7 @@ class Student(_Plain):
             DivergedError: Statistics that are not finite.
         """
         del pool
-        choice = elastic_of(ground, "student").space.parse(self.choice, where="student: choice")
+        choice = elastic_of(ground.architecture, "student").space.parse(self.choice, where="student: choice")
         return _recalibrated(ground, given[0], choice, where="student")
 
 
@@ -217,7 +229,7 @@ class Slice(_Plain):
             DivergedError: Statistics that are not finite.
         """
         del pool
-        elastic = elastic_of(ground, "slice")
+        elastic = elastic_of(ground.architecture, "slice")
         choice = elastic.space.parse(self.choice, where="slice: choice")
         whole = elastic.sorted_channels(elastic.sorted_channels(given[0], "widths"), "expansions")
         return _recalibrated(ground, whole, choice, where="slice")
@@ -278,7 +290,7 @@ class Twin(_Plain):
             DivergedError: The student does no better than guessing.
         """
         del pool
-        elastic = elastic_of(ground, "twin")
+        elastic = elastic_of(ground.architecture, "twin")
         choice = elastic.space.parse(self.choice, where="twin: choice")
         own = replace(ground, architecture=elastic.of(choice), seed=stream(ground.seed, "twin"))
         start, looked = None, 0

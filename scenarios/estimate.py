@@ -6,8 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .jobs import EXAMINED_PASSES
 from .plan import plan
-from .run import FIRST_GUESS
+from .run import EXAMINED_IMAGES, FIRST_GUESS
 from .spec import BuiltModel, Scenario, TrainedModel
 from .store import Store, artifacts, attempts, cells
 
@@ -36,6 +37,7 @@ def estimate(scenario: Scenario, folder: Path, workers: int | None) -> dict[str,
         "build": sum(
             m.model.passes for m in builds if isinstance(m.model, BuiltModel) and ("weights", m.key) not in have
         ),
+        "measure": EXAMINED_PASSES * EXAMINED_IMAGES * len(planned.examined),
         "craft": sum(s.passes * n[s.split] for s in sets),
         "evaluate": sum(n[planned.sets[c.set_key].split] for c in lacking),
     }

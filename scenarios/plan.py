@@ -5,7 +5,7 @@ computed.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -280,7 +280,8 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         for spec in scenario.surrogates
         for asked in ([key for key, _ in victims] if spec.builder.asks else [None])
     ]
-    attackers = [*surrogates, *(_as_attacker(key, p) for key, p in public if p.attacks)]
+    groups = {p.group for _, p in seen}
+    attackers = [*surrogates, *(_as_attacker(key, p, groups) for key, p in public if p.attacks)]
     pool = partner_images(task).digest if any(attack.mixes for attack in scenario.attacks) else None
     for split in splits:
         judged = [(k, v) for k, v in victims if (v.role == "validation victim") == (split == "validation")]
@@ -410,12 +411,14 @@ def _defended(spec: VictimSpec | PublicSpec, pool: Sequence[tuple[str, PublicSpe
     return keys[0]
 
 
-def _as_attacker(key: str, public: PublicSpec) -> PlannedSurrogate:
-    """A public model as attackers use it."""
+def _as_attacker(key: str, public: PublicSpec, groups: Collection[str]) -> PlannedSurrogate:
+    """A public model as attackers use it; `groups` are those of models that defenders learn from."""
+    seen = public.role == "public pool seen"
+    part = "seen" if seen else "held out" if public.group in groups else "unseen group"
     axes = {
         **public.model.axes,
         "group": public.group,
-        "pool": "seen" if public.role == "public pool seen" else "held out",
+        "pool": part,
     }
     spec = SurrogateSpec(
         label=public.label, base=replace(public.model, axes=axes), builder=SINGLE, builder_name="single"

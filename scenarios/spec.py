@@ -440,6 +440,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
     _refuse_twins([str(b) for b in scenario.budgets], "budgets", where)
     _refuse_one_name_for_two_defenses(scenario, where)
     _refuse_pools_that_cannot_serve(scenario, where)
+    _refuse_what_a_defense_cannot(scenario, where)
     _refuse_two_roles(scenario, where)
     _refuse_shared_labels(scenario, where)
     return scenario
@@ -746,6 +747,29 @@ def _refuse_one_name_for_two_builders(scenario: Scenario, where: str) -> None:
             )
 
 
+def _refuse_what_a_defense_cannot(scenario: Scenario, where: str) -> None:
+    """What would be found out after the trainings."""
+    others: list[VictimSpec | PublicSpec] = [*scenario.victims, *scenario.pool]
+    for spec in others:
+        draws = any(not wrapper.deterministic for wrapper in spec.defense.wrappers)
+        if draws and scenario.precision != "float32":
+            raise InputError(
+                f"{where}: precision: {spec.label} draws, and a model that draws answers in float32; leave "
+                "'precision' out"
+            )
+        if isinstance(spec.model, ReferencedModel):
+            continue
+        groups = [p.group for p in scenario.pool if p.role == "public pool seen"]
+        network: Architecture | None = spec.model.configuration.architecture
+        for stage in spec.defense.then:
+            if network is None:
+                break
+            try:
+                network = stage.planned(network, groups)
+            except InputError as error:
+                raise InputError(f"{where}: {spec.label}: {error}") from None
+
+
 def _refuse_one_name_for_two_defenses(scenario: Scenario, where: str) -> None:
     """Tables take victims of one defence's name for seeds of one."""
     seen: dict[str, Defense] = {}
@@ -763,22 +787,19 @@ def _refuse_pools_that_cannot_serve(scenario: Scenario, where: str) -> None:
                 f"{where}: {victim.label}: {victim.defense_name} learns from public models, and the pool has none that "
                 "is not held out; add [[pool]] tables"
             )
-    names = {s.label for s in scenario.surrogates}
-    for public in scenario.pool:
-        if public.attacks and public.label in names:
-            raise InputError(
-                f"{where}: a surrogate and a public model are both called {public.label!r}; give each its own name"
-            )
 
 
 def _refuse_shared_labels(scenario: Scenario, where: str) -> None:
     """In tables one label is one model, and a surrogate is also the victim of its own white box."""
-    victims = {v.label for v in scenario.victims}
-    for surrogate in scenario.surrogates:
-        if surrogate.label in victims:
-            raise InputError(
-                f"{where}: a surrogate and a victim are both called {surrogate.label!r}; give each its own name"
-            )
+    kinds = {"surrogate": scenario.surrogates, "victim": scenario.victims, "public model": scenario.pool}
+    seen: dict[str, str] = {}
+    for kind, specs in kinds.items():
+        for label in dict.fromkeys(spec.label for spec in specs):  # type: ignore[attr-defined]
+            if label in seen:
+                raise InputError(
+                    f"{where}: a {seen[label]} and a {kind} are both called {label!r}; give each its own name"
+                )
+            seen[label] = kind
 
 
 def _refuse_two_roles(scenario: Scenario, where: str) -> None:

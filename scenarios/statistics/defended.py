@@ -125,15 +125,14 @@ def defended_by_attacker(outcomes: Outcomes, validation: Outcomes | None = None,
     seen one belongs to; "unseen group": of a group that none does; "strangers": in no pool. Further columns as those of
     `defended`: `pairs`, `average`, `best`, `best_pair` (lowest of these on validation images), `worst`.
     """
-    seen = _seen_groups(outcomes) | (_seen_groups(validation) if validation is not None else set())
-    parts = attackers(outcomes, seen)
+    parts = attackers(outcomes)
     transfer = transfer_cells(outcomes)
     counts: list[_Count] = []
     words: dict[tuple[str, ...], dict[str, object]] = {}
     for part in ATTACKERS:
         chosen: dict[tuple[str, ...], list[Pair]] = {}
         if validation is not None:
-            chosen = _lowest_pairs(validation, transfer_cells(validation) & (attackers(validation, seen) == part))
+            chosen = _lowest_pairs(validation, transfer_cells(validation) & (attackers(validation) == part))
         for row, rows in _met(outcomes, transfer & (parts == part)):
             best, pair = _best_rows(outcomes, rows, chosen.get(row))
             counts += [c for c in _transfer_counts((*row, part), outcomes, rows, best) if c.rate in TRANSFER]
@@ -238,22 +237,10 @@ def decoy_cells(outcomes: Outcomes) -> Bools:
     return outcomes.transfer & _decoy(outcomes)
 
 
-def attackers(outcomes: Outcomes, seen_groups: set[str] | None = None) -> NDArray[np.object_]:
+def attackers(outcomes: Outcomes) -> NDArray[np.object_]:
     """Which of `ATTACKERS` made the set of each cell; "" of sets that no model made."""
-    pool, group = _column(outcomes.cells, "pool", ""), _column(outcomes.cells, "group", "")
-    known = _seen_groups(outcomes) if seen_groups is None else seen_groups
-    of_seen = np.isin(group.astype(str), sorted(known))
-    names = np.select(
-        [outcomes.control, pool == "seen", (pool == "held out") & of_seen, pool == "held out"],
-        ["", "seen", "held out", "unseen group"],
-        "strangers",
-    )
-    return names.astype(object)
-
-
-def _seen_groups(outcomes: Outcomes) -> set[str]:
-    pool, group = _column(outcomes.cells, "pool", ""), _column(outcomes.cells, "group", "")
-    return set(group[pool == "seen"])
+    pool = _column(outcomes.cells, "pool", "")
+    return np.where(outcomes.control, "", np.where(pool == "", "strangers", pool)).astype(object)
 
 
 def _reads(outcomes: Outcomes) -> NDArray[np.object_]:

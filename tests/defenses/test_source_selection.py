@@ -94,13 +94,13 @@ def test_drawn_sources_are_of_their_groups_and_stay_when_groups_go() -> None:
 
 
 def test_groups() -> None:
-    assert groups_of(POOL, ()) == ("linf", "normal")
-    assert groups_of(POOL, ("normal",)) == ("normal",)
+    assert groups_of([model.group for model in POOL], ()) == ("linf", "normal")
+    assert groups_of([model.group for model in POOL], ("normal",)) == ("normal",)
     with pytest.raises(
         InputError,
         match=r"^pubdef: no public model is of group 'lin'; did you mean 'linf'\? \(groups of the pool: linf, n",
     ):
-        groups_of(POOL, ("normal", "lin"))
+        groups_of([model.group for model in POOL], ("normal", "lin"))
 
 
 def test_pools_that_cannot_be_learnt_from() -> None:
