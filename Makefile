@@ -51,6 +51,7 @@ bench: .venv/.installed  ## speed ratios against the libraries, side by side
 	$(BIN)/python benchmarks/overhead.py --json benchmarks/results/overhead.json
 	$(BIN)/python benchmarks/training.py --accuracy
 	$(BIN)/python benchmarks/sam_cost.py
+	$(BIN)/python benchmarks/adversarial_training.py
 	$(BIN)/python benchmarks/surrogate_cost.py
 	$(BIN)/python benchmarks/matrix.py
 	$(BIN)/python benchmarks/scenario.py

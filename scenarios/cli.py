@@ -212,7 +212,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Epochs; default the recipe's own.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train one model, hardened or not, and export it as a plain state dict.
+    """Train one model, export it as a plain state dict.
 
     Example: carom train standard digits --architecture resnet-small --defense pgd-at -o model.safetensors
     """
