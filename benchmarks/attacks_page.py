@@ -11,6 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import marked
+
 from carom.attacks import ATTACKS, CONTROLS
 from carom.attacks.composition import Entry, Part, Whole
 
@@ -52,13 +54,7 @@ def filled(page: str, recorded: Mapping[str, Any]) -> str:
     Raises:
         ValueError: A part does not have its two markers.
     """
-    for name, text in generated(recorded).items():
-        begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
-        if page.count(begin) != 1 or page.count(end) != 1:
-            raise ValueError(f"{PAGE.name}: expected {begin} and {end} once each")
-        before, rest = page.split(begin)
-        page = f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}"
-    return page
+    return marked.filled(page, generated(recorded), of=PAGE.name)
 
 
 def families() -> dict[str, dict[str, Entry]]:

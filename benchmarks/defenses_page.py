@@ -7,10 +7,12 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+import marked
+
 from carom.defenses import DEFENSES, Entry, Hardening, Stage, Wrapper
 
 PAGE = Path(__file__).parents[1] / "docs" / "defenses.md"
-BEGIN, END = "<!-- generated: defences -->", "<!-- end: defences -->"
+BEGIN, END = marked.marks("defences")
 KINDS = {
     "Ways of training": "| name | what it is | settings | presets | paper |",
     "Stages": "| name | what it is | takes | public models | settings | presets | paper |",
@@ -24,10 +26,7 @@ def filled(page: str) -> str:
     Raises:
         ValueError: The page does not have the two markers.
     """
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"{PAGE.name}: expected {BEGIN} and {END} once each")
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{chr(10).join(_tables())}\n\n{END}{rest.split(END)[1]}"
+    return marked.filled(page, {"defences": "\n".join(_tables())}, of=PAGE.name)
 
 
 def _tables() -> Iterator[str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import marked
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
@@ -230,21 +231,6 @@ def figure(shown: Shown, path: Path) -> None:
     drawing.savefig(path, metadata={"Date": None})
 
 
-def filled(page: str, parts: dict[str, Callable[[], Iterator[str]]]) -> str:
-    """The page with its generated parts renewed.
-
-    Raises:
-        ValueError: A part does not have its two markers.
-    """
-    for name, lines in parts.items():
-        begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
-        if page.count(begin) != 1 or page.count(end) != 1:
-            raise ValueError(f"{PAGE.name}: expected {begin} and {end} once each")
-        before, rest = page.split(begin)
-        page = f"{before}{begin}\n\n{chr(10).join(lines())}\n\n{end}{rest.split(end)[1]}"
-    return page
-
-
 def main() -> None:
     """Fills the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -274,7 +260,8 @@ def main() -> None:
             "tuning": lambda: tuned(store, tuning.id),
             "epochs": lambda: curves(store, run.id),
         }
-        PAGE.write_text(filled(PAGE.read_text(), parts))
+        texts = {name: "\n".join(lines()) for name, lines in parts.items()}
+        PAGE.write_text(marked.filled(PAGE.read_text(), texts, of=PAGE.name))
         figure(tables["surrogates"], FIGURE)
 
 

@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+import marked
+
 from carom.stages import Entry
 from carom.surrogates import SURROGATES, Training
 
@@ -29,13 +31,9 @@ def filled(page: str) -> str:
     Raises:
         ValueError: The page does not have the two markers, or a builder belongs to no family.
     """
-    begin, end = "<!-- generated: builders -->", "<!-- end: builders -->"
-    if page.count(begin) != 1 or page.count(end) != 1:
-        raise ValueError(f"{PAGE.name}: expected {begin} and {end} once each")
     if set(SURROGATES) != {name for names in FAMILIES.values() for name in names}:
         raise ValueError("benchmarks/surrogates_page.py: FAMILIES and SURROGATES differ; give each builder its family")
-    before, rest = page.split(begin)
-    return f"{before}{begin}\n\n{chr(10).join(_tables())}\n\n{end}{rest.split(end)[1]}"
+    return marked.filled(page, {"builders": "\n".join(_tables())}, of=PAGE.name)
 
 
 def _tables() -> Iterator[str]:
