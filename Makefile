@@ -44,6 +44,8 @@ science: .venv/.installed  ## the slow checks and the full grids; resumable; res
 	CAROM_WRITE_PAGES=1 $(BIN)/pytest -q tests/test_attacks_page.py
 	$(BIN)/carom run fashion-surrogates-tuning fashion-surrogates
 	$(BIN)/python benchmarks/surrogate_orderings.py
+	$(BIN)/carom run fashion-defenses-tuning fashion-defenses fashion-defenses-ablations
+	$(BIN)/python benchmarks/defense_orderings.py
 
 bench: .venv/.installed  ## speed ratios against the libraries, side by side
 	$(BIN)/python benchmarks/crafting.py --json benchmarks/results/crafting.json

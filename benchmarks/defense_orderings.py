@@ -36,8 +36,8 @@ from carom.scenarios.statistics import (
     white_box_accuracy,
 )
 from carom.scenarios.statistics.defended import PAIR_MARK, attackers, own_cells, transfer_cells
-from carom.scenarios.statistics.intervals import draw_variance, quantiles, resampled_sums
-from carom.scenarios.statistics.outcomes import Ints, ratio
+from carom.scenarios.statistics.intervals import draw_variance, hold_open, quantiles, resampled_sums
+from carom.scenarios.statistics.outcomes import Floats, Ints, ratio
 from carom.scenarios.store import Store, cells, planned_cells, run_cells, run_models
 
 PAGE = Path(__file__).parents[1] / "docs" / "science" / "defenses.md"
@@ -297,6 +297,7 @@ class Found:
                 trained = (float(of_seeds.var(ddof=1)) / len(seeds), float(len(seeds) - 1))
                 half = Spread(parts=(images, trained)).half_width()
                 low, high = value - half, value + half
+            low, high = self._held_open(low, high, tops, bottoms)
         return Difference(
             value=value,
             low=low,
@@ -307,6 +308,15 @@ class Found:
             seeds=len(seeds),
             ranges_over="images, these models" if len(seeds) == 1 else "images and victim seeds",
         )
+
+    @staticmethod
+    def _held_open(low: float, high: float, tops: Floats, bottoms: Floats) -> tuple[float, float]:
+        """Where few images tell the two apart, not narrower than those images alone: no difference seen is not none."""
+        shares = np.nan_to_num(ratio(tops, bottoms))
+        half = len(shares) // 2
+        apart, n = (shares[:half] - shares[half:]).sum(0), bottoms.sum(0)
+        limits = hold_open(np.array([low]), np.array([high]), apart[None], n[None], difference=True)
+        return float(limits[0][0]), float(limits[1][0])
 
 
 # ---------------------------------------------------------------------------------------------------------------- rows
@@ -342,7 +352,9 @@ def invariants(run: str, found: Mapping[str, Found]) -> Iterator[Row]:
 
     table = found[run].by_victim.dropna(subset=["best"])
     kept = (table["average"] >= table["best"]) & (table["best"] >= table["worst"])
-    broken = f"; not {', '.join(table.loc[~kept, 'defense'])}" if not kept.all() else ""
+    rates = zip(*(table.loc[~kept, c] for c in ("defense", "average", "best", "worst")), strict=True)
+    named = [f"{defense} ({a:.1%}, {b:.1%}, {c:.1%})" for defense, a, b, c in rates]
+    broken = f"; not {', '.join(named)}" if named else ""
     yield Row(names[0], first, f"{kept.sum()} of {len(table)}{broken}", "holds" if kept.all() else "does not hold")
 
     table = found[run].by_victim.dropna(subset=["average", "white_box"])

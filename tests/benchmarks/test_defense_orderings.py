@@ -115,7 +115,8 @@ def test_differences_are_what_loops_count(found: Found) -> None:
     corrected = [one for one, right in zip(best("pubdef", SOURCES), clean, strict=True) if not right]
     came = found.difference(Rate("pubdef", "corrected"), Rate("pubdef", "corrected"))
     assert came.first == pytest.approx(np.mean(corrected))
-    assert came.value == came.low == came.high == 0
+    assert came.value == 0
+    assert came.low < 0 < came.high  # two that never differ on these images may on others
 
 
 def test_several_seeds_are_paired_by_seed_and_widen_the_interval() -> None:
