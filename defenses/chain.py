@@ -65,24 +65,24 @@ def build(defense: Defense, ground: Ground, pool: Sequence[PublicModel] = ()) ->
     """
     if defense.pool and not pool:
         raise InputError("defense: it learns from public models, and there are none; give a pool")
-    architecture, forward, backward = ground.architecture, 0, 0
+    architecture, passes = ground.architecture, Passes()
     path = ground.checkpoint
     made: list[Weights] = []
     if defense.trains_first:
         recipe = ground.recipe if defense.first is None else defense.first.recipe(ground.recipe)
         trained = ground.trained(recipe)
         made = [trained.best if trained.select == "best" else trained.last]
-        forward, backward = trained.passes.forward, trained.passes.backward
+        passes += trained.passes
     for place, stage in enumerate(defense.then):
         checkpoint = None if path is None else path.with_name(f"stage-{place}-{path.name}")
         here = replace(ground, architecture=architecture, checkpoint=checkpoint, expected=len(made))
         built = stage.build(here, made, pool)
         made = list(built.members)
         architecture = stage.architecture(architecture, made[0])
-        forward, backward = forward + built.passes.forward, backward + built.passes.backward
+        passes += built.passes
     classifier = restore(
         architecture, made[0], shape=ground.shape, classes=ground.classes, preprocessing=ground.preprocessing
     ).to(ground.device)
     for wrapper in defense.wrappers:
         classifier = wrapper.wrap(classifier)
-    return Defended(classifier=classifier, architecture=architecture, weights=made[0], passes=Passes(forward, backward))
+    return Defended(classifier=classifier, architecture=architecture, weights=made[0], passes=passes)

@@ -299,7 +299,7 @@ class PubDef:
             record["transfer"] = transfer.accuracy.tolist()
         return Built(
             members=(trained.best if best else trained.last,),
-            passes=_sum(trained.passes, making.crafting),
+            passes=trained.passes + making.crafting,
             record=record,
         )
 
@@ -351,7 +351,7 @@ class _Making:
             stored=self.ground.stored,
             made=self._tell,
         )
-        self.looking = _sum(self.looking, found.passes)
+        self.looking += found.passes
         self.seconds += found.seconds
         return found
 
@@ -368,12 +368,12 @@ class _Making:
             for s, source in enumerate(sources):
                 made = self._copy(source, images, copy)
                 adversarial[s, copy] = made.images
-                self.crafting = _sum(self.crafting, made.passes)
+                self.crafting += made.passes
         if transfer is not None and self._judged_by_transfer:
             judged = [transfer.sets[place] for place in chosen]
         else:
             looked_at = [self._copy(source, ground.validation, 0) for source in sources]
-            self.looking = _sum(self.looking, *(made.passes for made in looked_at))
+            self.looking = sum((made.passes for made in looked_at), self.looking)
             judged = [made.images for made in looked_at]
         return Copies(clean=clean, adversarial=adversarial, judged=torch.stack(judged))
 
@@ -406,7 +406,3 @@ class _Making:
         self.done += 1
         if self.ground.progress is not None:
             self.ground.progress(self.done, self.sets + self.ground.recipe.epochs, {})
-
-
-def _sum(*parts: Passes) -> Passes:
-    return Passes(sum(part.forward for part in parts), sum(part.backward for part in parts))

@@ -19,7 +19,7 @@ from carom.zoo.classifier import Classifier, weights
 from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.images import ImageSet
 from carom.zoo.recipes import Recipe, adapted
-from carom.zoo.training import DivergedError, Passes, macro_accuracy
+from carom.zoo.training import DivergedError, Passes, better_than_guessing, macro_accuracy
 
 from .defense import PublicModel
 from .distillation import DISTILLATIONS, Distilled, RobustDistillation
@@ -308,7 +308,7 @@ class Twin(_Plain):
         refuse_guessing(reached, ground.classes, where="twin")
         return Built(
             members=(weights(classifier),),
-            passes=Passes(trained.passes.forward + looked, trained.passes.backward),
+            passes=trained.passes + Passes(forward=looked),
             record={
                 **_sizes(ground, choice),
                 "accuracy": reached,
@@ -324,7 +324,7 @@ def refuse_guessing(reached: float, classes: int, *, where: str) -> None:
     Raises:
         DivergedError: No better than guessing.
     """
-    if reached <= 1.2 / classes:
+    if not better_than_guessing(reached, classes):
         raise DivergedError(
             f"{where}: validation accuracy {reached:.3f} is no better than guessing; lower the learning rate, or train "
             "longer"

@@ -224,7 +224,7 @@ def build(
         InputError: Something does not suit.
         DivergedError: A training came to nothing.
     """
-    forward = backward = 0
+    passes = Passes()
 
     def at(place: str, **changes: Any) -> Ground:
         """The ground of one training or stage, with a checkpoint of its own."""
@@ -232,9 +232,9 @@ def build(
         return replace(ground, checkpoint=None if path is None else path.with_name(f"{place}-{path.name}"), **changes)
 
     def train_(member: Member, recipe: Recipe, place: str) -> list[Weights]:
-        nonlocal forward, backward
+        nonlocal passes
         trained = at(place, seed=member.seed).trained(recipe)
-        forward, backward = forward + trained.passes.forward, backward + trained.passes.backward
+        passes += trained.passes
         samples: list[Weights] = [sample.weights for sample in trained.samples]
         return samples or [trained.best if trained.select == "best" else trained.last]
 
@@ -251,6 +251,6 @@ def build(
             more += train_(member, ground.recipe, f"other-{place}-{i}")
         made = stage.build(at(f"stage-{place}", expected=expected), [*members, *more])
         members, expected = list(made.members), stage.count(expected)
-        forward, backward = forward + made.passes.forward, backward + made.passes.backward
+        passes += made.passes
         record |= made.record
-    return Built(members=tuple(members), passes=Passes(forward, backward), record=record)
+    return Built(members=tuple(members), passes=passes, record=record)

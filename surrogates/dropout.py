@@ -19,7 +19,7 @@ from carom.zoo.recipes import Loss, Recipe, Slots, adapted
 from carom.zoo.training import Passes, State
 
 from .builder import Member
-from .posterior import drawn, total
+from .posterior import drawn
 from .single import Single
 from .surrogate import Schedule
 
@@ -173,9 +173,7 @@ class DropoutDraws:
                 yield masked(given[0], masks)
 
         made = drawn(ground, draws(), where="dropout", remedy="lower the rate")
-        return replace(
-            made, passes=total(Passes(forward=1), made.passes), record={**made.record, "layers": list(layers)}
-        )
+        return replace(made, passes=Passes(forward=1) + made.passes, record={**made.record, "layers": list(layers)})
 
 
 def masked(given: Weights, masks: Mapping[str, Float[Tensor, " _"]]) -> Weights:

@@ -144,7 +144,7 @@ class EarlyStopping:
             x_adv, y = made.images.float() / 255, chosen.labels.to(ground.device)
             wrong = torch.stack([_answers(judge, x_adv) != y for judge in ground.judges])
             rates.append(float(wrong.double().mean()))
-            passes = Passes(passes.forward + made.passes.forward, passes.backward + made.passes.backward)
+            passes += made.passes
             if ground.progress is not None:
                 ground.progress(done, len(given), {"asr": rates[-1]})
         best = max(range(len(given)), key=lambda i: (rates[i], i))

@@ -158,7 +158,7 @@ class Extraction:
             trained = self._trained(ground, known, last=False, done=rounds, rounds=max(planned, rounds + 1))
             new = _stepped(ground, trained.last, known, self.step)
             more = len(known.images)
-            passes = _sum(passes, Passes(more + trained.passes.forward, more + trained.passes.backward))
+            passes += Passes(more, more) + trained.passes
             order = torch.Generator().manual_seed(stream(ground.seed, "extraction round", rounds))
             rounds += 1
             if not known.ask(new[torch.randperm(len(new), generator=order)], self.queries):
@@ -166,7 +166,7 @@ class Extraction:
         trained = self._trained(ground, known, last=True, done=rounds, rounds=rounds)
         return Built(
             members=(trained.last,),
-            passes=_sum(passes, trained.passes),
+            passes=passes + trained.passes,
             record={"queries": known.asked, "rounds": rounds, "answered": len(set(known.labels.tolist()))},
         )
 
@@ -266,7 +266,3 @@ def _stepped(ground: Ground, weights: Weights, known: _Known, step: float) -> Pi
         moved = (point.detach() + step * gradient.sign()).clamp(0, 1)
         parts.append((moved * 255).round().to(torch.uint8).cpu())
     return torch.cat(parts)
-
-
-def _sum(a: Passes, b: Passes) -> Passes:
-    return Passes(a.forward + b.forward, a.backward + b.backward)

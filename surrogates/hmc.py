@@ -22,7 +22,7 @@ from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.training import DivergedError, Passes
 
 from .builder import Member
-from .posterior import drawn, total
+from .posterior import drawn
 from .stack import Vector, vector, with_vector
 from .surrogate import Schedule
 
@@ -246,7 +246,7 @@ class HMC:
         if saved is not None:
             saved.path.unlink(missing_ok=True)
         each = len(ground.train) * sum(chain.evaluations for chain in chains)
-        return Built(members=made.members, passes=total(Passes(each, each), made.passes), record=record)
+        return Built(members=made.members, passes=Passes(each, each) + made.passes, record=record)
 
     def potential(self, ground: Ground, classifier: Classifier) -> Potential:
         """Minus the log-posterior of the classifier's parameters in their order, up to a constant."""

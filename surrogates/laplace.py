@@ -18,7 +18,7 @@ from carom.zoo.ground import Built, Ground, Weights
 from carom.zoo.training import Passes
 
 from .builder import Member
-from .posterior import drawn, total
+from .posterior import drawn
 from .surrogate import Schedule
 
 _BATCH = 256
@@ -96,7 +96,7 @@ class Laplace:
         made = drawn(ground, draws(), where="laplace", remedy="raise the prior precision", norms=False)
         return replace(
             made,
-            passes=total(Passes(forward=len(ground.train)), made.passes),
+            passes=Passes(forward=len(ground.train)) + made.passes,
             record={**made.record, "layer": name, "prior_precision": precision},
         )
 

@@ -2,31 +2,10 @@
 
 from collections.abc import Iterable
 
-import torch
-
 from carom.zoo.ground import Built, Ground, Weights
-from carom.zoo.training import DivergedError, Passes, macro_accuracy
+from carom.zoo.training import DivergedError, Passes, better_than_guessing
 
 from .stack import reestimated
-
-_BATCH = 256
-
-
-def better_than_guessing(accuracy: float, classes: int) -> bool:
-    """By the training loop's measure: a fifth above."""
-    return accuracy > 1.2 / classes
-
-
-def validation_accuracy(ground: Ground, given: Weights) -> float:
-    """Macro accuracy on the attacker's validation images; 0 where a logit is not finite."""
-    classifier = ground.classifier(given)
-    parts = torch.split(ground.validation.pixels, _BATCH)
-    with torch.inference_mode():
-        logits = torch.cat([classifier(part.to(ground.device)) for part in parts]).cpu()
-    if not bool(logits.isfinite().all()):
-        return 0.0
-    labels = ground.validation.labels.cpu()
-    return macro_accuracy((logits.argmax(1) == labels).float(), labels)
 
 
 def drawn(ground: Ground, draws: Iterable[Weights], *, where: str, remedy: str, norms: bool = True) -> Built:
@@ -53,8 +32,8 @@ def drawn(ground: Ground, draws: Iterable[Weights], *, where: str, remedy: str, 
         cost = Passes()
         if norms:
             draw, cost = reestimated(ground, draw)
-        passes = Passes(passes.forward + cost.forward, passes.backward + cost.backward)
-        accuracies.append(validation_accuracy(ground, draw))
+        passes += cost
+        accuracies.append(ground.accuracy(draw))
         if better_than_guessing(accuracies[-1], ground.classes):
             members.append(draw)
         else:
@@ -66,8 +45,3 @@ def drawn(ground: Ground, draws: Iterable[Weights], *, where: str, remedy: str, 
         passes=passes,
         record={"validation_accuracy": accuracies, "diverged": diverged},
     )
-
-
-def total(*parts: Passes) -> Passes:
-    """Passes of several stages together."""
-    return Passes(sum(p.forward for p in parts), sum(p.backward for p in parts))

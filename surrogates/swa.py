@@ -90,6 +90,6 @@ class SWA:
         made = fitted(ground, [(vector(mean(given, names), names), given[0])], 1, where="swa")
         return replace(
             made,
-            passes=Passes(passes.forward + made.passes.forward, passes.backward + made.passes.backward),
+            passes=passes + made.passes,
             record={**made.record, **record},
         )

@@ -17,7 +17,7 @@ from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import State
 
 from .builder import Member
-from .posterior import drawn, total
+from .posterior import drawn
 from .stack import Vector, parameter_names, with_vector
 from .surrogate import Schedule
 
@@ -123,7 +123,7 @@ class SWAG:
         made = drawn(ground, draws(), where="swag", remedy="lower the learning rate or the scale")
         return replace(
             made,
-            passes=total(trained.passes, made.passes),
+            passes=trained.passes + made.passes,
             record={**made.record, "collected": int(memory["swag count"])},
         )
 

@@ -5,11 +5,9 @@ from collections.abc import Iterable
 import torch
 
 from carom.zoo.ground import Built, Ground, Weights
-from carom.zoo.training import DivergedError, Passes, macro_accuracy
+from carom.zoo.training import DivergedError, Passes, better_than_guessing
 
 from .stack import Vector, parameter_names, reestimated, vector, with_vector
-
-_BATCH = 256
 
 
 def fitted(ground: Ground, made: Iterable[tuple[Vector, Weights]], total: int, *, where: str) -> Built:
@@ -31,15 +29,15 @@ def fitted(ground: Ground, made: Iterable[tuple[Vector, Weights]], total: int, *
     members: list[Weights] = []
     accuracies: list[float] = []
     diverged: list[int] = []
-    forward = 0
+    passes = Passes()
     for place, (values, origin) in enumerate(made):
         names = parameter_names(ground, origin)
-        one, passes = origin, Passes()
+        one = origin
         if not torch.equal(values, vector(origin, names)):
-            one, passes = reestimated(ground, with_vector(origin, names, values))
-        forward += passes.forward
-        accuracy = validation_accuracy(ground, one)
-        if accuracy > 1.2 / ground.classes:  # the bar of trainings' samples
+            one, cost = reestimated(ground, with_vector(origin, names, values))
+            passes += cost
+        accuracy = ground.accuracy(one)
+        if better_than_guessing(accuracy, ground.classes):
             members.append(one)
             accuracies.append(accuracy)
         else:
@@ -53,16 +51,6 @@ def fitted(ground: Ground, made: Iterable[tuple[Vector, Weights]], total: int, *
         )
     return Built(
         members=tuple(members),
-        passes=Passes(forward=forward),
+        passes=passes,
         record={"validation_accuracy": accuracies, "diverged": diverged},
     )
-
-
-def validation_accuracy(ground: Ground, given: Weights) -> float:
-    """Macro accuracy on the validation images; 0 where logits are not finite."""
-    classifier = ground.classifier(given)
-    with torch.inference_mode():
-        parts = torch.split(ground.validation.images, _BATCH)
-        logits = torch.cat([classifier(part.to(ground.device).float() / 255) for part in parts]).cpu()
-    right = (logits.argmax(1) == ground.validation.labels.cpu()) & logits.isfinite().all(1)
-    return macro_accuracy(right.float(), ground.validation.labels.cpu())

@@ -17,7 +17,7 @@ from carom.zoo.recipes import Recipe, Slots, Update, adapted
 from carom.zoo.training import State
 
 from .builder import Member
-from .posterior import drawn, total
+from .posterior import drawn
 from .stack import Vector, parameter_names, vector, with_vector
 from .surrogate import Schedule
 
@@ -130,7 +130,7 @@ class Variational:
         made = drawn(ground, draws(), where="variational", remedy="lower the learning rates or the divergence's weight")
         return replace(
             made,
-            passes=total(trained.passes, made.passes),
+            passes=trained.passes + made.passes,
             record={
                 **made.record,
                 "deviation": float(logs.exp().median()),

@@ -15,7 +15,9 @@ from .architectures import Architecture
 from .classifier import Classifier, Preprocessing, Shape, restore
 from .images import ImageSet
 from .recipes import Adapted, Recipe
-from .training import Passes, Trained, train
+from .training import Passes, Trained, macro_accuracy, train
+
+_EVALUATION_BATCH = 256
 
 Weights = Mapping[str, Tensor]
 """A network's parameters and buffers by name, on the CPU, without the preprocessing."""
@@ -78,6 +80,17 @@ class Ground:
             classes=self.classes,
             preprocessing=self.preprocessing,
         ).to(self.device)
+
+    def accuracy(self, weights: Weights) -> float:
+        """Macro accuracy of weights on the validation images; 0 where a logit is not finite."""
+        classifier = self.classifier(weights)
+        parts = torch.split(self.validation.images, _EVALUATION_BATCH)
+        with torch.inference_mode():
+            logits = torch.cat([classifier(part.to(self.device).float() / 255) for part in parts]).cpu()
+        if not bool(logits.isfinite().all()):
+            return 0.0
+        labels = self.validation.labels.cpu()
+        return macro_accuracy((logits.argmax(1) == labels).float(), labels)
 
     def trained(self, recipe: Recipe, start: Weights | None = None, *, images: ImageSet | None = None) -> Trained:
         """The one training loop on the images of the ground, or on other `images`; resumes from the checkpoint.

@@ -130,8 +130,8 @@ class Recipe:
         learning_rate: At the peak of the schedule.
         momentum: Of "sgd"; the first beta of "adamw".
         weight_decay: On weight matrices and kernels, not on biases, norms and positions.
-        schedule: "constant", "cosine" from the peak to 0, "piecewise": a tenth from half of the steps on and a hundredth
-            from three quarters on, or "one-cycle": up for a fifth of the steps, then a cosine.
+        schedule: "constant"; "cosine" from the peak to 0; "piecewise", a tenth after half of the steps and a hundredth
+            after three quarters; or "one-cycle", up for a fifth of the steps, then a cosine.
         label_smoothing: Mass moved from the true class to all.
         shift: Largest shift of an image, in pixels, along each side. Borders are repeated.
         rotation: Largest turn, in degrees.

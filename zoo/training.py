@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from carom import protocols
 from carom.draws import stream
 from carom.errors import CaromError, InputError
 from carom.identity import content_key, tensor_digest
@@ -39,6 +40,9 @@ class Passes:
 
     forward: int = 0
     backward: int = 0
+
+    def __add__(self, other: "Passes | protocols.Passes") -> "Passes":
+        return Passes(self.forward + other.forward, self.backward + other.backward)
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,10 +376,10 @@ class _Course:
             self.best, self.best_epoch, self.best_accuracy = weights(classifier), record.epoch, score
         if not wanted:
             return
-        if accuracy <= 1.2 / classes:
-            self.diverged.append(record.epoch)
-        else:
+        if better_than_guessing(accuracy, classes):
             self.samples.append(Sample(record.epoch, weights(classifier), accuracy))
+        else:
+            self.diverged.append(record.epoch)
 
 
 @dataclass
@@ -433,6 +437,11 @@ class _Checkpoint:
     def remove(self) -> None:
         """The training is done."""
         self.path.unlink(missing_ok=True)
+
+
+def better_than_guessing(accuracy: float, classes: int) -> bool:
+    """Whether weights are of use: by a fifth."""
+    return accuracy > 1.2 / classes
 
 
 def macro_accuracy(right: PerImage, labels: Labels) -> float:

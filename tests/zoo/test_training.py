@@ -240,7 +240,9 @@ def test_schedules_stay_in_range(name: str) -> None:
     assert min(factors) >= 0
     if name == "one-cycle":
         assert factors.index(max(factors)) == 200
-    if name != "constant":
+    if name == "piecewise":
+        assert [factors[at] for at in (0, 499, 500, 749, 750, 999)] == [1, 1, 0.1, 0.1, 0.01, 0.01]
+    elif name != "constant":
         assert factors[-1] < 1e-4
 
 
