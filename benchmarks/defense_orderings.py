@@ -146,7 +146,7 @@ def _expected() -> Iterator[Expected]:
         yield two("A1, adversarial training", "white box", name, "none")
     yield two("A1, adversarial training", "white box", "trades", "pgd-at", above=-2)
     yield two("A1, adversarial training", "clean", "none", "pgd-at")
-    for run, wrappers in ((RUN, ("jpeg", "resize-pad")), (ABLATIONS, ("noise", "blur", "bit-depth"))):
+    for run, wrappers in ((RUN, ("jpeg", "bit-depth")), (ABLATIONS, ("noise", "blur", "resize-pad"))):
         for name in wrappers:
             yield two(f"H1, {name}", "weak", name, "none", run=run)
             yield two(f"H1, {name}", "pgd-20", name, "none", run=run, within=5)

@@ -50,8 +50,22 @@ NAMES = [*ATTACKS, *SUMS]
 LINF, L2 = Budget.parse("linf", "16/255"), Budget.parse("l2", "1.5")
 BUDGETS = [LINF, L2]
 
+IN_BOTH_NORMS = ("fgsm", "pgd", "mi", "di", "vmi", "svre", "ila", "deepfool", "cw", "square")  # the rest: `-m slow`
+
 every_attack = pytest.mark.parametrize("name", NAMES)
-every_budget = pytest.mark.parametrize("budget", BUDGETS, ids=lambda b: b.norm)
+every_attack_and_budget = pytest.mark.parametrize(
+    ("name", "budget"),
+    [
+        pytest.param(
+            name,
+            budget,
+            id=f"{name}-{budget.norm}",
+            marks=[] if budget == LINF or name in IN_BOTH_NORMS else [pytest.mark.slow],
+        )
+        for name in NAMES
+        for budget in BUDGETS
+    ],
+)
 
 
 def attack_of(name: str, budget: Budget | None = None) -> Attack:
@@ -98,8 +112,7 @@ def floats(name: str, budget: Budget, source: Any, batch: Any, rows: Any = slice
     return crafted.images
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 @pytest.mark.parametrize("targeted", [False, True])
 def test_stays_in_the_ball_after_rounding_and_counts_its_passes(
     name: str, budget: Budget, targeted: bool, source: Any, batch: Any
@@ -129,8 +142,7 @@ def test_stays_in_the_ball_after_rounding_and_counts_its_passes(
         assert len(values) == len(batch.y)
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 def test_untargeted_raises_and_targeted_lowers_the_loss(name: str, budget: Budget, source: Any, batch: Any) -> None:
     if family(name) == "query":
         pytest.skip("a handful of queries need not raise the loss of every image")
@@ -145,8 +157,7 @@ def test_untargeted_raises_and_targeted_lowers_the_loss(name: str, budget: Budge
         assert bool((loss(aimed, batch.target) < loss(batch.pixels, batch.target)).all())
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 def test_fools_its_own_source(name: str, budget: Budget, source: Any, source64: Any, batch: Any) -> None:
     if name in ("bayes", "subspace-random"):
         pytest.skip("a handful of labels need not lead anywhere")
@@ -166,8 +177,7 @@ def test_same_seed_same_bytes(name: str, source: Any, batch: Any) -> None:
     assert torch.equal(one.images, two.images)
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 def test_an_image_depends_on_neither_its_batch_nor_its_place(
     name: str, budget: Budget, source64: Any, batch: Any
 ) -> None:
@@ -178,8 +188,7 @@ def test_an_image_depends_on_neither_its_batch_nor_its_place(
     torch.testing.assert_close(floats(name, budget, source64, batch, order, chunk=2), whole[order], rtol=0, atol=1e-9)
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 @pytest.mark.parametrize("scale", [0.0, 1e-40, 1e30])
 def test_zero_tiny_and_saturated_gradients_are_survived(
     name: str, budget: Budget, scale: float, source_of: Any, batch: Any
@@ -210,8 +219,7 @@ def test_zero_tiny_and_saturated_gradients_are_survived(
         assert not torch.equal(crafted.images, batch.pixels)
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 def test_no_radius_no_change(name: str, budget: Budget, source: Any, batch: Any) -> None:
     none = Budget(norm=budget.norm, eps=Fraction(0))
     x = batch.pixels.float() / 255
