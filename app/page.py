@@ -35,8 +35,10 @@ ABOUT = ("models", "failed-jobs")
 SURROGATES = ("surrogates", "equal-training-cost", "equal-attack-cost", "geometry")
 DEFENSES = (
     "defenses",
+    "defenses-intervals",
     "defenses-by-attacker",
     "label-leaking",
+    "public-sources",
     "masking",
     "white-box-attacks",
     "defenses-by-victim",

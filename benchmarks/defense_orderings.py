@@ -44,10 +44,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "science" / "defenses.md"
 RUN, ABLATIONS, TUNING = "fashion-defenses", "fashion-defenses-ablations", "fashion-defenses-tuning"
 TABLES = (
     "defenses",
+    "defenses-intervals",
     "defenses-by-victim",
     "defenses-by-attacker",
     "white-box-attacks",
     "label-leaking",
+    "public-sources",
     "masking",
     "game",
 )

@@ -391,7 +391,8 @@ def list_victims(store: Store, run: str) -> pd.DataFrame:
 
     Columns: victim (label), defense, victim_config (without the seed), victim_seed, forward, backward (image passes of
     all trainings that it rests on, public models not counted; NaN where nobody knows), seconds, parameters, budget (of
-    the attacks behind the numbers), and `numbers`, a mapping of what was found, empty while it is missing.
+    the attacks behind the numbers), `numbers`, a mapping of what was found, empty while it is missing, and `records`,
+    what was noted of each training that it rests on.
     """
     if not sa.inspect(store.engine).has_table("run_victims"):  # written by an earlier version
         return pd.DataFrame()
@@ -423,6 +424,7 @@ def list_victims(store: Store, run: str) -> pd.DataFrame:
                 "parameters": numbers.get("parameters", np.nan),
                 "budget": row.budget,
                 "numbers": {k: v for k, v in numbers.items() if k not in ("seconds", "label")},
+                "records": records,
             }
         )
     return pd.DataFrame(table)

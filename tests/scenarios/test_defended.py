@@ -384,6 +384,7 @@ def test_tables_of_a_run_with_defences(tables: Callable[..., dict[str, Shown]]) 
     found = tables(outcomes, validation, known)
     assert list(found) == [
         "defenses",
+        "defenses-intervals",
         "defenses-by-victim",
         "defenses-by-attacker",
         "white-box-attacks",
