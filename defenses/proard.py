@@ -259,7 +259,7 @@ class ProARD:
                 "epochs": list(self.epochs),
                 "forward passes": [d.passes.forward for d in done],
                 "backward passes": [d.passes.backward for d in done],
-                "seconds": [d.seconds for d in done],
+                "phase seconds": [d.seconds for d in done],
                 "accuracy of the largest": reached,
             },
         )

@@ -452,6 +452,7 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
     seconds = time.perf_counter() - began
     tensors = {k: v.cpu() for k, v in stacked(built.members).items()}
     record = {
+        **built.record,  # what is the same for all stages has the last word
         "kind": "built",
         "label": job.label,
         "n": len(images),
@@ -460,7 +461,6 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
         "forward": built.passes.forward,
         "backward": built.passes.backward,
         "seconds": seconds,
-        **built.record,
     }
     _finish(place, result, "weights", job.key, tensors, tensor_digest(tensors), job.inputs, record)
     result.inside += seconds

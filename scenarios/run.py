@@ -61,7 +61,7 @@ from .store import (
 from .unchanged import stamp
 from .workers import Workers, devices_of
 
-EXAMINED_IMAGES = 200
+EXAMINED_IMAGES = 100
 EXAMINED_VERSION = 1  # raise it when the numbers of an examination change
 IMAGES_PER_JOB = 200_000  # an evaluation is cut after so many images: what a kill can cost
 

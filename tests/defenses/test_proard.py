@@ -201,7 +201,7 @@ def test_progress_and_none_cost_the_same(teacher: Weights) -> None:
     for one in built:
         assert (one.passes.forward, one.passes.backward) == expected
         assert sum(one.record["forward passes"]) == expected[0] - 32  # type: ignore[call-overload]
-        assert len(one.record["seconds"]) == 3  # type: ignore[arg-type]
+        assert len(one.record["phase seconds"]) == 3  # type: ignore[arg-type]
     assert built[0].record["phases"] == ["width", "depth", "expansion"]
     assert built[1].record["phases"] == ["all"] * 3
     assert tensor_digest(built[0].members[0]) != tensor_digest(built[1].members[0])
