@@ -33,7 +33,7 @@ SOURCES: Mapping[str, Mapping[str, Any]] = {
     "one": {},
     "seen": {"pool": "seen", "group": "normal"},
     "kin": {"pool": "held out", "group": "normal"},
-    "far": {"pool": "held out", "group": "corruption"},
+    "far": {"pool": "unseen group", "group": "corruption"},
 }
 RATES = ["clean", "average", "best", "worst", "white_box", "white_box_worst"]
 
