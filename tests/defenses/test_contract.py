@@ -14,11 +14,11 @@ from carom.zoo.ground import Ground
 
 from .conftest import ground, images, plain
 
-TINY = {"steps": 1}
+TINY = {"steps": 1, "eps": "2/255"}  # so small that a short training is of use
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     **{name: TINY for name in ("pgd-at", "trades", "mart", "awp", "accelat", "twin")},
     "pubdef": {"steps": 1, "copies": 1},
-    "proard": {"steps": 1, "epochs": [1, 1, 1]},
+    "proard": {**TINY, "epochs": [2, 1, 1]},
     "search": {"steps": 1, "samples": 10, "measured": 2, "population": 4, "generations": 2},
 }
 BEHIND = {"proard": "trades", "student": "trades", "slice": "trades", "twin": "trades", "search": "trades"}
@@ -34,7 +34,7 @@ def chain_of(name: str) -> Defense:
 
 def ground_of(name: str, tmp_path: Path | None = None) -> Ground:
     network = "elastic-resnet" if name in BEHIND else "mlp"
-    return ground(network, n=48, recipe=plain(epochs=1), checkpoint=tmp_path)
+    return ground(network, n=96, recipe=plain(epochs=4 if name in BEHIND else 1), checkpoint=tmp_path)
 
 
 def public() -> list[PublicModel]:
