@@ -59,7 +59,7 @@ def test_a_step_adds_the_change_of_the_gradient_on_the_way_uphill() -> None:
 
 def test_strength_zero_is_plain_sgd_and_equal_to_radius_it_is_sam(monkeypatch: pytest.MonkeyPatch) -> None:
     # ways of going on draw orders of their own; here both see the images in one
-    monkeypatch.setattr("carom.surrogates.builder.stream", lambda seed, purpose: seed)
+    monkeypatch.setattr("carom.zoo.ground.stream", lambda seed, purpose: seed)
     state, gradient, read = by_hand()
     probed(0.0, 0.5, descend)(state, gradient)
     assert len(read) == 1

@@ -146,7 +146,7 @@ def test_members_are_draws_with_batch_norm_of_their_own(name: str) -> None:
 def test_deviations_near_zero_are_the_plain_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn away and the divergence has no weight: SGD from the given network, in float32's bits."""
     # ways of going on draw orders of their own; here both see the images in one
-    monkeypatch.setattr("carom.surrogates.builder.stream", lambda seed, purpose: seed)
+    monkeypatch.setattr("carom.zoo.ground.stream", lambda seed, purpose: seed)
     here = ground("mlp")
     given = start(here)
     way = replace(SHORT, log_deviation=-20.0, kl_weight=0.0, deviation_learning_rate=0.0)
