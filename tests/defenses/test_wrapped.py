@@ -357,3 +357,25 @@ def test_settings_are_checked() -> None:
     ]:
         with pytest.raises(InputError, match=f"{name} must be in"):
             cls(**{name: value})
+
+
+def test_every_reading_without_a_step_is_under_fresh_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attack that does not count steps would overfit the draws of the first."""
+    victim, x = drawing(Noise(sigma=0.1), network()), some(3)
+    source = victim.expectation(0, draws=2)
+    asked: list[int] = []
+    members = source.members
+
+    def watched(step: int, copy: int) -> Any:
+        asked.append(step)
+        return members(step, copy)
+
+    monkeypatch.setattr(source, "members", watched)
+    gradients = Gradients(source, x, torch.zeros(3, dtype=torch.int64))
+    for _ in range(2):
+        gradients.scored(x, lambda logits: logits[:, 0])
+        gradients.logits(x)
+        gradients.answer(x)
+    assert asked == [1, 2, 3, 4, 5, 6]
+    gradients.at(x, CrossEntropy(), step=7)  # who counts steps gets the draws of the step
+    assert asked[-1] == 7
