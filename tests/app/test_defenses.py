@@ -93,7 +93,7 @@ def test_the_section_has_a_chart_and_every_table(
 ) -> None:
     at = visit(finished, monkeypatch, section="defenses", budget="linf 8/255")
     assert "Defences" in str(at.segmented_control(key="pick-section").options)
-    assert len(at.subheader) == len(tables) == 6
+    assert len(at.subheader) == len(tables) == 7
     (chart,) = at.get("vega_lite_chart")
     layers = json.loads(chart.proto.spec)["layer"]
     assert {layer["mark"]["type"] for layer in layers} == {"line", "rule", "point", "text"}
