@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from carom.attacks import Iterative, Partners, craft, parse_attack
 from carom.budget import Budget
 from carom.draws import stream
 from carom.errors import CaromError, one_line
+from carom.files import write_whole
 from carom.identity import content_key, tensor_digest
 from carom.protocols import Attack
 from carom.scenarios.jobs import answers, visibility
@@ -409,6 +409,4 @@ def _searched(
 def _write(path: Path, text: str) -> None:
     """Whole or not at all, whoever else writes it too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)
+    write_whole(path, text.encode())

@@ -1,6 +1,5 @@
 """Adversarial copies of images: crafted once from a public model, and kept."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from carom.attacks import craft
 from carom.budget import Budget
 from carom.draws import stream
+from carom.files import write_whole
 from carom.identity import content_key, tensor_digest
 from carom.protocols import Attack, Combination
 from carom.typing import Labels, Pixels
@@ -174,13 +174,4 @@ def _write(path: Path, made: AdversarialCopy) -> None:
         "seconds": repr(made.seconds),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(save(tensors, metadata=note))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, save(tensors, metadata=note))

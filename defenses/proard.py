@@ -1,13 +1,12 @@
 """ProARD: one elastic network whose sub-networks all learn robustly from its largest one."""
 
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import InitVar, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,6 +15,7 @@ from torch import Tensor
 from carom.budget import Norm
 from carom.draws import stream
 from carom.errors import InputError
+from carom.files import read_state, write_state
 from carom.identity import content_key, tensor_digest
 from carom.registry import checked
 from carom.typing import Images, Labels, Logits
@@ -284,21 +284,13 @@ def _phase(ground: Ground, recipe: Recipe, start: Weights, file: Path | None) ->
     key = content_key(
         recipe, ground.architecture, ground.seed, ground.train.digest, ground.validation.digest, tensor_digest(start)
     )
-    if file is not None:
-        try:
-            found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-            found = {}
-        if found.get("key") == key:
-            return _Done(found["weights"], Passes(*found["passes"]), found["seconds"])
+    if file is not None and (found := read_state(file, key)) is not None:
+        return _Done(found["weights"], Passes(*found["passes"]), found["seconds"])
     trained = ground.trained(recipe, start)
     done = _Done(trained.last, trained.passes, trained.seconds)
     if file is not None:
-        part = file.with_name(f".{file.name}.part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        content = {"key": key, "weights": dict(done.weights), "seconds": done.seconds}
-        torch.save({**content, "passes": (done.passes.forward, done.passes.backward)}, part)
-        part.replace(file)
+        content = {"weights": dict(done.weights), "seconds": done.seconds}
+        write_state(file, key, {**content, "passes": (done.passes.forward, done.passes.backward)})
     return done
 
 

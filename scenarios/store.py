@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sqlalchemy.dialects.sqlite import insert
 
 from carom.errors import StoreError
+from carom.files import write_whole
 from carom.identity import tensor_digest
 
 SCHEMA = 1
@@ -385,8 +386,8 @@ def write_artifact(folder: Path, written: Written, tensors: Mapping[str, Any]) -
         "record": dict(written.record),
     }
     with store_errors(folder):
-        _write(path.with_suffix(".json"), json.dumps(note, sort_keys=True, indent=1).encode())
-        _write(path, save({k: v.contiguous() for k, v in tensors.items()}))
+        write_whole(path.with_suffix(".json"), json.dumps(note, sort_keys=True, indent=1).encode())
+        write_whole(path, save({k: v.contiguous() for k, v in tensors.items()}))
 
 
 def read_artifact(folder: Path, kind: Kind, key: str, digest: str) -> dict[str, Any]:
@@ -427,19 +428,6 @@ def read_tensors(path: Path) -> dict[str, Any]:
         return dict(load(path.read_bytes()))
     except (OSError, SafetensorError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read: {error}; run the scenario again to rebuild it") from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """The students of an elastic network: measured once, listed, and one of them exported."""
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -14,6 +13,7 @@ import torch
 from carom.defenses.proard import ProARD
 from carom.defenses.search import Candidate, Measure, Scores, Search, Sizes, unbeaten
 from carom.errors import InputError, StoreError
+from carom.files import write_whole
 from carom.identity import content_key
 from carom.registry import lookup
 from carom.surrogates.stack import unstacked
@@ -271,10 +271,8 @@ class _Notes:
             self.scores, self.searches = {}, []
 
     def write(self) -> None:
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         self.path.parent.mkdir(exist_ok=True)
-        part.write_text(json.dumps({"scores": self.scores, "searches": self.searches}, indent=1), encoding="utf-8")
-        part.replace(self.path)
+        write_whole(self.path, json.dumps({"scores": self.scores, "searches": self.searches}, indent=1).encode())
 
 
 def _scores(

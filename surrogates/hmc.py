@@ -1,12 +1,11 @@
 """Hamiltonian Monte Carlo over all weights of a small network: what other posteriors are held against."""
 
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import exp, isfinite, log, sqrt
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from torch.func import functional_call
 
 from carom.draws import stream
 from carom.errors import InputError
+from carom.files import read_state, write_state
 from carom.identity import content_key
 from carom.registry import checked
 from carom.zoo.classifier import Classifier, create, weights
@@ -358,11 +358,8 @@ class _Saved:
 
     def load(self, device: torch.device) -> list[_Chain]:
         """Where there is no file, it is damaged, or of other chains, none."""
-        try:
-            found: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-            return []
-        if found.get("same") != self.same:
+        found = read_state(self.path, self.same)
+        if found is None:
             return []
         chains = []
         for kept in found["chains"]:
@@ -379,10 +376,7 @@ class _Saved:
             {**vars(chain), "point": (chain.point.position, chain.point.value, chain.point.gradient)}
             for chain in chains
         ]
-        part = self.path.with_name(f".{self.path.name}.part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"same": self.same, "chains": content}, part)
-        part.replace(self.path)
+        write_state(self.path, self.same, {"chains": content})
         self.written = time.monotonic()
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from carom.errors import InputError, MissingData, ModelError
+from carom.files import replacing
 from carom.registry import build
 
 from .architectures import Architecture, architecture, table
@@ -45,18 +46,17 @@ def save_state_dict(classifier: Classifier, path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
-    part = path.with_name(f".{path.name}.part")
-    if path.suffix == ".safetensors":
-        described = {
-            "architecture": table(classifier.architecture),
-            "preprocessing": asdict(classifier.preprocessing),
-            "shape": classifier.shape,
-            "classes": classifier.classes,
-        }
-        save_file(weights(classifier), part, metadata={_HEADER: json.dumps(described, sort_keys=True)})
-    else:
-        torch.save(weights(classifier), part)
-    part.replace(path)
+    with replacing(path) as part:
+        if path.suffix == ".safetensors":
+            described = {
+                "architecture": table(classifier.architecture),
+                "preprocessing": asdict(classifier.preprocessing),
+                "shape": classifier.shape,
+                "classes": classifier.classes,
+            }
+            save_file(weights(classifier), part, metadata={_HEADER: json.dumps(described, sort_keys=True)})
+        else:
+            torch.save(weights(classifier), part)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], Description | None]:

@@ -1,12 +1,11 @@
 """The training loop: the one way in which weights come to be."""
 
-import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Int
@@ -15,6 +14,7 @@ from torch import Tensor
 from carom import protocols
 from carom.draws import stream
 from carom.errors import CaromError, InputError
+from carom.files import read_state, write_state
 from carom.identity import content_key, tensor_digest
 from carom.typing import Ids, Images, Labels, PerImage
 
@@ -393,11 +393,8 @@ class _Checkpoint:
 
     def load(self, state: State, course: _Course) -> None:
         """Go on from the file; where there is none, it is damaged, or of another training, from the beginning."""
-        try:
-            found: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-            return
-        if found["same"] != self.same:
+        found = read_state(self.path, self.same)
+        if found is None:
             return
         load_weights(state.classifier, found["weights"], where=str(self.path))
         state.optimizer.load_state_dict(found["optimizer"])
@@ -414,9 +411,7 @@ class _Checkpoint:
         began = time.monotonic()
         if began - self.written < max(_SECONDS_BETWEEN_CHECKPOINTS, self.took / _SHARE_OF_CHECKPOINTS):
             return
-        part = self.path.with_name(f".{self.path.name}.part")
         content = {
-            "same": self.same,
             "weights": weights(state.classifier),
             "optimizer": state.optimizer.state_dict(),
             "step": state.step,
@@ -428,9 +423,7 @@ class _Checkpoint:
             "samples": [(s.epoch, s.weights, s.validation_accuracy) for s in course.samples],
             "diverged": course.diverged,
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, part)
-        part.replace(self.path)
+        write_state(self.path, self.same, content)
         self.written = time.monotonic()
         self.took = (self.written - began) if _SECONDS_BETWEEN_CHECKPOINTS else 0.0
 

@@ -1,0 +1,57 @@
+"""Files that are whole or not there: a kill while one is written leaves the one before."""
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; at the end of the `with` block the file gets its own name.
+
+    What fails leaves no trace.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, and have it on the disk before it gets its name."""
+    with replacing(path) as part, part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_state(path: Path, same: str, content: Mapping[str, Any]) -> None:
+    """Write what an interrupted work goes on from, in a folder that is made if need be.
+
+    Args:
+        path: Where.
+        same: Says of which work it is.
+        content: As `torch.load` reads it with `weights_only`.
+    """
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        torch.save({"same": same, **content}, part)
+
+
+def read_state(path: Path, same: str) -> dict[str, Any] | None:
+    """What `write_state` wrote; None where there is nothing, it is damaged, or it is of another work."""
+    import torch
+
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return None
+    return found if found.get("same") == same else None
