@@ -140,7 +140,7 @@ def check_victim(
 
     with torch.no_grad():
         first = ask(model, x.clone(), name=name, answers=answers)
-        _check_answer(first, n=len(x), classes=classes, name=name, answers=answers)
+        check_answer(first, n=len(x), classes=classes, name=name, answers=answers)
         if deterministic:
             again = ask(model, x.clone(), name=name, answers=answers)
             if not _agree(first, again, tolerance=1e-4):
@@ -170,7 +170,12 @@ def _check_rows(answer: Tensor, n: int, name: str) -> None:
         raise ModelError(f"{name}: answered {n} images with {len(answer)} rows; expected one row an image")
 
 
-def _check_answer(answer: Tensor, *, n: int, classes: int, name: str, answers: Answers) -> None:
+def check_answer(answer: Tensor, *, n: int, classes: int, name: str, answers: Answers) -> None:
+    """Refuse an answer of `ask` that cannot be one to `n` images of a task with these classes.
+
+    Raises:
+        ModelError: Another number of rows or classes, NaN, or probabilities where logits are promised.
+    """
     _check_rows(answer, n, name)
     if answers == "labels":
         if not bool(((answer >= 0) & (answer < classes)).all()):
