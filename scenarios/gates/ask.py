@@ -47,7 +47,7 @@ class Answers:
 def ask_suite(model: Callable[..., Any], suite: Suite, *, name: str = "the model", device: str = "cpu") -> Answers:
     """Ask a model about every clean and every adversarial image.
 
-    A module is put into eval mode for the questions, and back into its mode after them. A targeted set's image counts
+    A module is in eval mode and on `device` for the questions, and afterwards as it was. A targeted set's image counts
     as wrong when the answer is anything but the label, as for the others.
 
     Args:
@@ -55,23 +55,27 @@ def ask_suite(model: Callable[..., Any], suite: Suite, *, name: str = "the model
             `answers` ("logits", "probabilities", "labels") and `deterministic` what it does.
         suite: What is asked.
         name: For errors.
-        device: Where the images go, and a module for the time of the questions.
+        device: Where the questions are asked.
 
     Raises:
         ModelError: The model fails, or answers with NaN, probabilities where logits are promised, another number of
             classes or rows, or differently each time.
     """
-    modes = [(part, part.training) for part in model.modules()] if isinstance(model, nn.Module) else []
+    module = model if isinstance(model, nn.Module) else None
+    modes = [(part, part.training) for part in module.modules()] if module is not None else []
+    place = None if module is None else next((p.device for p in module.parameters()), None)
     try:
         clean = torch.from_numpy(suite.clean)
         check = check_victim(model, name=name, shape=suite.shape, classes=len(suite.classes), images=clean)
-        if isinstance(model, nn.Module):
-            model.to(device)
+        if module is not None:
+            module.to(device)
         with torch.inference_mode():
             right = [_right(model, check, pixels, suite, device) for pixels in (suite.clean, *suite.adversarial)]
     finally:
         for part, training in modes:
             part.training = training
+        if module is not None and place is not None:
+            module.to(place)
     return Answers(clean=right[0], adversarial=np.stack(right[1:]))
 
 

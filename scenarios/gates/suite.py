@@ -182,9 +182,9 @@ def read_suite(path: Path) -> Suite:
                 raise InputError(f"{path}: claims to unpack to more than {_LARGEST >> 30} GiB; expected a suite")
             text = json.loads(archive.read(_ABOUT))
             about = text["about"]
-            if about["format"] != FORMAT:
+            if (found := about["format"]) != FORMAT:
                 raise InputError(
-                    f"{path}: a suite of format {about['format']}, this carom reads {FORMAT}; install a matching version"
+                    f"{path}: a suite of format {found}, this carom reads {FORMAT}; install a matching version"
                 )
             if text["sha256"] != _text_digest(json.dumps(about, sort_keys=True, indent=1)):
                 raise InputError(f"{path}: the suite was changed after it was made (its description); {again}")
@@ -261,7 +261,7 @@ def _suite(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Suit
         raise ValueError("adversarial images of another shape than the clean ones")
     if len({made.name for made in sets}) != len(sets):
         raise ValueError("two sets of one name")
-    if not (0 <= labels.min() and labels.max() < len(about["classes"])):
+    if not (labels.min() >= 0 and labels.max() < len(about["classes"])):
         raise ValueError("labels outside the classes")
     return Suite(
         name=about["name"],

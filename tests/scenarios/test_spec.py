@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carom.errors import InputError
+from carom.errors import InputError, MissingData
 from carom.scenarios.plan import Plan, plan
 from carom.scenarios.spec import TrainedModel, load_scenario
 from carom.scenarios.texts import presets
@@ -85,7 +85,25 @@ def test_the_dumb_grid_has_3600_cells_beside_the_controls() -> None:
 def test_every_preset_is_a_scenario() -> None:
     assert set(presets()) >= {"digits-quick", "digits-dumb"}
     for name in presets():
-        assert load_scenario(name).name == name
+        if name == "imagenet-standard":  # its classes are the folders of images that nobody has by default
+            with pytest.raises(MissingData, match="datasets/imagenet"):
+                load_scenario(name)
+        else:
+            assert load_scenario(name).name == name
+
+
+def test_the_suite_of_imagenet_is_a_scenario_where_the_images_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        for i in range(1000):
+            folder = tmp_path / "datasets/imagenet" / split / f"n{i:08}"
+            folder.mkdir(parents=True)
+            (folder / "a.png").touch()  # pixels are read by a run, not by the spec
+    made = load_scenario("imagenet-standard")
+    assert len(made.task.classes) == 1000
+    assert (len(made.surrogates), len(made.victims)) == (3, 3)
 
 
 def test_training_sets_have_one_size(scenario: Write) -> None:

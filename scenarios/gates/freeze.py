@@ -1,0 +1,176 @@
+"""From a scenario to a suite: what the store lacks of it is made, then its adversarial sets are frozen."""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+import carom
+from carom.errors import InputError, StoreError
+from carom.scenarios.reader import find_run, read_outcomes
+from carom.scenarios.run import Progress, run_id_of, run_scenario
+from carom.scenarios.spec import Scenario, load_scenario
+from carom.scenarios.statistics import SET, cell_rates
+from carom.scenarios.store import Store, artifacts, image_sets, read_artifact, run_sets, runs, store_errors
+
+from .suite import AdversarialSet, Strength, Suite
+
+
+def suite_of(
+    scenario: str, folder: Path, *, workers: int | None = None, device: str = "auto", progress: Progress | None = None
+) -> Suite:
+    """The suite of a scenario, from the store or made now: the same command goes on where one was interrupted.
+
+    Several processes may ask at once; one makes it, the others wait.
+
+    Args:
+        scenario: A file, or the name of a preset.
+        folder: The store.
+        workers: As in `run_scenario`.
+        device: As in `run_scenario`.
+        progress: Told what happens.
+
+    Raises:
+        InputError: The scenario is wrong, or has no adversarial set made on a surrogate.
+        StoreError: Something of it failed, or the store cannot be written.
+    """
+    planned = load_scenario(scenario)
+    with _turn(folder):
+        run = _done(folder, planned)
+        if run is None:
+            report = run_scenario(planned, folder, workers=workers, device=device, progress=progress)
+            if report.failures:
+                why = report.failures[0]
+                raise StoreError(f"suite of {planned.name}: {len(report.failures)} jobs failed, such as {why}")
+            run = report.run
+    return freeze(folder, run)
+
+
+def freeze(folder: Path, run: str) -> Suite:
+    """The suite of a run that is in the store: every set that was made on a surrogate, on the test images.
+
+    Sets that were made from a victim's own answers or gradients, decoys and surrogate-free controls are left out:
+    against another model they are no attack.
+
+    Raises:
+        InputError: No such set.
+        StoreError: A set was freed or is damaged.
+    """
+    with Store(folder) as store:
+        found = find_run(store, run)
+        with store.reading() as connection:
+            images = connection.execute(
+                sa.select(image_sets, artifacts.c.key, artifacts.c.digest)
+                .join(artifacts, artifacts.c.id == image_sets.c.artifact)
+                .join(run_sets, run_sets.c.image_set == image_sets.c.artifact)
+                .where(run_sets.c.run == found.id, image_sets.c.split == "test")
+                .limit(1)
+            ).first()
+            if images is None:
+                raise InputError(f"{folder}: run {found.id} has no test images; expected a run with adversarial sets")
+            rows = connection.execute(
+                sa.select(run_sets, artifacts.c.key, artifacts.c.digest, artifacts.c.inputs)
+                .join(artifacts, artifacts.c.id == run_sets.c.artifact)
+                .where(
+                    run_sets.c.run == found.id,
+                    run_sets.c.image_set == images.artifact,
+                    run_sets.c.surrogate.is_not(None),
+                )
+                .order_by(run_sets.c.surrogate, run_sets.c.attack, run_sets.c.norm, run_sets.c.artifact)
+            ).all()
+            text = connection.execute(sa.select(runs.c.text).where(runs.c.id == found.id)).scalar_one()
+        kept = [row for row in rows if _transfers(json.loads(row.surrogate_axes))]
+        if not kept:
+            raise InputError(
+                f"{folder}: run {found.id} has no adversarial set made on a surrogate; name [[surrogates]] and attacks"
+            )
+        missing = [row for row in kept if row.digest is None]
+        if missing:
+            raise StoreError(f"{folder}: {len(missing)} of {len(kept)} sets of {found.id} are missing; run it again")
+        clean = read_artifact(folder, "images", images.key, images.digest)
+        tensors = [read_artifact(folder, "sets", row.key, row.digest) for row in kept]
+        strengths = _strengths(store, found.id)
+    targets = next((t["target"].numpy().astype(np.int64) for t in tensors if "target" in t), None)
+    return Suite(
+        name=found.scenario,
+        description=found.description,
+        task=found.task,
+        classes=tuple(json.loads(images.classes)),
+        sources=tuple(json.loads(images.sources)),
+        scenario=text,
+        made_by={"carom": carom.__version__, "torch": version("torch"), "run": found.id},
+        clean=clean["images"].numpy(),
+        labels=clean["labels"].numpy().astype(np.int64),
+        image_source=np.frombuffer(images.image_source, "<i4").astype(np.int64),
+        ids=clean["ids"].numpy().astype(np.int64),
+        targets=targets,
+        sets=tuple(_described(row, strengths) for row in kept),
+        adversarial=tuple(t["images"].numpy() for t in tensors),
+    )
+
+
+def _done(folder: Path, planned: Scenario) -> str | None:
+    """The run of this scenario, if nothing of it is missing and nothing changed since."""
+    from carom.scenarios.unchanged import find_unchanged, stamp
+
+    found = find_unchanged(folder, stamp(planned.name, planned.text))
+    return None if found is None or found[0] != run_id_of(planned) else found[0]
+
+
+def _transfers(axes: dict[str, str]) -> bool:
+    return axes.get("reads", "surrogate") == "surrogate" and "asked" not in axes and "decoy" not in axes
+
+
+def _described(row: Any, strengths: pd.DataFrame | None) -> AdversarialSet:
+    key = (row.surrogate, row.attack, row.norm, row.eps, row.attack_seed)
+    strength = None
+    if strengths is not None and key in strengths.index:
+        found = strengths.loc[key]
+        strength = Strength(
+            victims=int(found["cells"]), asr=float(found["asr"]), robust_accuracy=float(found["robust_accuracy"])
+        )
+    seed = f" seed {row.attack_seed}" if row.attack_seed else ""
+    inputs = json.loads(row.inputs)
+    return AdversarialSet(
+        name=f"{row.attack} {row.norm} {row.eps}{seed} from {row.surrogate}",
+        surrogate=row.surrogate,
+        axes=json.loads(row.surrogate_axes),
+        fingerprints=tuple(sorted(digest for name, digest in inputs.items() if name != "images")),
+        attack=row.attack,
+        norm=row.norm,
+        eps=row.eps,
+        seed=row.attack_seed,
+        targeted=bool(row.targeted),
+        strength=strength,
+    )
+
+
+def _strengths(store: Store, run: str) -> pd.DataFrame | None:
+    """Mean ASR and robust accuracy of each set over the victims that are other models; None without any."""
+    try:
+        outcomes = read_outcomes(store, run)
+    except InputError:
+        return None
+    cells = cell_rates(outcomes.where(outcomes.transfer))
+    if cells.empty:
+        return None
+    return cells.groupby([*SET]).agg(
+        cells=("asr", "size"), asr=("asr", "mean"), robust_accuracy=("robust_accuracy", "mean")
+    )
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process makes a suite in this store."""
+    with store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "suites.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
