@@ -2,4 +2,6 @@
 
 import torch
 
+pytest_plugins = ["pytester"]  # pytest runs in tests of the plugin; only the topmost conftest may load it
+
 torch.set_num_threads(1)

@@ -1,0 +1,220 @@
+"""One gate: what a model answers to a suite, against the baseline. Loaded when a gate runs, since it needs torch."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carom.errors import CaromError, InputError
+from carom.scenarios.cases import case, case_of
+from carom.scenarios.gates.ask import Answers, ask_suite
+from carom.scenarios.gates.judge import Limits, Verdict, judge
+from carom.scenarios.gates.suite import Suite, find_suite, read_suite
+
+from . import RobustnessWarning, message
+from .baseline import Baseline, read_baseline, write_baseline
+from .baselines import Baselines, baseline_path, shown, test_id
+
+CONDITIONS = ("source", "balance", "architecture")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a test asks for; see `Robustness.__call__`."""
+
+    suite: str | Path | None
+    scenario: str | Path | None
+    store: Path
+    name: str | None
+    allowance: float
+    floor: float | None
+    per_class: float | None
+    per_case: float | None
+    conditions: Mapping[str, str] | None
+    device: str
+    level: float
+
+
+def run_gate(
+    model: Any,
+    wanted: Wanted,
+    *,
+    node: pytest.Item,
+    baselines: Baselines,
+    judged: set[Path],
+    record: Callable[[Mapping[str, str]], None],
+) -> Verdict:
+    """Ask, compare, and fail the test at the call where the model is weaker or something is wrong.
+
+    Args:
+        model: As a test gives it.
+        wanted: As a test gives it.
+        node: The test.
+        baselines: Of the session.
+        judged: Baselines that this run of the test has judged.
+        record: Keeps what was found for the summary.
+    """
+    __tracebackhide__ = True
+    test = node.config.cwd_relative_nodeid(node.nodeid)
+    path: Path | None = None
+    status, line, failure, doubt = "failed", "", "", ""
+    verdict: Verdict | None = None
+    try:
+        path = _path(node, wanted.name)
+        status, line, failure, doubt, verdict = _outcome(model, wanted, node, path, baselines, judged, test)
+    except CaromError as error:
+        line = " ".join(str(error).split())
+        failure = f"robustness: {line}"
+    record({"test": test, "baseline": "" if path is None else str(path), "status": status, "line": line})
+    if failure:
+        pytest.fail(failure, pytrace=False)
+    if doubt:
+        try:
+            warnings.warn(RobustnessWarning(doubt), stacklevel=3)
+        except RobustnessWarning:  # warnings are errors here
+            pytest.fail(doubt, pytrace=False)
+    assert verdict is not None
+    return verdict
+
+
+def _outcome(
+    model: Any, wanted: Wanted, node: pytest.Item, path: Path, baselines: Baselines, judged: set[Path], test: str
+) -> tuple[str, str, str, str, Verdict]:
+    """Status, line of the summary, failure, warning, verdict."""
+    start = node.config.invocation_params.dir
+    where = shown(path, start)
+    if path in judged or baselines.judged.get(path, node.nodeid) != node.nodeid:
+        raise InputError(f'{where}: two gates of one name; tell them apart: robustness(..., name="NAME")')
+    judged.add(path)
+    baselines.judged[path] = node.nodeid
+    writes = baselines.update or (baselines.new_only and not path.exists())
+    if not writes and not path.exists():
+        raise InputError(f"{where}: no baseline; to make it: {message.command('--robustness-update-new-only', test)}")
+    limits = Limits(
+        allowance=wanted.allowance, floor=wanted.floor, per_class=wanted.per_class, per_case=wanted.per_case
+    )
+    suite = _suite(wanted, baselines)
+    old = None if writes else _comparable(path, where, suite, node, wanted.name, test)
+    cases = _cases(suite, wanted)
+    count = baselines.count(node.path.parent)
+    now = _answers(model, suite, wanted.device)
+    verdict = judge(
+        now if old is None else old.answers,
+        now,
+        suite.labels,
+        suite.classes,
+        limits,
+        level=wanted.level,
+        baselines=count,
+        cases=cases,
+    )
+    if old is None:
+        new = Baseline(
+            test=test_id(node.path, node.nodeid),
+            gate=wanted.name,
+            suite=suite.name,
+            digest=suite.digest,
+            sets=tuple(made.name for made in suite.sets),
+            answers=now,
+        )
+        before, status = _readable(path), "written" if path.exists() else "new"
+        if not write_baseline(new, path):
+            status = "unchanged"
+        return status, message.written(where, before, new), "", "", verdict
+    status, line = verdict.verdict, message.line(verdict, suite)
+    if status == "holds":
+        return status, line, "", "", verdict
+    full = message.full(verdict, suite, old.answers, now, baselines=count, baseline=where, test=test)
+    if status == "cannot tell" and not baselines.strict:
+        return status, line, "", verdict.explain()[0], verdict
+    return status, line, full, "", verdict
+
+
+def _path(node: pytest.Item, name: object) -> Path:
+    if name is not None and (not isinstance(name, str) or not name.strip()):
+        raise InputError(f"name={name!r}: expected a word that tells this gate from the others of the test")
+    return baseline_path(node, name)
+
+
+def _suite(wanted: Wanted, baselines: Baselines) -> Suite:
+    """The suite, read once a session."""
+    if (wanted.suite is None) == (wanted.scenario is None):
+        came = "both" if wanted.suite is not None else "neither"
+        raise InputError(f'suite, scenario: {came} given; expected one of them, such as suite="digits-standard"')
+    if wanted.suite is not None:
+        path = find_suite(wanted.suite).resolve()
+        if path not in baselines.suites:
+            baselines.suites[path] = read_suite(path)
+        found: Suite = baselines.suites[path]
+        return found
+    key = Path(f"{wanted.store}") / str(wanted.scenario)
+    if key not in baselines.suites:
+        from carom.scenarios.gates.freeze import suite_of  # loads what runs scenarios
+
+        baselines.suites[key] = suite_of(str(wanted.scenario), wanted.store)
+    made: Suite = baselines.suites[key]
+    return made
+
+
+def _comparable(path: Path, where: str, suite: Suite, node: pytest.Item, name: str | None, test: str) -> Baseline:
+    """The baseline, if it is of this gate and this suite."""
+    found = read_baseline(path)
+    mine = test_id(node.path, node.nodeid)
+    if (found.test, found.gate) != (mine, name):
+        whose = found.test if found.gate is None else f"{found.test} name={found.gate!r}"
+        raise InputError(
+            f'{where}: the baseline of {whose}, not of {mine}; tell them apart: robustness(..., name="NAME"), or take '
+            f"it over: {message.command('--robustness-update', test)}"
+        )
+    if (found.digest, found.sets, len(found.answers.clean)) != (
+        suite.digest,
+        tuple(made.name for made in suite.sets),
+        len(suite),
+    ):
+        raise InputError(
+            f"{where}: not comparable: the baseline is of suite {found.suite} ({found.digest[:12]}, {len(found.sets)} "
+            f"sets of {len(found.answers.clean)} images), this is {suite.name} ({suite.digest[:12]}, "
+            f"{len(suite.sets)} sets of {len(suite)}); to start anew: {message.command('--robustness-update', test)}"
+        )
+    return found
+
+
+def _readable(path: Path) -> Answers | None:
+    """What a baseline that is rewritten said, for the summary; None if there is none or it is damaged."""
+    try:
+        return read_baseline(path).answers
+    except InputError:
+        return None
+
+
+def _cases(suite: Suite, wanted: Wanted) -> list[str] | None:
+    """The case of each set: what its surrogate and the model have in common."""
+    own = wanted.conditions
+    if own is None:
+        if wanted.per_case is not None:
+            raise InputError(
+                "per_case: without conditions; say what the model was trained on, as the suite's scenario names it: "
+                'conditions={"source": ..., "balance": ..., "architecture": ...}'
+            )
+        return None
+    if not isinstance(own, Mapping) or set(own) != set(CONDITIONS):
+        raise InputError(f"conditions={own!r}: expected a table of {', '.join(CONDITIONS)}")
+    return [
+        case_of(case(False, *(made.axes[name] == own[name] for name in CONDITIONS))).name
+        if all(name in made.axes for name in CONDITIONS)
+        else "C?"
+        for made in suite.sets
+    ]
+
+
+def _answers(model: Any, suite: Suite, device: str) -> Answers:
+    if isinstance(model, str | Mapping):
+        from carom.zoo.references import load_reference, reference  # loads timm and torchvision
+
+        name = str(model.get("model", "model")) if isinstance(model, Mapping) else model
+        loaded = load_reference(reference(model), shape=suite.shape, classes=len(suite.classes))
+        return ask_suite(loaded, suite, name=name, device=device)
+    return ask_suite(model, suite, device=device)
