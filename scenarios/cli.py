@@ -409,6 +409,40 @@ def describe(
     console.json(entry) if as_json else console.pairs(entry)
 
 
+# ------------------------------------------------------------------------------------------------------------ others'
+
+import_ = typer.Typer(help="Published results, to stand beside one's own.", no_args_is_help=True)
+app.add_typer(import_, name="import")
+
+
+@import_.command(name="dumb")
+def import_dumb(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds results/, as published.")],
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the published files of DUMB or DUMBer into the store.
+
+    They become a run of their own kind, which `carom show` prints and sets beside one's own runs. The same files again
+    change nothing.
+
+    Example: carom import dumb DUMB
+    """
+    import dataclasses
+
+    from .console import Console
+    from .published import read_in
+
+    console = Console()
+    found = read_in(folder, store)
+    if as_json:
+        console.json(dataclasses.asdict(found))
+        return
+    what = f"{found.rows:,} rows of {found.attacks} attacks on {', '.join(found.tasks)}"
+    console.out(f"{found.run}: {what}" + ("" if found.new else "; the store had them already"))
+    console.say(f"its tables: carom show {found.run}{_store_option(store)}")
+
+
 # ------------------------------------------------------------------------------------------------------------ upkeep
 
 

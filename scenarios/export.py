@@ -7,7 +7,8 @@ import pandas as pd
 from carom.errors import StoreError
 from carom.registry import lookup
 
-from .reader import read_outcomes
+from .published_shown import published_rows_shown
+from .reader import find_run, read_outcomes
 from .show import Shown, cells_shown, show_run
 from .store import Store
 
@@ -26,7 +27,10 @@ def export_run(store: Store, run: str, folder: Path, form: str) -> list[Path]:
     suffix = lookup(form, SUFFIXES, where="carom export", what="format")
     tables = show_run(store, run)
     if form in ("parquet", "csv"):
-        tables.append(cells_shown(read_outcomes(store, run)))
+        if find_run(store, run).status == "published":
+            tables.append(published_rows_shown(store, run))
+        else:
+            tables.append(cells_shown(read_outcomes(store, run)))
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

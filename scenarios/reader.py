@@ -48,7 +48,7 @@ class Run:
 
     Attributes:
         id: Name of the scenario and a piece of its content key.
-        status: running, done, failed or interrupted.
+        status: running, done, failed or interrupted; or published, for rates of others, which have no cells.
         cells: Planned cells.
         done: Cells that have an outcome.
         failed: Cells that have none because something failed.
@@ -76,7 +76,7 @@ def changes(store: Store) -> int:
 
 
 def list_runs(store: Store) -> list[Run]:
-    """All runs, the latest first."""
+    """All runs, the latest first; published ones after one's own."""
     counts = (
         sa.select(
             run_cells.c.run,
@@ -90,7 +90,8 @@ def list_runs(store: Store) -> list[Run]:
     )
     query = sa.select(runs, counts.c.cells, counts.c.done, counts.c.failed).outerjoin(counts, counts.c.run == runs.c.id)
     with store.reading() as connection:
-        rows = connection.execute(query.order_by(runs.c.started.desc(), runs.c.id)).all()
+        order = (runs.c.status == "published", runs.c.started.desc(), runs.c.id)
+        rows = connection.execute(query.order_by(*order)).all()
     return [
         Run(
             id=row.id,
@@ -156,6 +157,11 @@ def read_outcomes(
             .limit(1)
         ).first()
         if images is None:
+            if connection.execute(sa.select(runs.c.status).where(runs.c.id == run)).scalar() == "published":
+                raise InputError(
+                    f"{store.folder}: run {run} holds published rates, no images or answers; expected a run of one's "
+                    f"own; its tables: carom show {run}"
+                )
             raise InputError(f"{store.folder}: run {run} has no {split} images; expected another split")
         query = (
             sa.select(

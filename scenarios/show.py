@@ -102,9 +102,13 @@ def show_run(store: Store, run: str, *, split: str = "test", brief: bool = False
     Raises:
         InputError: The run has no outcome yet.
     """
-    from .defenses_shown import defense_tables  # which makes its tables of what is here
+    # these make their tables of what is here
+    from .defenses_shown import defense_tables
+    from .published_shown import beside_shown, published_tables
 
     found = find_run(store, run)
+    if found.status == "published":
+        return published_tables(store, found.id)
     outcomes = read_outcomes(store, run, split=split)
     fixed = _axes_that_vary(outcomes)
     tables = [cases_shown(outcomes, fixed, found.id), effects_shown(outcomes), controls_shown(outcomes)]
@@ -121,6 +125,8 @@ def show_run(store: Store, run: str, *, split: str = "test", brief: bool = False
             *defense_tables(store, run, outcomes, split=split),
             models_shown(store, run),
         ]
+        beside = beside_shown(store, found.id, tables[0])
+        tables += [beside] if beside is not None else []
     failures = list_failures(store, run)
     if len(failures):
         tables.append(

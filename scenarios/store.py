@@ -29,6 +29,7 @@ Predictions = NDArray[np.int16]  # class indices, -1 for no answer
 Row = Any  # a row of a query: its columns are attributes
 Kind = Literal["weights", "images", "sets", "measures"]
 KINDS: tuple[Kind, ...] = ("weights", "images", "sets", "measures")
+CONDITIONS = ("source", "architecture", "balance")  # of training, in which surrogate and victim match or not
 COPIES = "copies"  # a folder beside those of the kinds, without rows: what defences were trained on
 
 _tables = sa.MetaData()
@@ -43,7 +44,7 @@ runs = sa.Table(
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),  # the scenario file
     sa.Column("task", sa.Text, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),  # running | done | failed | interrupted
+    sa.Column("status", sa.Text, nullable=False),  # running | done | failed | interrupted | published
     sa.Column("started", sa.Text, nullable=False),
     sa.Column("finished", sa.Text),
     sa.Column("environment", sa.Text, nullable=False),  # JSON: host, device, threads, versions
@@ -165,6 +166,22 @@ run_victims = sa.Table(
     sa.Column("rests_on", sa.Text, nullable=False),  # JSON: rows of all models that were made for it, it among them
     sa.Column("measures", sa.Integer, sa.ForeignKey("artifacts.id"), nullable=False),
     sa.Column("budget", sa.Text, nullable=False),  # of the attacks behind the numbers
+)
+
+# Rates that others published, as their files say them; of runs whose status is "published", which have no cells.
+published = sa.Table(
+    "published",
+    _tables,
+    sa.Column("run", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("row", sa.Integer, primary_key=True),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("training", sa.Text, nullable=False),  # of the victim; "" for the usual one
+    sa.Column("attack", sa.Text, nullable=False),
+    sa.Column("math", sa.Boolean, nullable=False),
+    *(sa.Column(f"{axis}_{side}", sa.Text, nullable=False) for side in "sv" for axis in CONDITIONS),
+    *(sa.Column(name, sa.Float, nullable=False) for name in ("asr", "asr_0", "asr_1")),
+    sa.Column("clean_f1", sa.Float),  # of the victim on the source of the images
+    sqlite_with_rowid=False,
 )
 
 # Every planned cell, with its outcome where there is one.
