@@ -23,8 +23,8 @@ from carom.zoo.architectures import architecture
 from carom.zoo.attacked import attacked_images, partner_images
 from carom.zoo.balance import largest_n
 from carom.zoo.classifier import Classifier
-from carom.zoo.images import ImageSet, Split
-from carom.zoo.references import Reference, check_victim, load_reference
+from carom.zoo.images import ImageSet, Split, concatenate
+from carom.zoo.references import check_accuracy, check_victim, load_reference
 from carom.zoo.tasks import Task
 
 from .cases import case
@@ -251,7 +251,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
                 planned = replace(models[planned.key], label=label)
             else:
                 say(f"checking {label}")
-                planned, remark = _checked(planned, model.reference, task, images["test"], role)
+                planned, remark = _checked(planned, model, scenario, images["test"], role)
                 checks.append(remark)
         models[planned.key] = planned if own else models.get(planned.key, planned)
         if own:
@@ -539,15 +539,16 @@ def _sized(model: TrainedModel, n: int | None) -> TrainedModel:
 
 
 def _checked(
-    planned: PlannedModel, reference: Reference, task: Task, attacked: AttackedImages, role: Role
+    planned: PlannedModel, model: ReferencedModel, scenario: Scenario, attacked: AttackedImages, role: Role
 ) -> tuple[PlannedModel, str]:
     """The model with its digest, and what checking it noticed.
 
     Raises:
-        ModelError: It breaks the contract of its role.
+        ModelError: It breaks the contract of its role, or is less accurate than stated.
     """
+    task = scenario.task
     name, classes = planned.label, len(task.classes)
-    found = load_reference(reference, shape=task.shape, classes=classes, where=name)
+    found = load_reference(model.reference, shape=task.shape, classes=classes, where=name)
     check = check_victim(
         found,
         name=name,
@@ -558,7 +559,22 @@ def _checked(
     )
     digest = found.fingerprint() if isinstance(found, Classifier) else planned.key
     remark = f"{name} answers {check.answers}" + (", was in training mode" if check.was_training else "")
+    if model.stated is not None:
+        some = _for_accuracy(scenario, model.axes.get("source"))
+        right = check_accuracy(found, model.stated, name=name, images=some.images, labels=some.labels, classes=classes)
+        remark += f", clean accuracy {right:.1%} on {len(some)} validation images"
     return replace(planned, digest=digest), remark
+
+
+_ACCURACY_ON = 500  # validation images at most: each may be a question to a service
+
+
+def _for_accuracy(scenario: Scenario, source: str | None) -> ImageSet:
+    """Validation images that a stated clean accuracy is held to: of the model's source, where that is declared."""
+    sources = (source,) if source in scenario.task.sources else scenario.image_sources
+    found = concatenate([scenario.task.load(s, "validation") for s in sources])
+    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))
+    return found.select(order[:_ACCURACY_ON])
 
 
 def _attacked(scenario: Scenario, split: Split) -> AttackedImages:

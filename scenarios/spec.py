@@ -35,7 +35,7 @@ from carom.zoo.balance import Balance, parse_balance
 from carom.zoo.checkpoints import SUFFIXES
 from carom.zoo.recipes import Recipe
 from carom.zoo.recipes import recipe as parse_recipe
-from carom.zoo.references import Reference, WeightsFile
+from carom.zoo.references import Reference, StatedAccuracy, WeightsFile, stated_accuracy
 from carom.zoo.references import reference as parse_reference
 from carom.zoo.tasks import TASKS, Task
 
@@ -127,6 +127,7 @@ class ReferencedModel:
     name: str
     reference: Reference
     axes: Mapping[str, str]  # what the user declared of its source, balance, architecture, recipe
+    stated: StatedAccuracy | None = None  # what the user says of its clean accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -574,7 +575,7 @@ def _referenced(table: Mapping[str, Any], extra: Sequence[str], *, where: str) -
         ours.discard("architecture")  # a file does not always say what its weights belong to
     reference = parse_reference({k: v for k, v in table.items() if k not in ours}, where=where)
     name = _typed(table.get("name", table["model"]), str, where=f"{where}.name")
-    return ReferencedModel(name=name, reference=reference, axes=declared)
+    return ReferencedModel(name=name, reference=reference, axes=declared, stated=stated_accuracy(table, where=where))
 
 
 def _trained(point: Mapping[str, Any], task: Task, *, where: str) -> TrainedModel:

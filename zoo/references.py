@@ -1,4 +1,4 @@
-"""Any model that a user may name: of timm or torchvision, from a file, or from Python."""
+"""Any model that a user may name: of a library, from a file, from Python, or behind an address."""
 
 import importlib
 import inspect
@@ -20,20 +20,47 @@ from .architectures.timm_models import Timm
 from .architectures.torchvision_models import Torchvision
 from .checkpoints import SUFFIXES, Description, read_weights, save_state_dict
 from .classifier import Classifier, Preprocessing, Shape, create, restore
-from .victims import Answers, CallableVictim, VictimCheck, check_victim
+from .outside import endpoint as over_http
+from .outside import onnx_file, programs, robustbench_models, transformers_folder
+from .outside.declared import declared_preprocessing, preprocessed
+from .outside.endpoint import Endpoint
+from .outside.onnx_file import OnnxFile
+from .outside.programs import Program
+from .outside.robustbench_models import RobustBench
+from .outside.transformers_folder import TransformersFolder
+from .victims import (
+    Answers,
+    CallableVictim,
+    StatedAccuracy,
+    VictimCheck,
+    asked_only,
+    check_accuracy,
+    check_victim,
+)
 
 __all__ = [
     "CallableVictim",
+    "Endpoint",
+    "OnnxFile",
+    "Preprocessed",
+    "Program",
     "Published",
     "PythonModel",
     "Reference",
+    "RobustBench",
+    "StatedAccuracy",
+    "TransformersFolder",
     "VictimCheck",
     "WeightsFile",
+    "check_accuracy",
     "check_victim",
     "load_reference",
     "reference",
     "save_state_dict",
+    "stated_accuracy",
 ]
+
+_STATED = ("clean_accuracy", "tolerance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,38 +127,91 @@ class PythonModel:
         return None if self.revision is None else content_key(self)
 
 
-Reference = Published | WeightsFile | PythonModel
+Outsider = PythonModel | OnnxFile | Program | Endpoint | RobustBench
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessed:
+    """A model behind a preprocessing that its user declares.
+
+    Attributes:
+        model: Takes what the preprocessing gives.
+        preprocessing: Between pixels in [0, 1] and the model.
+    """
+
+    model: Outsider
+    preprocessing: Preprocessing
+
+    version: ClassVar[int] = 1
+
+    def key(self) -> str | None:
+        """What is asked for; None without a revision of the model."""
+        inner = self.model.key()
+        return None if inner is None else content_key("preprocessed", self.version, inner, self.preprocessing)
+
+
+Reference = Published | WeightsFile | TransformersFolder | Outsider | Preprocessed
 
 
 def reference(value: str | Mapping[str, object], *, where: str = "model") -> Reference:
-    """From "timm:resnet18", "torchvision:resnet18", "weights.safetensors", "module:function", or a table of `model`.
+    """From "timm:resnet18", "weights.safetensors", "module:function", "net.onnx", or a table of `model`.
 
-    Tables add what a name cannot say: `weights` (torchvision), `architecture` and `preprocessing` (files), `answers`,
-    `revision` and `deterministic` (Python).
+    Tables add what a name cannot say: `weights` (torchvision), `architecture` (weights), `answers`, `revision` and so
+    on, each kind its own; and `preprocessing` for all but timm and torchvision. What `stated_accuracy` reads is left to
+    it.
 
     Raises:
         InputError: It is none of these, or a field is unknown or wrong.
         MissingData: No such file.
     """
     table: dict[str, Any] = {"model": value} if isinstance(value, str) else dict(value)
+    table = {k: v for k, v in table.items() if k not in _STATED}
     name = table.pop("model", None)
     if not isinstance(name, str) or not name:
         raise InputError(f'{where}: expected a model such as "timm:resnet18", or a table with `model`, got {value!r}')
     prefix, colon, rest = name.partition(":")
-    if name.endswith(SUFFIXES):
+    if name.endswith(SUFFIXES) and "format" not in table and not name.startswith(over_http.SCHEMES):
         return _file(name, table, where)
     if prefix in LIBRARIES and colon:
         asked = {"pretrained": True} if prefix == "timm" else {"weights": "DEFAULT"}
         found = architecture({"name": name, **asked, **table}, where=where)
         assert isinstance(found, Timm | Torchvision)
         return Published(architecture=found)
+    if prefix == transformers_folder.PREFIX and colon:
+        return transformers_folder.transformers_folder(rest, table, where=where)
+    processing = declared_preprocessing(table, where=where)
+    found = _outsider(name, {k: v for k, v in table.items() if k != "preprocessing"}, where)
+    return found if processing is None else Preprocessed(model=found, preprocessing=processing)
+
+
+def _outsider(name: str, table: dict[str, Any], where: str) -> Outsider:
+    prefix, colon, rest = name.partition(":")
+    if name.startswith(over_http.SCHEMES):
+        return over_http.endpoint(name, table, where=where)
+    if "format" in table or name.endswith(tuple(programs.SUFFIXES)):
+        return programs.program(name, table, where=where)
+    if name.endswith(onnx_file.SUFFIX):
+        return onnx_file.onnx_file(name, table, where=where)
+    if prefix == robustbench_models.PREFIX and colon:
+        return robustbench_models.robustbench_model(rest, table, where=where)
     if colon and rest.isidentifier() and all(part.isidentifier() for part in prefix.split(".")):
-        check_keys(table, ("answers", "revision", "deterministic"), where=where)
+        check_keys(table, ("answers", "revision", "deterministic", "preprocessing"), where=where)
         return build(PythonModel, {"target": name, **table}, where=where)
+    files = (*SUFFIXES, onnx_file.SUFFIX, *programs.SUFFIXES)
     raise InputError(
-        f'{where}: {name!r} names no model; expected "timm:NAME", "torchvision:NAME", a file ending in '
-        f'{", ".join(SUFFIXES)}, or "package.module:function"'
+        f'{where}: {name!r} names no model; expected "timm:NAME", "torchvision:NAME", "robustbench:NAME", '
+        f'"transformers:FOLDER", a file ending in {", ".join(files)}, "package.module:function", or "https://..."'
     )
+
+
+def stated_accuracy(value: str | Mapping[str, object], *, where: str = "model") -> StatedAccuracy | None:
+    """The `clean_accuracy` and `tolerance` in a model's table, in shares of images; None where it states none.
+
+    Raises:
+        InputError: Out of range, or a tolerance of nothing.
+    """
+    table = {} if isinstance(value, str) else {k: v for k, v in value.items() if k in _STATED}
+    return build(StatedAccuracy, table, where=where) if table else None
 
 
 def _file(name: str, table: dict[str, Any], where: str) -> WeightsFile:
@@ -139,16 +219,14 @@ def _file(name: str, table: dict[str, Any], where: str) -> WeightsFile:
     path = Path(name).expanduser()
     if not path.is_file():
         raise MissingData(f"{where}: {name}: no such file; check the path, which is relative to the working directory")
-    declared, processing = table.get("architecture"), table.get("preprocessing")
+    declared = table.get("architecture")
     if declared is not None and not isinstance(declared, str | Mapping):
         raise InputError(f"{where}.architecture: expected a name or a table, got {declared!r}")
-    if processing is not None and not isinstance(processing, Mapping):
-        raise InputError(f"{where}.preprocessing: expected a table of mean, std, ..., got {processing!r}")
     return WeightsFile(
         path=name,
         sha256=file_digest(path),
         architecture=None if declared is None else architecture(declared, where=f"{where}.architecture"),
-        preprocessing=None if processing is None else build(Preprocessing, processing, where=f"{where}.preprocessing"),
+        preprocessing=declared_preprocessing(table, where=where),
     )
 
 
@@ -165,7 +243,27 @@ def load_reference(
         return _published(reference, shape, classes, where)
     if isinstance(reference, WeightsFile):
         return _restored(reference, shape, classes, where)
-    return _imported(reference, shape, classes, where)
+    if isinstance(reference, TransformersFolder):
+        return transformers_folder.load_transformers(reference, shape=shape, classes=classes, where=where)
+    if isinstance(reference, Preprocessed):
+        reference.preprocessing.check(shape, where=f"{where}.preprocessing")
+        inner = _load(reference.model, reference.preprocessing.output_shape(shape), classes, where)
+        return preprocessed(inner, reference.preprocessing, shape=shape, classes=classes)
+    return _load(reference, shape, classes, where)
+
+
+def _load(reference: Outsider, shape: Shape, classes: int, where: str) -> Classifier | CallableVictim:
+    match reference:
+        case OnnxFile():
+            return onnx_file.load_onnx(reference, shape=shape, where=where)
+        case Program():
+            return programs.load_program(reference, shape=shape, classes=classes, where=where)
+        case Endpoint():
+            return over_http.load_endpoint(reference, classes=classes, where=where)
+        case RobustBench():
+            return robustbench_models.load_robustbench(reference, shape=shape, classes=classes, where=where)
+        case PythonModel():
+            return _imported(reference, shape, classes, where)
 
 
 def _published(reference: Published, shape: Shape, classes: int, where: str) -> Classifier:
@@ -225,9 +323,8 @@ def _imported(reference: PythonModel, shape: Shape, classes: int, where: str) ->
         return Classifier(found, shape=shape, classes=classes, preprocessing=plain, architecture=reference).eval()
     if not callable(found):
         raise ModelError(f"{where}: expected a torch module or a function of images, got {type(found).__name__}")
-    if isinstance(found, nn.Module):
-        found.eval()
-    return CallableVictim(found, where, reference.answers, reference.deterministic)
+    function = asked_only(found) if isinstance(found, nn.Module) else found
+    return CallableVictim(function, where, reference.answers, reference.deterministic)
 
 
 def _attribute(target: str, where: str) -> object:

@@ -1,5 +1,6 @@
 """Models that only answer, and what is checked of any model before a run rests on it."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,14 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from carom.errors import CaromError, ModelError, one_line
-from carom.typing import Images, Pixels
+from carom.errors import CaromError, InputError, ModelError, one_line
+from carom.typing import Images, Labels, Pixels
 
 from .preprocessing import Shape
 
 Answers = Literal["logits", "probabilities", "labels"]
 
 _CHECKED = 8  # images that a model answers on load
+_Z = 2.5758293035489004  # of a two-sided 99% interval
+_BATCH = 250
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,84 @@ class VictimCheck:
     differentiable: bool
     deterministic: bool | None
     was_training: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatedAccuracy:
+    """The clean accuracy that a user states of a model, and that it is held to.
+
+    A wrong mean, channel order or size costs a model much of its accuracy, and makes it look weak or robust for no
+    reason. More accuracy than stated is no fault: a model from outside may have learned from these very images.
+
+    Attributes:
+        clean_accuracy: Share of images, in (0, 1].
+        tolerance: How much less is accepted, as a share. None for half a 99% binomial interval at the number of images
+            that are checked.
+
+    Raises:
+        InputError: Out of range.
+    """
+
+    clean_accuracy: float
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clean_accuracy <= 1:
+            raise InputError(f"clean_accuracy must be in (0, 1], such as 0.94, got {self.clean_accuracy:g}")
+        if self.tolerance is not None and not 0 <= self.tolerance < 1:
+            raise InputError(f"tolerance must be in [0, 1), such as 0.02, got {self.tolerance:g}")
+
+    def allowed(self, n: int) -> float:
+        """How much less is accepted on `n` images."""
+        if self.tolerance is not None:
+            return self.tolerance
+        p = self.clean_accuracy
+        return float(_Z * (p * (1 - p) / n) ** 0.5 + 0.5 / n)
+
+
+def check_accuracy(
+    model: Callable[..., Any],
+    stated: StatedAccuracy,
+    *,
+    name: str,
+    images: Pixels,
+    labels: Labels,
+    classes: int,
+    what: str = "validation",
+) -> float:
+    """The model's clean accuracy; refuse it where that is below what is stated of it.
+
+    Raises:
+        ModelError: It is, or the model's answers are none to these images.
+    """
+    n, right = len(images), 0
+    answers: Answers = getattr(model, "answers", "logits")
+    place = next(model.parameters(), torch.empty(0)).device if isinstance(model, nn.Module) else images.device
+    with torch.no_grad():
+        for batch, truth in zip(torch.split(images, _BATCH), torch.split(labels, _BATCH), strict=True):
+            answer = ask(model, batch.to(place).float() / 255, name=name, answers=answers)
+            check_answer(answer, n=len(batch), classes=classes, name=name, answers=answers)
+            said = answer if answer.ndim == 1 else answer.argmax(1)
+            right += int((said.cpu() == truth.cpu()).sum())
+    accuracy = right / n
+    if accuracy < stated.clean_accuracy - stated.allowed(n):
+        raise ModelError(
+            f"{name}: clean accuracy {accuracy:.1%} on {n} {what} images, stated {stated.clean_accuracy:.1%} "
+            f"({stated.allowed(n):.1%} less is accepted): check the preprocessing (mean, std, channel order, resize) "
+            "and the order of the classes"
+        )
+    return accuracy
+
+
+def asked_only(module: nn.Module) -> Callable[[Tensor], object]:
+    """A module in eval mode as a function without gradients."""
+    module.eval()
+
+    def function(x: Tensor) -> object:
+        with torch.no_grad():
+            return module(x)
+
+    return function
 
 
 def ask(model: Callable[[Tensor], Any], x: Images, *, name: str, answers: Answers = "logits") -> Tensor:
@@ -121,7 +202,7 @@ def check_victim(
     Raises:
         ModelError: It fails; or answers with the wrong type, number of rows or classes, NaN, probabilities where logits
             are promised, another answer each time, or one that depends on the rest of the batch; or, for a surrogate,
-            has no gradient.
+            has no gradient; or is a function, and its answer has one.
     """
     module = model if isinstance(model, nn.Module) else None
     if surrogate and module is None:
@@ -155,6 +236,11 @@ def check_victim(
                     f"{name}: an image gets another answer alone than among others; batch norm in training mode does "
                     "that: call .eval() inside, or declare deterministic = false"
                 )
+    if module is None and _leaks(model, x[:1]):
+        raise ModelError(
+            f"{name}: answers with a gradient although it is only asked; wrap its answer in torch.no_grad(), or name "
+            "the torch module itself"
+        )
     differentiable = module is not None and _has_gradient(module, x, name, required=surrogate)
     return VictimCheck(
         name=name,
@@ -214,6 +300,20 @@ def _agree(one: Tensor, other: Tensor, *, tolerance: float) -> bool:
         return torch.equal(one, other)
     spread = (one.amax(1) - one.amin(1)).amax()
     return bool((one - other).abs().amax() <= tolerance * spread + 1e-12)
+
+
+def _leaks(function: Callable[..., Any], x: Images) -> bool:
+    """Whether the answer of what is only asked can be differentiated for the images."""
+    # torch warns where a function makes numbers of images that want a gradient
+    with torch.enable_grad(), warnings.catch_warnings(action="ignore"):
+        x = x.clone().requires_grad_()
+        try:
+            answer = function(x.clone())  # which a function may change in place
+        except Exception:  # it leaves torch, which refuses images that want a gradient: then there is none
+            return False
+        if not isinstance(answer, Tensor) or not answer.requires_grad:
+            return False
+        return torch.autograd.grad(answer.sum(), x, allow_unused=True)[0] is not None
 
 
 def _has_gradient(module: nn.Module, x: Images, name: str, *, required: bool) -> bool:

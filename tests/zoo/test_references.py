@@ -22,11 +22,14 @@ from carom.zoo.references import (
     CallableVictim,
     Published,
     PythonModel,
+    StatedAccuracy,
     WeightsFile,
+    check_accuracy,
     check_victim,
     load_reference,
     reference,
     save_state_dict,
+    stated_accuracy,
 )
 
 SHAPE: Shape = (3, 8, 7)
@@ -241,6 +244,7 @@ class Net(nn.Module):
 net = Net()
 def make(): return Net()
 def predict(x): return net(x).detach()
+def leaking(x): return net(x)
 def array(x): return net(x).detach().numpy()
 def labels(x): return predict(x).argmax(1)
 def make_labels(): return labels
@@ -281,6 +285,72 @@ def test_functions_are_victims_only(attribute: str, answers: str, module: str, i
     assert (check.answers, check.differentiable, check.deterministic) == (answers, False, True)
     with pytest.raises(ModelError, match="a surrogate needs gradients, so it must be a torch module"):
         check_victim(loaded, name="f", shape=SHAPE, classes=CLASSES, images=images, surrogate=True)
+
+
+def test_what_is_only_asked_must_not_give_its_gradient_away(module: str, images: Pixels) -> None:
+    leaking = load(f"{module}:leaking")
+    with pytest.raises(ModelError, match=r"^f: answers with a gradient although it is only asked; wrap its answer in"):
+        check_victim(leaking, name="f", shape=SHAPE, classes=CLASSES, images=images)
+    asked = load({"model": f"{module}:net", "deterministic": False})  # a module that is only asked is wrapped
+    assert isinstance(asked, CallableVictim)
+    check_victim(asked, name="f", shape=SHAPE, classes=CLASSES, images=images)
+
+
+def test_declared_preprocessing_wraps_modules_and_functions(module: str, images: Pixels) -> None:
+    declared = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.25]}
+    x = images.float() / 255
+    mean, std = (torch.tensor(declared[k])[None, :, None, None] for k in ("mean", "std"))
+    for attribute in ("net", "predict"):
+        plain = load(f"{module}:{attribute}")
+        wrapped = load({"model": f"{module}:{attribute}", "preprocessing": declared})
+        torch.testing.assert_close(wrapped(x), plain((x - mean) / std))
+        assert type(wrapped) is type(plain)
+    keys = [reference({"model": "a.b:c", "revision": "1", "preprocessing": p}).key() for p in (declared, {})]
+    assert None not in keys
+    assert len({*keys, reference({"model": "a.b:c", "revision": "1"}).key()}) == 3
+    assert reference({"model": "a.b:c", "preprocessing": declared}).key() is None
+    net, other = (load({"model": f"{module}:net", "preprocessing": {"mean": [m] * 3, "std": [1] * 3}}) for m in (0, 1))
+    assert isinstance(net, Classifier)
+    assert isinstance(other, Classifier)
+    assert net.fingerprint() != other.fingerprint()
+
+
+# --- the accuracy that is stated
+
+
+@pytest.mark.parametrize(("right", "refused"), [(100, False), (94, False), (88, False), (87, True), (10, True)])
+def test_a_stated_accuracy_is_held_to_its_binomial_interval(right: int, refused: bool) -> None:
+    labels = torch.arange(100) % CLASSES
+    answers = torch.where(torch.arange(100) < right, labels, (labels + 1) % CLASSES)
+    pixels = torch.zeros((100, *SHAPE), dtype=torch.uint8)
+    victim = CallableVictim(lambda x: answers, "v", answers="labels")
+    stated = stated_accuracy({"model": "a:b", "clean_accuracy": 0.94})  # +- 6.1 points, and half an image
+    assert stated is not None
+    args = {"name": "v", "images": pixels, "labels": labels, "classes": CLASSES}
+    if not refused:
+        assert check_accuracy(victim, stated, **args) == right / 100
+        return
+    with pytest.raises(
+        ModelError, match=rf"^v: clean accuracy {right}\.0% on 100 validation images, stated 94\.0% .*mean"
+    ):
+        check_accuracy(victim, stated, **args)
+    check_accuracy(victim, StatedAccuracy(clean_accuracy=0.94, tolerance=0.85), **args)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"clean_accuracy": 94.0}, r"clean_accuracy must be in \(0, 1\]"),
+        ({"clean_accuracy": float("nan")}, "clean_accuracy must be"),
+        ({"clean_accuracy": 0.9, "tolerance": -0.1}, "tolerance must be"),
+        ({"tolerance": 0.1}, "clean_accuracy: field required"),
+    ],
+)
+def test_stated_accuracies_that_are_none(table: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        stated_accuracy({"model": "a:b", **table}, where="s.toml: victims[0]")
+    assert str(error.value).startswith("s.toml: victims[0]")
+    assert stated_accuracy("a:b") is None
 
 
 def test_python_that_is_no_model(module: str) -> None:
@@ -381,7 +451,7 @@ def test_images_arrive_in_zero_to_one_and_are_not_shared(images: Pixels) -> None
     seen: list[Tensor] = []
 
     def watching(x: Tensor) -> Tensor:
-        seen.append(x.clone())
+        seen.append(x.detach().clone())
         x.mul_(0)  # a victim that scribbles on its input
         return seen[-1].flatten(1)[:, :CLASSES]
 
@@ -393,7 +463,7 @@ def test_images_arrive_in_zero_to_one_and_are_not_shared(images: Pixels) -> None
 
 def test_declared_answers(images: Pixels) -> None:
     head = Head()
-    probabilities = CallableVictim(lambda x: head(x).softmax(1), "p", answers="probabilities")
+    probabilities = CallableVictim(lambda x: head(x).softmax(1).detach(), "p", answers="probabilities")
     assert check(probabilities, images).answers == "probabilities"
     labels = CallableVictim(lambda x: head(x).argmax(1).to(torch.int32), "l", answers="labels")
     assert check(labels, images).answers == "labels"
@@ -406,7 +476,7 @@ def test_declared_answers(images: Pixels) -> None:
 
 def test_randomised_victims_are_declared(images: Pixels) -> None:
     head = Head(lambda z: z + torch.randn(z.shape))
-    found = check(CallableVictim(lambda x: head(x), "random", deterministic=False), images)
+    found = check(CallableVictim(lambda x: head(x).detach(), "random", deterministic=False), images)
     assert found.deterministic is None
 
 

@@ -1,0 +1,183 @@
+"""Image classifiers of the library transformers, from a local folder."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from typing_extensions import override
+
+from carom.errors import InputError, MissingData, ModelError, one_line
+from carom.identity import content_key
+from carom.registry import check_keys
+from carom.typing import Images
+from carom.zoo.classifier import Classifier
+from carom.zoo.preprocessing import Interpolation, Preprocessing, Shape
+
+from .declared import Outside, declared_preprocessing, named_files, not_installed
+
+PREFIX = "transformers"
+_CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
+_RESAMPLING: Mapping[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as PIL numbers them
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformersFolder:
+    """A folder as `save_pretrained` writes it, with weights as safetensors.
+
+    Attributes:
+        path: The folder.
+        sha256: Of its configuration, image processor and weights when it was named.
+        preprocessing: Instead of the folder's image processor; None for that one.
+    """
+
+    path: str
+    sha256: str
+    preprocessing: Preprocessing | None = None
+
+    version: ClassVar[int] = 1
+
+    def key(self) -> str:
+        """What is asked for; changes with the content, not with the place."""
+        return content_key("transformers", self.version, self.sha256, self.preprocessing)
+
+
+def transformers_folder(name: str, table: Mapping[str, Any], *, where: str) -> TransformersFolder:
+    """From a model's table.
+
+    Raises:
+        InputError: An unknown or wrong field.
+        MissingData: No such folder, or no weights in it as safetensors.
+    """
+    check_keys(table, ("preprocessing",), where=where)
+    return TransformersFolder(
+        path=name, sha256=_sha256(name, where), preprocessing=declared_preprocessing(table, where=where)
+    )
+
+
+def load_transformers(reference: TransformersFolder, *, shape: Shape, classes: int, where: str) -> Classifier:
+    """The model, in eval mode on the CPU; nothing is downloaded, unpickled, or run from the folder.
+
+    Raises:
+        ModelError: It is no image classifier of these classes, changed since it was named, or transformers is missing.
+    """
+    where = f"{where}: {reference.path}"
+    if _sha256(reference.path, where) != reference.sha256:
+        raise ModelError(f"{where}: the folder changed after it was named; start again")
+    folder = Path(reference.path).expanduser()
+    try:
+        from transformers import AutoModelForImageClassification
+    except ImportError as error:
+        raise not_installed(where, "transformers", "transformers", error) from None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            model, told = AutoModelForImageClassification.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        raise ModelError(f"{where}: transformers cannot open it as an image classifier: {one_line(error)}") from None
+    if missing := sorted(told["missing_keys"]):
+        raise ModelError(
+            f"{where}: {len(missing)} of its weights are not in the file, such as {missing[0]!r}; expected a trained "
+            "image classifier, not the network below one"
+        )
+    if model.config.num_labels != classes:
+        raise ModelError(f"{where}: answers with {model.config.num_labels} classes, the task has {classes}")
+    processing = reference.preprocessing or _preprocessing(folder, where)
+    return Classifier(
+        _Logits(model.float()),
+        shape=shape,
+        classes=classes,
+        preprocessing=processing,
+        architecture=Outside(kind="transformers", content=reference.sha256),
+    ).eval()
+
+
+def _sha256(name: str, where: str) -> str:
+    folder = Path(name).expanduser()
+    if not (folder / _CONFIG).is_file():
+        raise MissingData(f"{where}: {name}: no {_CONFIG} in it; expected a folder as save_pretrained writes it")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise MissingData(
+            f"{where}: {name}: no weights as safetensors in it; write them: model.save_pretrained(FOLDER), pickled "
+            "weights are not opened"
+        )
+    beside = [folder / _PROCESSOR] if (folder / _PROCESSOR).is_file() else []
+    return named_files([folder / _CONFIG, *beside, *weights], where=where)
+
+
+class _Logits(nn.Module):
+    """A model of transformers that returns its logits alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    @override
+    def forward(self, x: Images) -> Tensor:
+        logits: Tensor = self.model(pixel_values=x).logits
+        return logits
+
+
+# ------------------------------------------------------------------------------------------------------ preprocessing
+
+
+def _preprocessing(folder: Path, where: str) -> Preprocessing:
+    """What the folder's image processor does, without its crop: all of the image is resized to the crop's size."""
+    if not (folder / _PROCESSOR).is_file():
+        raise ModelError(f"{where}: no {_PROCESSOR} in it; add preprocessing = {{mean, std, resize}}")
+    where = f"{where}/{_PROCESSOR}"
+    told = _told(folder, where)
+    try:
+        return _read(told)
+    except (InputError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(
+            f"{where}: not understood ({one_line(error)}); add preprocessing = {{mean, std, resize}}"
+        ) from None
+
+
+def _told(folder: Path, where: str) -> Mapping[str, Any]:
+    """The processor's settings, with its class's defaults where the file is silent."""
+    try:
+        from transformers import AutoImageProcessor
+
+        with warnings.catch_warnings(action="ignore"):
+            processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        told: dict[str, Any] = json.loads(processor.to_json_string())
+    except Exception as error:
+        raise ModelError(
+            f"{where}: transformers cannot open it: {one_line(error)}; add preprocessing = {{mean, std, resize}}"
+        ) from None
+    return told
+
+
+def _read(told: Mapping[str, Any]) -> Preprocessing:
+    if told.get("rescale_offset") or told.get("do_flip_channel_order"):
+        raise ValueError("an offset or another order of channels")
+    # pixels are 0 to 255 there and 0 to 1 here
+    scale = 255 * (float(told["rescale_factor"]) if told.get("do_rescale", True) else 1.0)
+    normalized = told.get("do_normalize", True)
+    mean = tuple(float(v) / scale for v in told["image_mean"]) if normalized else (0.0,) * 3
+    std = tuple(float(v) / scale for v in told["image_std"]) if normalized else (1 / scale,) * 3
+    if not told.get("do_resize", True):
+        return Preprocessing(mean=mean, std=std)
+    cropped = told.get("do_center_crop") and told.get("crop_size")
+    return Preprocessing(
+        mean=mean, std=std, resize=_size(cropped or told["size"]), interpolation=_RESAMPLING[int(told["resample"])]
+    )
+
+
+def _size(size: Any) -> tuple[int, int]:
+    if isinstance(size, int):
+        return size, size
+    if "shortest_edge" in size:
+        return int(size["shortest_edge"]), int(size["shortest_edge"])
+    return int(size["height"]), int(size["width"])
