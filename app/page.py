@@ -126,6 +126,7 @@ def choose(runs: list[Run]) -> Run:
     title, picker = st.columns([1, 3], vertical_alignment="bottom")
     title.title("carom")
     labels = {r.id: f"{r.id}  ·  {LABELS[queries.state(r)]}  ·  {r.done:,} of {r.cells:,} cells" for r in runs}
+    labels |= {r.id: f"{r.id}  ·  published" for r in runs if queries.state(r) == "published"}
     chosen = pick(picker.selectbox, "Run", ids, "run", ids[0], format_func=lambda run: labels.get(run, run))
     if asked is not None and asked not in ids:
         st.warning(f"This store has no run named {plain(asked)}. Shown is {plain(chosen)}; the list above has all.")
@@ -141,6 +142,7 @@ LABELS: dict[queries.State, str] = {
     "failed": "failed",
     "partial": "done in part",
     "done": "done",
+    "published": "published",
 }
 
 
@@ -151,6 +153,13 @@ def header(run: Run, folder: str) -> None:
     stand = queries.state(run)
     started = run.started.replace("T", " ").split("+")[0].split(".")[0]
     facts = f"Task {plain(run.task)} · started {plain(started)} UTC"
+    if stand == "published":
+        st.caption(f"Tasks {plain(run.task)} · imported {plain(started)} UTC")
+        st.info(
+            "Published results of others: rates of whole cells, without images, so there is no matrix. "
+            f"{code(f'carom show {run.id}')} prints the same tables."
+        )
+        return
     complete = stand == "done" and run.done == run.cells
     st.caption(f"{facts} · done: all {run.done:,} cells have an outcome" if complete else facts)
     again = f"Run the scenario again ({code(f'carom run {run.scenario}')}, or its file)"
@@ -223,6 +232,8 @@ def body(run: Run, view: queries.View) -> None:
         about(run, [t for t in view.tables if t.name in ABOUT])
     elif view.problem is not None:
         explain(run, view)
+    elif section in ("matrix", "surrogates") and queries.state(run) == "published":
+        st.info("Published rates have neither; sections Cases and More tables have what there is.")
     elif section == "matrix":
         matrix(view)
     elif section == "surrogates":

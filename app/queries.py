@@ -11,7 +11,16 @@ import pandas as pd
 import sqlalchemy as sa
 
 from carom.errors import CaromError
-from carom.scenarios.reader import Run, changes, list_attempts, list_failures, list_models, list_runs, read_outcomes
+from carom.scenarios.reader import (
+    Run,
+    changes,
+    find_run,
+    list_attempts,
+    list_failures,
+    list_models,
+    list_runs,
+    read_outcomes,
+)
 from carom.scenarios.show import Form, Shown, show_run
 from carom.scenarios.statistics import cell_rates
 from carom.scenarios.store import Store, cells, planned_cells, run_cells
@@ -38,7 +47,7 @@ AXES = {
     "budget": "budget",
 }
 
-State = Literal["waiting", "running", "interrupted", "failed", "partial", "done"]
+State = Literal["waiting", "running", "interrupted", "failed", "partial", "done", "published"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +112,16 @@ def writer_is_gone(folder: Path) -> bool:
 
 
 def state(run: Run) -> State:
-    """Where a run stands: `partial` has ended with cells that lack an outcome, `failed` with none at all."""
+    """Where a run stands: `partial` has ended with cells that lack an outcome, `failed` with none at all.
+
+    `published` is one of others, which has no cells.
+    """
     if run.status == "running":
         return "running" if run.done else "waiting"
     if run.status == "interrupted":
         return "interrupted"
+    if run.status == "published":
+        return "published"
     if run.status == "failed":
         return "partial" if run.done else "failed"
     return "done"
@@ -117,6 +131,8 @@ def view(folder: Path, run: str) -> View:
     """Tables and cells of a run; a run without outcomes yet is a view with a problem, not an error."""
     try:
         with Store(folder) as store:
+            if find_run(store, run).status == "published":
+                return View(tables=show_run(store, run))
             aside = [t for t in (failures_shown(store, run), attempts_shown(store, run)) if len(t.frame)]
             try:
                 outcomes = read_outcomes(store, run)
