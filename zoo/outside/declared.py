@@ -34,7 +34,7 @@ class Outside:
 
 
 def named_files(paths: Sequence[Path], *, where: str) -> str:
-    """sha256 of the files' names and contents, in the given order.
+    """sha256 of the files' contents, in the given order.
 
     Raises:
         MissingData: One is not there.
@@ -45,7 +45,7 @@ def named_files(paths: Sequence[Path], *, where: str) -> str:
             raise MissingData(
                 f"{where}: {path}: no such file; check the path, which is relative to the working directory"
             )
-        total.update(f"{path.name}={file_digest(path)};".encode())
+        total.update(f"{file_digest(path)};".encode())
     return total.hexdigest()
 
 
