@@ -2,7 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -73,7 +74,7 @@ def load_transformers(reference: TransformersFolder, *, shape: Shape, classes: i
     except ImportError as error:
         raise not_installed(where, "transformers", "transformers", error) from None
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with _quiet():
             model, told = AutoModelForImageClassification.from_pretrained(
                 str(folder),
                 local_files_only=True,
@@ -114,6 +115,23 @@ def _sha256(name: str, where: str) -> str:
     return named_files([folder / _CONFIG, *beside, *weights], where=where)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's warnings and progress bars: what matters is raised."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
 class _Logits(nn.Module):
     """A model of transformers that returns its logits alone."""
 
@@ -149,7 +167,7 @@ def _told(folder: Path, where: str) -> Mapping[str, Any]:
     try:
         from transformers import AutoImageProcessor
 
-        with warnings.catch_warnings(action="ignore"):
+        with _quiet():
             processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         told: dict[str, Any] = json.loads(processor.to_json_string())
     except Exception as error:
