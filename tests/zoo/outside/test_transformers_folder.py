@@ -77,8 +77,8 @@ def test_it_answers_as_the_library_does_with_its_own_processor(folder: Path, ima
         inputs = processor(images=list(images), return_tensors="pt")["pixel_values"]
         expected = model(pixel_values=inputs).logits
     assert inputs.shape[2:] == (12, 8)
-    # the library rounds the resized image to 8 bits
-    torch.testing.assert_close(loaded.preprocess(images.float() / 255), inputs, rtol=0, atol=0.5 / 255 / 0.2 + 1e-4)
+    # the library resizes in whole numbers: one of 255 levels may differ
+    torch.testing.assert_close(loaded.preprocess(images.float() / 255), inputs, rtol=0, atol=1 / 255 / 0.2 + 1e-4)
     torch.testing.assert_close(loaded(images.float() / 255), expected, rtol=0, atol=0.01)
     found = check_victim(loaded, name="v", shape=SHAPE, classes=CLASSES, images=images, surrogate=True)
     assert (found.differentiable, found.was_training) == (True, False)
