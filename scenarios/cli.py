@@ -353,11 +353,12 @@ def export(
     form: Annotated[str, typer.Option("--format", help="parquet, csv, latex, markdown or html.")] = "csv",
     store: StoreOption = STORE,
 ) -> None:
-    """Write the tables of a run into a folder.
+    """Write the tables of a run into a folder, or a report.
 
-    parquet and csv hold numbers, and also the cells one by one; the others what `carom show` prints.
+    parquet and csv hold numbers, rates from 0 to 1, and also the cells one by one; latex and markdown what `carom show`
+    prints. html is one file that needs nothing else: what matters, figures with their data, every table.
 
-    Example: carom export digits-dumb --format latex -o tables
+    Example: carom export digits-dumb --format html -o report
     """
     from .console import Console
     from .export import export_run
@@ -441,6 +442,100 @@ def import_dumb(
     what = f"{found.rows:,} rows of {found.attacks} attacks on {', '.join(found.tasks)}"
     console.out(f"{found.run}: {what}" + ("" if found.new else "; the store had them already"))
     console.say(f"its tables: carom show {found.run}{_store_option(store)}")
+
+
+# ------------------------------------------------------------------------------------------------------------ suites
+
+suite = typer.Typer(help="Frozen adversarial sets, for gates: build, run, calibrate.", no_args_is_help=True)
+app.add_typer(suite, name="suite")
+
+
+@suite.command(name="build")
+def suite_build(
+    scenario: Annotated[str, typer.Argument(help="Scenario file, or name of a preset.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write; default NAME.suite.")] = None,
+    store: StoreOption = STORE,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Freeze the adversarial sets of a scenario into one file.
+
+    What the store lacks is made first. The file holds images, labels, budgets, fingerprints of the surrogates and how
+    strong each set is on the scenario's victims; whoever has it needs no surrogate and no training.
+
+    Example: carom suite build digits-standard -o digits.suite
+    """
+    from .console import Console
+    from .gates.freeze import suite_of
+    from .gates.shown import about, check_output
+    from .gates.suite import write_suite
+    from .spec import load_scenario
+
+    console = Console()
+    path = output if output is not None else Path(f"{load_scenario(scenario).name}.suite")
+    check_output(path)
+    try:
+        with console.progress() as progress:
+            frozen = suite_of(scenario, store, workers=workers, device=device, progress=progress)
+    except KeyboardInterrupt:
+        fail("interrupted; what was computed is kept, so the same command goes on from here", 130)
+    write_suite(frozen, path)
+    table = about(frozen, path)
+    console.json({table.name: table.records()}) if as_json else console.tables([table])
+
+
+@suite.command(name="run")
+def suite_run(
+    name: Annotated[str, typer.Argument(help="A .suite file, or the name of one that ships.")],
+    victim: Annotated[str, typer.Argument(help="A model, such as model.safetensors or package.module:function.")],
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """What a model makes of a suite: forward passes only.
+
+    A model that needs more than a name is written as a table of TOML, as in a scenario.
+
+    Example: carom suite run digits-standard '{model = "model.onnx", clean_accuracy = 0.95}'
+    """
+    from .console import Console
+    from .gates.ask import ask_suite
+    from .gates.shown import fared, load_victim
+    from .gates.suite import find_suite, read_suite
+    from .workers import devices_of
+
+    console = Console()
+    frozen = read_suite(find_suite(name))
+    answers = ask_suite(load_victim(victim, frozen), frozen, name=victim, device=devices_of(device)[0])
+    table = fared(frozen, victim, answers)
+    console.json({table.name: table.records()}) if as_json else console.tables([table])
+
+
+@suite.command(name="calibrate")
+def suite_calibrate(
+    name: Annotated[str, typer.Argument(help="A .suite file, or the name of one that ships.")],
+    victims: Annotated[list[str], typer.Argument(help="Five or more equal trainings of one model.")],
+    share: Annotated[float, typer.Option(help="Of equal trainings that may turn a gate red.")] = 0.05,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Propose an allowance for a gate from equal trainings that differ by their seed.
+
+    Example: carom suite calibrate digits-standard seed1.safetensors seed2.safetensors ... seed5.safetensors
+    """
+    from .console import Console
+    from .gates.ask import ask_suite
+    from .gates.calibrate import calibrate, check_trainings
+    from .gates.shown import calibrated, load_victim
+    from .gates.suite import find_suite, read_suite
+    from .workers import devices_of
+
+    console = Console()
+    check_trainings(len(victims), share)
+    frozen, place = read_suite(find_suite(name)), devices_of(device)[0]
+    answers = [ask_suite(load_victim(v, frozen), frozen, name=v, device=place) for v in victims]
+    table = calibrated(frozen, victims, calibrate(answers, share))
+    console.json({table.name: table.records()}) if as_json else console.tables([table])
 
 
 # ------------------------------------------------------------------------------------------------------------ upkeep

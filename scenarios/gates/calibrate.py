@@ -61,12 +61,7 @@ def calibrate(answers: Sequence[Answers], share: float = 0.05) -> Calibration:
     Raises:
         InputError: Fewer than five, answers to different suites, or a share out of range.
     """
-    if len(answers) < LEAST:
-        raise InputError(
-            f"calibrate: {len(answers)} trainings; expected {LEAST} or more of one recipe with different seeds"
-        )
-    if not 0 < share < 0.5:
-        raise InputError(f"calibrate: share {share}; expected one above 0 and below 0.5, such as 0.05")
+    check_trainings(len(answers), share)
     shapes = {one.adversarial.shape for one in answers}
     if len(shapes) > 1:
         told = ", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes))
@@ -84,3 +79,15 @@ def calibrate(answers: Sequence[Answers], share: float = 0.05) -> Calibration:
         share=share,
         allowance=min(1 - STEP, max(STEP, math.ceil(round(limit / STEP, 9)) * STEP)),
     )
+
+
+def check_trainings(count: int, share: float) -> None:
+    """Refuse what cannot be calibrated, before any model is asked.
+
+    Raises:
+        InputError: Fewer than five trainings, or a share out of range.
+    """
+    if count < LEAST:
+        raise InputError(f"calibrate: {count} trainings; expected {LEAST} or more of one recipe with different seeds")
+    if not 0 < share < 0.5:
+        raise InputError(f"calibrate: share {share}; expected one above 0 and below 0.5, such as 0.05")

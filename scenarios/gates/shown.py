@@ -134,10 +134,17 @@ def fared(suite: Suite, name: str, answers: Answers) -> Shown:
 def calibrated(suite: Suite, names: Sequence[str], found: "Calibration") -> Shown:
     """How much equal trainings differ, and what a gate should allow."""
     frame = pd.DataFrame({"training": list(names), "robust accuracy": found.accuracies})
+    k = len(names)
     return Shown(
         name="calibration",
-        title=f"{suite.name}: allowance={found.allowance:.3f} for {len(names)} equal trainings",
-        frame=frame.assign(allowance=found.allowance, deviation=found.deviation),
+        title=f"{suite.name}: allowance={found.allowance:.3f} for these trainings",
+        frame=frame.assign(mean=found.mean, sd=found.sd, share=found.share, allowance=found.allowance),
         forms={"training": "text", "robust accuracy": "percent"},
-        notes=found.notes(),
+        notes=(
+            f"Mean {found.mean:.1%}, standard deviation between trainings {100 * found.sd:.2f} points, largest drop "
+            f"from one to another {100 * found.largest:.1f} points; all on the same {len(suite)} images.",
+            f"Allowance: t({k - 1}) x sd x sqrt(2), so a further equal training falls by more in at most "
+            f"{100 * found.share:g}% of the cases, if robust accuracies of trainings are normal.",
+            f"In a test: robustness(model, suite=..., allowance={found.allowance:.3f})",
+        ),
     )
