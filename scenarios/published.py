@@ -96,7 +96,7 @@ def read_in(folder: Path, store_folder: Path) -> Imported:
                     id=run,
                     scenario=name,
                     description=f"Published results of {name.upper().replace('ER', 'er')}: {len(rows):,} rates",
-                    text="\n".join(f"{sha}  {path}" for path, sha in shas),
+                    text="\n".join(["# read from files of these sha256", *(f"# {sha}  {path}" for path, sha in shas)]),
                     task=", ".join(tasks),
                     status=STATUS,
                     started=now,

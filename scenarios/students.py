@@ -148,6 +148,10 @@ def students_of(
     """
     with Store(folder) as store:
         found = find_run(store, run)
+        if found.status == "published":
+            raise InputError(
+                f"carom students: {found.id} holds published rates, no models; expected a run of one's own"
+            )
         planned = plan(parse_scenario(found.text, where=found.id))
         supernets = {one.label: one for one in _supernets(store, planned)}
     where = f"carom students: {found.id}"

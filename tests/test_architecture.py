@@ -124,6 +124,8 @@ WITHOUT_TORCH = (
     "carom.scenarios.reader",
     "carom.scenarios.show",
     "carom.scenarios.defenses_shown",
+    "carom.scenarios.published",
+    "carom.scenarios.published_shown",
     "carom.scenarios.export",
     "carom.scenarios.statistics",
     "carom.app.queries",

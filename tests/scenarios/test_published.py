@@ -63,7 +63,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def baseline(f1: float, training: str | None = None) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for source in ("bing", "google"):
         for model, of, balance in VICTIMS:
             row: dict[str, Any] = {"": len(rows), "source_dataset": source, "target_model": model, "target_dataset": of}
@@ -246,9 +246,10 @@ def test_published_rates_stand_beside_a_run(tmp_path: Path, dumb: Path, tiny_npz
     assert (beside["C1"]["their case"], beside["C1"][column]) == ("–", None)
     assert beside["C3"][column] == pytest.approx(103 / 288)
     assert f"{column} adjusted" in beside["C3"]
-    answer = carom("compare", "tiny", published, "--store", store)
-    assert answer.code == 2
-    assert "holds published rates, no images" in answer.error
+    for command in (("compare", "tiny", published), ("students", published)):
+        answer = carom(*command, "--store", store)
+        assert answer.code == 2
+        assert "holds published rates, no" in answer.error
     with Store(store) as opened:
         assert find_run(opened).scenario == "tiny"
         with pytest.raises(InputError, match="no published one"):
