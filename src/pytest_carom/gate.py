@@ -69,13 +69,13 @@ def run_gate(
         line = " ".join(str(error).split())
         failure = f"robustness: {line}"
     record({"test": test, "baseline": "" if path is None else str(path), "status": status, "line": line})
-    if failure:
-        pytest.fail(failure, pytrace=False)
     if doubt:
         try:
             warnings.warn(RobustnessWarning(doubt), stacklevel=3)
         except RobustnessWarning:  # warnings are errors here
-            pytest.fail(doubt, pytrace=False)
+            failure = doubt
+    if failure:
+        pytest.fail(failure, pytrace=False)
     assert verdict is not None
     return verdict
 
@@ -217,4 +217,8 @@ def _answers(model: Any, suite: Suite, device: str) -> Answers:
         name = str(model.get("model", "model")) if isinstance(model, Mapping) else model
         loaded = load_reference(reference(model), shape=suite.shape, classes=len(suite.classes))
         return ask_suite(loaded, suite, name=name, device=device)
+    if not callable(model):
+        raise InputError(
+            f"model: expected a module or a function of images, or what names one; got {type(model).__name__}"
+        )
     return ask_suite(model, suite, device=device)

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 # what a gate imports stays loaded over the runs of one process
+import carom.scenarios.cases
 import carom.scenarios.gates.judge
 import carom.zoo.references  # noqa: F401
 from carom.scenarios.gates.suite import AdversarialSet, Suite, write_suite
 
+# what takes a second a run: rounds of garbage collection over all of torch, and hypothesis, loaded for its summary
+QUICK = ("-p", "no:unraisableexception", "-p", "no:hypothesispytest")
 PLUGIN = ("-p", "no:carom", "-p", "pytest_carom")  # also where the checkout was installed before the plugin was there
 
 MODELS = '''
@@ -92,7 +95,7 @@ def run(pytester: pytest.Pytester, repository: Path) -> Run:
     """Run pytest in the repository, in this process."""
 
     def run(*arguments: str) -> pytest.RunResult:
-        return pytester.runpytest_inprocess(*PLUGIN, "-p", "no:cacheprovider", *arguments)
+        return pytester.runpytest_inprocess(*PLUGIN, *QUICK, "-p", "no:cacheprovider", *arguments)
 
     return run
 

@@ -51,13 +51,15 @@ def test_a_weaker_model_fails_at_the_call_and_says_what_to_do(run: Run, write: W
     red = run()
     red.assert_outcomes(failed=1)
     assert red.ret == 1
-    red.stdout.fnmatch_lines([
-        "robust accuracy fell from 80.* to 60.*: by 20.* points, by at least 1*with 95% certainty; 2.0 are allowed",
-        "  suite tiny: 2 adversarial sets of the same 600 images; ASR *% -> *%; clean accuracy 100.0% -> 100.0%",
-        "  most in: pgd linf 48/255 from net-*; class *",
-        "  baseline: robustness_baselines/test_model/transfer.json",
-        "  to accept: pytest --robustness-update test_model.py::test_transfer",
-    ])
+    red.stdout.fnmatch_lines(
+        [
+            "robust accuracy fell from 80.* to 60.*: by 20.* points, by at least 1*with 95% certainty; 2.0 are allowed",
+            "  suite tiny: 2 adversarial sets of the same 600 images; ASR *% -> *%; clean accuracy 100.0% -> 100.0%",
+            "  most in: pgd linf 48/255 from net-*; class *",
+            "  baseline: robustness_baselines/test_model/transfer.json",
+            "  to accept: pytest --robustness-update test_model.py::test_transfer",
+        ]
+    )
     assert "Traceback" not in text(red)
     assert "gate.py" not in text(red)
     assert (repository / BASELINE).read_bytes() == before
@@ -89,7 +91,7 @@ def test_cannot_tell_warns_and_is_red_when_strict(run: Run, write: Write, reposi
     write(test_model=gate())
     run("--robustness-update")
     write(test_model=gate("0.23"))
-    unsure = run()
+    unsure = run("-W", "default")
     unsure.assert_outcomes(passed=1, warnings=1)
     assert re.search(r"RobustnessWarning: .*40 images cannot tell.*about [\d,]+ would settle it", text(unsure))
     run("--robustness-strict").assert_outcomes(failed=1)
@@ -175,6 +177,22 @@ def test_a_model_by_name(run: Run, write: Write) -> None:
     run().assert_outcomes(passed=1)
 
 
+def test_a_scenario_is_made_once_in_a_store(run: Run, write: Write, repository: Path) -> None:
+    write(
+        test_nightly="from pathlib import Path\nfrom carom.scenarios.gates.suite import read_suite\n\n"
+        "@pytest.fixture\ndef made(monkeypatch, request):\n    found = []\n\n"
+        "    def suite_of(scenario, store):\n        found.append((scenario, store))\n"
+        "        return read_suite(request.path.parent / 'tiny.suite')\n\n"
+        "    monkeypatch.setattr('carom.scenarios.gates.freeze.suite_of', suite_of)\n    return found\n\n"
+        "def test_nightly(robustness, made, request):\n    for name in 'ab':\n"
+        "        robustness(Model(), scenario='digits-quick', store='kept', name=name)\n"
+        "    assert made == [('digits-quick', request.config.rootpath / 'kept')]"
+    )
+    run("--robustness-update").assert_outcomes(passed=1)
+    run().assert_outcomes(passed=1)
+    assert len(list((repository / "robustness_baselines/test_nightly").iterdir())) == 2
+
+
 # ------------------------------------------------------------------------------------------------------ which baseline
 
 
@@ -182,10 +200,12 @@ def test_a_missing_baseline_fails(run: Run, write: Write) -> None:
     write(test_model=gate())
     missing = run()
     missing.assert_outcomes(failed=1)
-    missing.stdout.fnmatch_lines([
-        "robustness: robustness_baselines/test_model/transfer.json: no baseline; to make it: "
-        "pytest --robustness-update-new-only test_model.py::test_transfer"
-    ])
+    missing.stdout.fnmatch_lines(
+        [
+            "robustness: robustness_baselines/test_model/transfer.json: no baseline; to make it: "
+            "pytest --robustness-update-new-only test_model.py::test_transfer"
+        ]
+    )
 
 
 def test_two_gates_of_one_name_fail_and_a_name_helps(run: Run, write: Write, repository: Path) -> None:
@@ -234,8 +254,8 @@ def test_another_suite_is_not_comparable(run: Run, write: Write, repository: Pat
     other = run()
     other.assert_outcomes(failed=1)
     assert re.search(
-        r"not comparable: the baseline is of suite tiny \(\w{12}, 2 sets of 600 images\), this is tiny \(\w{12}, 2 sets "
-        r"of 500\); to start anew: pytest --robustness-update test_model.py::test_transfer",
+        r"not comparable: the baseline is of suite tiny \(\w{12}, 2 sets of 600 images\), this is tiny \(\w{12}, 2 "
+        r"sets of 500\); to start anew: pytest --robustness-update test_model.py::test_transfer",
         text(other),
     )
     run("--robustness-update").assert_outcomes(passed=1)
@@ -271,24 +291,36 @@ def test_a_baseline_that_is_not_as_it_was_written(said: str, run: Run, write: Wr
 # ----------------------------------------------------------------------------------------------------------- bad input
 
 BAD = {
-    "probabilities": ("lambda x: Model()(x).softmax(1)", "suite='tiny.suite'", "probabilities, where logits are expected"),
+    "probabilities": (
+        "lambda x: Model()(x).softmax(1)",
+        "suite='tiny.suite'",
+        "probabilities, where logits are expected",
+    ),
     "nan": ("lambda x: Model()(x) * float('nan')", "suite='tiny.suite'", "is nan; expected finite numbers"),
     "classes": ("lambda x: Model()(x)[:, :2]", "suite='tiny.suite'", "answers with 2 classes, the task has 3"),
     "rows": ("lambda x: Model()(x)[:1]", "suite='tiny.suite'", "expected one row an image"),
     "raises": ("lambda x: 1 / 0", "suite='tiny.suite'", "ZeroDivisionError: division by zero"),
     "down": ("lambda x: open_nothing()", "suite='tiny.suite'", "ConnectionRefusedError"),
-    "no model": ("3", "suite='tiny.suite'", "'int' object is not callable"),
+    "no model": ("3", "suite='tiny.suite'", "model: expected a module or a function of images"),
     "another shape": ("__import__('torch').nn.Conv2d(3, 4, 1)", "suite='tiny.suite'", "failed on images"),
     "unknown model": ("'models:Modell'", "suite='tiny.suite'", "models has no 'Modell'; did you mean 'Model'?"),
-    "unknown suite": ("Model()", "suite='digits-standart'", "suite 'digits-standart': none of this name ships with carom"),
+    "unknown suite": (
+        "Model()",
+        "suite='digits-standart'",
+        "suite 'digits-standart': none of this name ships with carom",
+    ),
     "no file": ("Model()", "suite='no.suite'", "no.suite: no such file"),
     "neither": ("Model()", "", "neither given; expected one of them"),
     "both": ("Model()", "suite='tiny.suite', scenario='x'", "both given; expected one of them"),
     "scenario": ("Model()", "scenario='digits-quik'", "digits-quik"),
     "allowance": ("Model()", "suite='tiny.suite', allowance=2.0", "allowance=2.0"),
-    "text": ("Model()", "suite='tiny.suite', floor='high'", "floor='high'"),
+    "floor": ("Model()", "suite='tiny.suite', floor=40.0", "floor=40.0"),
     "conditions": ("Model()", "suite='tiny.suite', per_case=0.1", "per_case: without conditions"),
-    "half": ("Model()", "suite='tiny.suite', conditions={'source': 'uci'}", "expected a table of source, balance, archi"),
+    "half": (
+        "Model()",
+        "suite='tiny.suite', conditions={'source': 'uci'}",
+        "expected a table of source, balance, archi",
+    ),
     "name": ("Model()", "suite='tiny.suite', name=''", "name=''"),
 }
 
