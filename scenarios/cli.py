@@ -543,8 +543,14 @@ def suite_calibrate(
 
 @app.command(name="app")
 def app_(
-    store: StoreOption = STORE,
-    port: Annotated[int, typer.Option(help="Port on localhost.")] = 8501,
+    stores: Annotated[
+        list[Path] | None,
+        typer.Option("--store", help="Folder of results; several times for several. Default: CAROM_STORE, or .carom."),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port.")] = 8501,
+    host: Annotated[str, typer.Option(help="Address to serve on; others than localhost can be reached by others.")] = (
+        "localhost"
+    ),
     browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
 ) -> None:
     """The explorer, read-only, on localhost.
@@ -557,18 +563,21 @@ def app_(
         fail("the explorer needs streamlit; install it with: pip install 'carom[app]'", 2)
     from carom.scenarios.store import Store
 
-    Store(store).close()  # says at once when there is nothing to show
+    folders = stores or [Path(os.environ.get("CAROM_STORE", STORE))]
+    for folder in folders:
+        Store(folder).close()  # says at once when there is nothing to show
 
-    page = Path(__file__).resolve().parents[1] / "app" / "page.py"
+    page = Path(__file__).resolve().parents[1] / "app" / "explorer.py"
     arguments = [
         "run",
         str(page),
         f"--server.port={port}",
-        "--server.address=localhost",
+        f"--server.address={host}",
         f"--server.headless={'false' if browser else 'true'}",
         "--browser.gatherUsageStats=false",
     ]
-    os.environ["CAROM_STORE"] = str(store.resolve())
+    os.environ["CAROM_STORE"] = os.pathsep.join(str(folder.resolve()) for folder in folders)
+    os.environ["CAROM_HOST"] = host
     os.execv(sys.executable, [sys.executable, "-m", "streamlit", *arguments])
 
 

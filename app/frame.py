@@ -1,0 +1,172 @@
+"""What every page has: the store and the run that it is about, how far that is, and words where something is missing.
+
+A page is a script in `pages/` that ends with `show(page)`. Streamlit reads many strings as markdown; names and messages
+come from files of others, so they go through `plain`, or into elements that take them literally.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from carom.app import queries
+from carom.app.address import pick
+from carom.app.plain import code, plain
+from carom.errors import CaromError, one_line
+from carom.scenarios.reader import Run
+
+POLL = 2.0  # seconds between looks at the change counter
+STYLE = """<style>
+[data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
+[data-testid=stAppDeployButton] {display: none}
+</style>"""
+STANDS: dict[queries.State, str] = {
+    "waiting": "running",
+    "running": "running",
+    "interrupted": "interrupted",
+    "failed": "failed",
+    "partial": "done in part",
+    "done": "done",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a page is about.
+
+    Attributes:
+        folder: The store.
+        counter: Of its changes; what was read at one count need not be read again at the same.
+        runs: Its runs, the latest first.
+        run: The chosen one.
+    """
+
+    folder: Path
+    counter: int
+    runs: list[Run]
+    run: Run
+
+
+def stores() -> list[Path]:
+    """The stores that `carom app` was told of."""
+    return [Path(name) for name in os.environ.get("CAROM_STORE", ".carom").split(os.pathsep)]
+
+
+def show(page: Callable[[Opened], float | None]) -> None:
+    """A page; whatever goes wrong is one sentence on it and a traceback in the terminal.
+
+    Args:
+        page: Draws it; may return the seconds that its reading took, so that a slow page looks again less often.
+    """
+    st.html(STYLE)
+    host = os.environ.get("CAROM_HOST", "localhost")
+    if host not in ("localhost", "127.0.0.1", "::1"):
+        st.warning(f"Served on {plain(host)}: whoever reaches this machine can read these stores.")
+    known = [str(folder) for folder in stores()]
+    folder = Path(known[0])
+    try:
+        with st.sidebar:
+            if len(known) > 1:
+                folder = Path(pick(st.selectbox, "Store", known, "store", known[0]))
+        _show(page, folder)
+    except CaromError as error:
+        st.warning(plain(error))
+        st.caption("This page looks again by itself.")
+        watch(str(folder), None, POLL)
+    except Exception as error:
+        logging.getLogger("carom").exception("the explorer could not show this view")
+        st.error(
+            f"This view cannot be shown: {plain(one_line(error))}. Choose another run or reload the page; `carom show` "
+            "prints the same tables. The terminal of `carom app` has the details."
+        )
+
+
+def _show(page: Callable[[Opened], float | None], folder: Path) -> None:
+    counter = queries.counter(folder)
+    runs = queries.runs(folder)
+    if not runs:
+        st.info(
+            f"{plain(folder)} holds no run yet. Start one, such as {code(f'carom demo --store {folder}')}; "
+            "it appears here by itself."
+        )
+        watch(str(folder), counter, POLL)
+        return
+    with st.sidebar:
+        run = choose(runs)
+    seconds = page(Opened(folder=folder, counter=counter, runs=runs, run=run))
+    # A run writes several times a second; tables that are slow to read are read at most a tenth of the time.
+    watch(str(folder), counter, max(POLL, min(4.0, 10 * (seconds or 0.0))))
+
+
+def choose(runs: list[Run]) -> Run:
+    """The run that the address or the user names; the latest otherwise."""
+    ids = [r.id for r in runs]
+    asked = st.query_params.get("run")
+    labels = {r.id: f"{r.id} · {STANDS[queries.state(r)]}" for r in runs}
+    chosen = pick(st.selectbox, "Run", ids, "run", ids[0], format_func=lambda run: labels.get(run, run))
+    if asked is not None and asked not in ids:
+        st.warning(f"This store has no run named {plain(asked)}. Shown is {plain(chosen)}; the list above has all.")
+    return runs[ids.index(chosen)]
+
+
+def header(opened: Opened, title: str) -> None:
+    """Title of the page, what the run is, how far it is, and what to do when it is not done."""
+    run, folder = opened.run, str(opened.folder)
+    st.title(title)
+    if run.description:
+        st.text(run.description)
+    stand = queries.state(run)
+    started = run.started.replace("T", " ").split("+")[0].split(".")[0]
+    facts = f"{plain(run.id)} · task {plain(run.task)} · started {plain(started)} UTC"
+    complete = stand == "done" and run.done == run.cells
+    st.caption(f"{facts} · done: all {run.done:,} cells have an outcome" if complete else facts)
+    again = f"Run the scenario again ({code(f'carom run {run.scenario}')}, or its file)"
+    match stand:
+        case "waiting" | "running":
+            follow(folder, run.id)
+        case "interrupted":
+            st.warning(
+                f"Interrupted: {run.done:,} of {run.cells:,} cells have an outcome, and the tables rest on these only. "
+                f"{again} to compute the rest; nothing is computed twice."
+            )
+        case "failed":
+            st.error(f"Failed: no cell has an outcome. The tables below say why. {again} once that is mended.")
+        case "partial":
+            st.warning(
+                f"Done in part: {run.cells - run.done:,} of {run.cells:,} cells have no outcome, and the tables rest "
+                f"on the others only. Page Runs says why. {again} to try them once more."
+            )
+        case "done" if not complete:
+            st.warning(
+                f"{run.cells - run.done:,} of {run.cells:,} cells lost their outcome since this run was done, as a "
+                f"model or set that they rest on was made anew. {again} to compute them."
+            )
+
+
+@st.fragment(run_every=POLL)
+def follow(folder: str, run: str) -> None:
+    """The progress of a run, more often than its tables."""
+    try:
+        done, planned = queries.progress(Path(folder), run)
+    except CaromError as error:
+        st.warning(plain(error))
+        return
+    what = "outcomes so far; tables and intervals move until it is done" if done else "training and crafting come first"
+    st.progress(done / max(1, planned), text=f"Running: {done:,} of {planned:,} cells, {what}")
+
+
+def watch(folder: str, counter: int | None, seconds: float) -> None:
+    """Show what a run writes as it comes."""
+
+    def look() -> None:
+        try:
+            found = queries.counter(Path(folder))
+        except CaromError:
+            found = None
+        if found != counter:
+            st.rerun()
+
+    st.fragment(look, run_every=seconds)()
