@@ -46,6 +46,7 @@ science: .venv/.installed  ## the slow checks and the full grids; resumable; res
 	$(BIN)/python benchmarks/surrogate_orderings.py
 	$(BIN)/carom run fashion-defenses-tuning fashion-defenses fashion-defenses-ablations
 	$(BIN)/python benchmarks/defense_orderings.py
+	$(BIN)/python benchmarks/gate_simulation.py
 
 bench: .venv/.installed  ## speed ratios against the libraries, side by side
 	$(BIN)/python benchmarks/crafting.py --json benchmarks/results/crafting.json
