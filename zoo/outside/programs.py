@@ -92,6 +92,9 @@ def load_program(reference: Program, *, shape: Shape, classes: int, where: str) 
     except Exception as error:
         made = "torch.jit.save" if reference.format == "torchscript" else "torch.export.save"
         raise ModelError(f"{where}: not a file of {made}: {one_line(error)}") from None
+    # its weights are not trained again; a copy of a TorchScript module would make those that want gradients no leaves
+    for weight in network.parameters():
+        weight.requires_grad_(False)
     if reference.answers == "logits":
         return as_it_is(network, shape=shape, classes=classes, kind=reference.format, content=reference.sha256)
     return CallableVictim(asked_only(network), where, reference.answers)
