@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from measure import Progress
 from numpy.typing import NDArray
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm  # type: ignore[attr-defined]
 
 from carom.files import replacing
 from carom.identity import content_key
@@ -136,11 +136,8 @@ def answers_of(folder: Path, scale: Scale) -> dict[str, list[Answers]]:
     sets: list[NDArray[np.generic]] = []
     surrogates = [(name, min(most, scale.epochs), 1000 + i) for i, (name, most) in enumerate(SURROGATES.items())]
     for of in surrogates:
-        sets.extend(
-            _kept(
-                folder, content_key(VERSION, of, ATTACKS, EPS, scale.learned, len(images)), lambda of=of: crafted(*of)
-            )
-        )  # type: ignore[misc]
+        key = content_key(VERSION, of, ATTACKS, EPS, scale.learned, len(images))
+        sets.extend(_kept(folder, key, functools.partial(crafted, *of)))
         told.step(f"adversarial sets of {of[0]}")
 
     def asked(name: str, epochs: int, seed: int) -> NDArray[np.generic]:
@@ -154,7 +151,7 @@ def answers_of(folder: Path, scale: Scale) -> dict[str, list[Answers]]:
         for seed in range(1, scale.trainings + 1):
             of = (name, min(epochs, scale.epochs), seed)
             key = content_key(VERSION, of, surrogates, ATTACKS, EPS, scale.learned, len(images))
-            right = _kept(folder, key, lambda of=of: asked(*of)).astype(np.bool_)  # type: ignore[misc]
+            right = _kept(folder, key, functools.partial(asked, *of)).astype(np.bool_)
             found[name].append(Answers(clean=right[0], adversarial=right[1:]))
             told.step(f"{name}, seed {seed}")
     return found
@@ -390,15 +387,15 @@ def differences_table(scale: Scale) -> list[str]:
     for n in (20, 50, 200, 1000, 5000) if scale is FULL else (50,):
         cover: dict[str, list[float]] = {"Bonett and Price": [], "of the gate": []}
         for differing in DIFFERING:
-            rng, inside = np.random.default_rng([SEED, 6, n, int(1000 * differing)]), {name: [] for name in cover}
+            rng = np.random.default_rng([SEED, 6, n, int(1000 * differing)])
+            inside: dict[str, list[float]] = {name: [] for name in cover}
             for lean in (0.5, 0.6, 0.75, 0.9, 1.0):  # the part of differing images that is lost
                 people = Population(
                     np.array([-1.0, 0.0, 1.0]), np.array([(1 - lean) * differing, 1 - differing, lean * differing])
                 )
                 sums, truth = people.sums(rng, n, scale.draws * 10), people.mean
-                lost, won = ((sums[1] + sign * sums[0]) / 2 for sign in (1, -1))
-                counts = (np.rint(part).astype(np.int64) for part in (lost, won))
-                low, high = paired_wald(*counts, np.full(sums.shape[1], n))
+                lost, won = (np.rint((sums[1] + sign * sums[0]) / 2).astype(np.int64) for sign in (1, -1))
+                low, high = paired_wald(lost, won, np.full(sums.shape[1], n))
                 inside["Bonett and Price"].append(float(((low <= truth) & (truth <= high)).mean()))
                 bounds = _bounds(sums, n, (1 - NOMINAL) / 2)
                 inside["of the gate"].append(float(((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])).mean()))
@@ -460,17 +457,17 @@ def standing(found: Mapping[str, Sequence[Answers]], scale: Scale) -> list[str]:
 def generated(folder: Path, scale: Scale) -> dict[str, str]:
     """Each generated part of the page."""
     found = answers_of(folder, scale)
-    told = Progress(7)
-    parts: dict[str, str] = {}
-    for name, make in (
-        ("answers", lambda: standing(found, scale)),
-        ("false-alarms", lambda: false_alarms(found, scale)),
-        ("power", lambda: power(found, scale)),
-        ("retrainings", lambda: retrainings(found, scale)),
-        ("rates", lambda: rates_table(scale)),
-        ("differences", lambda: differences_table(scale)),
-        ("seeds", lambda: seeds_table(found, scale)),
-    ):
+    tables: Mapping[str, Callable[[], list[str]]] = {
+        "answers": lambda: standing(found, scale),
+        "false-alarms": lambda: false_alarms(found, scale),
+        "power": lambda: power(found, scale),
+        "retrainings": lambda: retrainings(found, scale),
+        "rates": lambda: rates_table(scale),
+        "differences": lambda: differences_table(scale),
+        "seeds": lambda: seeds_table(found, scale),
+    }
+    parts, told = {}, Progress(len(tables))
+    for name, make in tables.items():
         parts[name] = "\n".join(make())
         told.step(name)
     return parts

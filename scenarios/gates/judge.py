@@ -136,7 +136,7 @@ def judge(
         labels: Class of each image, `n`.
         classes: Their names.
         limits: What is allowed.
-        level: Of all gates together, above 0 and below 1.
+        level: Of all gates together, above 0 and below 1/2.
         baselines: How many gates share it.
         cases: Group of each set, such as "C3"; needed for `limits.per_case`.
 
@@ -152,9 +152,10 @@ def judge(
         raise InputError(f"gate: answers of shape {right.shape}; expected sets x images, at least one of each")
     if len(labels) != right.shape[1]:
         raise InputError(f"gate: {len(labels)} labels for {right.shape[1]} images; expected one for each image")
-    if not 0 < level < 1 or baselines < 1:
+    if not 0 < level < 0.5 or baselines < 1:
         raise InputError(
-            f"gate: level {level} over {baselines} baselines; expected a level between 0 and 1, and at least one"
+            f"gate: level {level} over {baselines} baselines; expected one above 0 and below 0.5, such as 0.05, over "
+            "at least one"
         )
     if limits.per_case is not None and (cases is None or len(cases) != len(right)):
         given = "none" if cases is None else str(len(cases))
@@ -337,7 +338,7 @@ def _rounded(n: float) -> int | None:
     """Up to two digits; None where there are too many."""
     if not n <= MOST_IMAGES:
         return None
-    unit = 10 ** max(0, len(str(math.ceil(n))) - 2)
+    unit: int = 10 ** max(0, len(str(math.ceil(n))) - 2)
     return math.ceil(n / unit) * unit
 
 

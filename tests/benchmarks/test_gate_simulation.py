@@ -7,7 +7,7 @@ import gate_simulation
 import numpy as np
 import pytest
 from gate_simulation import PAGE, _mcnemar, population, rate_coverage, weakened
-from scipy.stats import binomtest
+from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import Classifier, create
@@ -63,11 +63,12 @@ def test_a_small_run_fills_the_page_and_keeps_the_answers(tmp_path: Path, monkey
     assert "nan" not in text
     next(folder.iterdir()).unlink()
     trained = []
-    monkeypatch.setattr(gate_simulation, "trained", lambda *of: trained.append(of) or untrained())
+
+    def untrained(*of: object) -> Classifier:
+        trained.append(of)
+        return create(architecture("mlp"), shape=(1, 16, 16), classes=10, seed=0).eval()
+
+    monkeypatch.setattr(gate_simulation, "trained", untrained)
     found = gate_simulation.answers_of(folder, gate_simulation.QUICK)
     assert len(trained) == 1  # what was interrupted goes on where it was
     assert {len(of) for of in found.values()} == {gate_simulation.QUICK.trainings}
-
-
-def untrained() -> Classifier:
-    return create(architecture("mlp"), shape=(1, 16, 16), classes=10, seed=0).eval()
