@@ -223,7 +223,6 @@ READERS: dict[str, tuple[str, Callable[[Path], int]]] = {
     "csv": (".csv", lambda path: len(list(csv.DictReader(path.read_text().splitlines())))),
     "latex": (".tex", lambda path: path.read_text().split(r"\midrule")[1].count(r"\\")),
     "markdown": (".md", lambda path: sum(line.startswith("| ") for line in path.read_text().splitlines()) - 2),
-    "html": (".html", lambda path: path.read_text().count("<tr>") + path.read_text().count("<tr ") - 1),
 }
 
 
