@@ -37,14 +37,14 @@ def published_tables(store: Store, run: str) -> list[Shown]:
         _cases(shown, (), f"{run}: published attack success by case{whose}"),
         _effects(shown),
         _controls(rows),
-        _wide(shown, ("attack",), "by-attack", "By attack"),
+        _wide(shown, ("attack",), "published-by-attack", "By attack"),
         _architectures(shown),
     ]
     if shown["task"].nunique() > 1:
         tables.insert(1, replace(_cases(shown, ("task",), f"By task{whose}"), notes=[SAME_WEIGHTS]))
     if rows["training"].nunique() > 1:
         named = rows.assign(training=rows["training"].replace("", "usual"))
-        tables.insert(3, _wide(named, ("attacks", "training"), "by-training", "By training of the victim"))
+        tables.insert(3, _wide(named, ("attacks", "training"), "published-by-training", "By training of the victim"))
     return tables
 
 
@@ -99,7 +99,7 @@ def _architectures(rows: pd.DataFrame) -> Shown:
     groups = rows.groupby(["attacks", "architecture_s", "architecture_v"], sort=False)
     table = groups.agg(rows=("asr", "size"), ASR=("asr", "mean")).reset_index()
     return Shown(
-        name="architectures",
+        name="published-by-architecture",
         title="By architecture of surrogate and victim",
         frame=table.rename(columns={"architecture_s": "surrogate", "architecture_v": "victim"}),
         forms={"attacks": "text", "surrogate": "text", "victim": "text", "rows": "count", "ASR": "percent"},

@@ -3,7 +3,20 @@
 from carom.app import parts, views
 from carom.app.frame import Opened, header, show
 
-FIRST = ("cases", "published", "effects", "controls", "cases-by-attack", "by-attack", "by-surrogate", "by-victim")
+FIRST = (
+    "cases",
+    "published",
+    "effects",
+    "controls",
+    "cases-by-attack",
+    "by-attack",
+    "by-surrogate",
+    "by-victim",
+    "cases-by-task",
+    "published-by-attack",
+    "published-by-training",
+    "published-by-architecture",
+)
 
 
 def page(opened: Opened) -> float:

@@ -203,7 +203,7 @@ def test_hardened_victims_stand_apart(tmp_path: Path, dumber: Path) -> None:
     assert rows["clean_f1"][rows["training"] == "saltPepper"].isna().all()
     assert by_case["rows"].sum() == 128, "hardened victims are not mixed into what stands beside one's own"
     assert tables["cases"].frame["rows"].sum() == 128
-    by_training = tables["by-training"].frame.set_index(["attacks", "training"])
+    by_training = tables["published-by-training"].frame.set_index(["attacks", "training"])
     assert by_training["C1"]["math", "PGD"] == pytest.approx((53 + 54) / 288)
     assert by_training["C1"]["math", "usual"] == pytest.approx((71 + 72) / 288)
 
