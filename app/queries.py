@@ -291,3 +291,18 @@ def matrix(
 def levels(cells: pd.DataFrame, axis: str) -> list[str]:
     """What stands along an axis, in the order of the run; a surrogate's own model as a victim comes last."""
     return list(dict.fromkeys([*cells.loc[cells["case"] != 0, axis], *cells[axis]]))
+
+
+# -------------------------------------------------------------------------------------------------------------- gates
+
+GATES = "gates"  # folder of the store that the pytest plugin writes to
+
+
+def has_gates(folder: Path) -> bool:
+    """Whether a gate has ever recorded what it judged here."""
+    return any((folder / GATES).glob("*/*.json"))
+
+
+def gates_counter(folder: Path) -> int:
+    """Moves when a gate records another verdict: files are added, never changed."""
+    return sum(1 for _ in (folder / GATES).glob("*/*.json"))

@@ -461,6 +461,8 @@ def store_errors(folder: Path) -> Iterator[None]:
             advice = "cannot be written; make it writable or give another --store"
         elif "locked" in text:
             advice = "is locked by another process; wait for it"
+        elif "no such table" in text:
+            advice = "carom.db holds no tables yet; wait for the run that makes it, or move the file away"
         elif "not a database" in text or "malformed" in text:
             advice = "carom.db is damaged; restore it or move it away"
         else:
