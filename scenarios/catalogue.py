@@ -26,13 +26,14 @@ def catalogue(kind: str) -> list[Entry]:
         "defenses": _defenses,
         "presets": _presets,
         "recipes": _recipes,
+        "suites": _suites,
         "surrogates": _surrogates,
         "tasks": _tasks,
     }
     return lookup(kind, readers, where="carom list", what="kind")()
 
 
-KINDS = ("attacks", "controls", "surrogates", "defenses", "architectures", "recipes", "balances", "tasks", "presets")
+KINDS = ("attacks", "controls", "surrogates", "defenses", "architectures", "recipes", "balances", "tasks", "presets", "suites")
 
 
 def description(name: str) -> Entry:
@@ -165,6 +166,26 @@ def _presets() -> list[Entry]:
         paper = "Alecci et al. 2023, RAID, arXiv:2306.15363"
         entries.append(
             {"name": name, "summary": table["description"], "paper": paper, "task": table["task"], "text": text}
+        )
+    return entries
+
+
+def _suites() -> list[Entry]:
+    from .gates.suite import read_suite, shipped
+
+    entries = []
+    for name, path in shipped().items():
+        suite = read_suite(path)
+        entries.append(
+            {
+                "name": name,
+                "summary": suite.description,
+                "paper": "",
+                "task": suite.task,
+                "images": len(suite),
+                "sets": [made.name for made in suite.sets],
+                "digest": suite.digest,
+            }
         )
     return entries
 

@@ -376,7 +376,7 @@ def list_(
     kind: Annotated[
         str,
         typer.Argument(
-            help="attacks, controls, surrogates, defenses, architectures, recipes, balances, tasks or presets."
+            help="attacks, controls, surrogates, defenses, architectures, recipes, balances, tasks, presets or suites."
         ),
     ],
     as_json: JsonOption = False,

@@ -278,6 +278,7 @@ PAGES = {
     "balances": "zoo.md",
     "tasks": "data.md",
     "presets": "cli.md",
+    "suites": "gates.md",
 }
 
 

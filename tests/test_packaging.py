@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {".toml", ".npz", ".css", ".typed"}
+DATA = {".toml", ".npz", ".css", ".typed", ".suite"}
 
 # Run without site-packages' .pth files (-S), so that the editable install of the checkout is not found.
 IMPORT_ALL = """
