@@ -35,19 +35,28 @@ STANDS: dict[queries.State, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """What a page is about.
+class Place:
+    """The store that a page is about.
 
     Attributes:
-        folder: The store.
+        folder: Where it is.
         counter: Of its changes; what was read at one count need not be read again at the same.
         runs: Its runs, the latest first.
-        run: The chosen one.
     """
 
     folder: Path
     counter: int
     runs: list[Run]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened(Place):
+    """What a page is about.
+
+    Attributes:
+        run: The chosen one.
+    """
+
     run: Run
 
 
@@ -57,11 +66,27 @@ def stores() -> list[Path]:
 
 
 def show(page: Callable[[Opened], float | None]) -> None:
-    """A page; whatever goes wrong is one sentence on it and a traceback in the terminal.
+    """A page about a run; whatever goes wrong is one sentence on it and a traceback in the terminal.
 
     Args:
         page: Draws it; may return the seconds that its reading took, so that a slow page looks again less often.
     """
+    _guarded(lambda folder: _show(page, folder))
+
+
+def show_gates(page: Callable[[Path], None]) -> None:
+    """A page about the gates of a store, which needs no run; what goes wrong is a sentence, as in `show`."""
+
+    def draw(folder: Path) -> None:
+        counter = queries.gates_counter(folder)
+        page(folder)
+        watch(lambda: queries.gates_counter(folder), counter, POLL)
+
+    _guarded(draw)
+
+
+def _guarded(draw: Callable[[Path], None]) -> None:
+    """The store that was chosen, drawn; errors become sentences."""
     st.html(STYLE)
     host = os.environ.get("CAROM_HOST", "localhost")
     if host not in ("localhost", "127.0.0.1", "::1"):
@@ -69,14 +94,14 @@ def show(page: Callable[[Opened], float | None]) -> None:
     known = [str(folder) for folder in stores()]
     folder = Path(known[0])
     try:
-        with st.sidebar:
-            if len(known) > 1:
+        if len(known) > 1:
+            with st.sidebar:
                 folder = Path(pick(st.selectbox, "Store", known, "store", known[0]))
-        _show(page, folder)
+        draw(folder)
     except CaromError as error:
         st.warning(plain(error))
         st.caption("This page looks again by itself.")
-        watch(str(folder), None, POLL)
+        watch(lambda: queries.counter(folder), None, POLL)
     except Exception as error:
         logging.getLogger("carom").exception("the explorer could not show this view")
         st.error(
@@ -86,20 +111,31 @@ def show(page: Callable[[Opened], float | None]) -> None:
 
 
 def _show(page: Callable[[Opened], float | None], folder: Path) -> None:
-    counter = queries.counter(folder)
-    runs = queries.runs(folder)
-    if not runs:
+    runs: list[Run] = []
+    counter: int | None = None
+    if (folder / "carom.db").exists() or not queries.has_gates(folder):
+        counter = queries.counter(folder)
+        runs = kept_runs(str(folder), counter, queries.writer_is_gone(folder))
+    if not runs or counter is None:
+        gates = " It holds gates; page Gates shows them." if queries.has_gates(folder) else ""
         st.info(
             f"{plain(folder)} holds no run yet. Start one, such as {code(f'carom demo --store {folder}')}; "
-            "it appears here by itself."
+            f"it appears here by itself.{gates}"
         )
-        watch(str(folder), counter, POLL)
+        watch(lambda: queries.counter(folder), counter, POLL)
         return
     with st.sidebar:
         run = choose(runs)
     seconds = page(Opened(folder=folder, counter=counter, runs=runs, run=run))
     # A run writes several times a second; tables that are slow to read are read at most a tenth of the time.
-    watch(str(folder), counter, max(POLL, min(4.0, 10 * (seconds or 0.0))))
+    watch(lambda: queries.counter(folder), counter, max(POLL, min(4.0, 10 * (seconds or 0.0))))
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def kept_runs(folder: str, counter: int, gone: bool) -> list[Run]:
+    """The runs of a store, counted once for each state of it."""
+    del counter, gone
+    return queries.runs(Path(folder))
 
 
 def choose(runs: list[Run]) -> Run:
@@ -164,15 +200,21 @@ def follow(folder: str, run: str) -> None:
     st.progress(done / max(1, planned), text=f"Running: {done:,} of {planned:,} cells, {what}")
 
 
-def watch(folder: str, counter: int | None, seconds: float) -> None:
-    """Show what a run writes as it comes."""
+def watch(count: Callable[[], int], shown: int | None, seconds: float) -> None:
+    """Draw the page anew when what it shows has changed.
+
+    Args:
+        count: Moves with every change.
+        shown: The count of what is drawn; None where it could not be read.
+        seconds: Between looks.
+    """
 
     def look() -> None:
         try:
-            found = queries.counter(Path(folder))
+            found: int | None = count()
         except CaromError:
             found = None
-        if found != counter:
+        if found != shown:
             st.rerun()
 
     st.fragment(look, run_every=seconds)()
