@@ -33,7 +33,18 @@ def catalogue(kind: str) -> list[Entry]:
     return lookup(kind, readers, where="carom list", what="kind")()
 
 
-KINDS = ("attacks", "controls", "surrogates", "defenses", "architectures", "recipes", "balances", "tasks", "presets", "suites")
+KINDS = (
+    "attacks",
+    "controls",
+    "surrogates",
+    "defenses",
+    "architectures",
+    "recipes",
+    "balances",
+    "tasks",
+    "presets",
+    "suites",
+)
 
 
 def description(name: str) -> Entry:
