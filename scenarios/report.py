@@ -18,9 +18,9 @@ from .store import Store
 
 OPEN_ROWS = 30  # a longer table is folded
 PAIRED = 40  # surrogates and victims in a heat map, at most
-RANKED = 40  # rows in a figure of ranks, at most
+RANKED = 50  # rows in a figure of ranks, at most
 HEADLINES = 6
-READS = {"surrogate": "made on the surrogate", "victim": "made on the victim", "both": "victim asked too"}
+READS = {"surrogate": "", "victim": "made on the victim", "both": "victim asked too"}  # the first is what is usual
 KEPT = {"clean": "clean", "best": "under the best transfer pair", "white box": "in the white box"}
 FORMS: Mapping[str, Form] = {"n": "count", "ASR": "percent", "95% interval": "text"}
 
@@ -116,9 +116,14 @@ def _unfinished(run: Run) -> str:
 
 
 def _in_short(tables: Mapping[str, Shown]) -> list[str]:
-    points = [*_controls_told(tables.get("controls")), *_cases_told(tables["cases"])]
-    points += [*_defenses_told(tables.get("defenses")), *_effects_told(tables.get("effects"))]
-    return ["<ul>", *(f"<li>{point}</li>" for point in points), "</ul>"]
+    points = [
+        *_controls_told(tables.get("controls")),
+        *_defenses_told(tables.get("defenses")),
+        *_cases_told(tables["cases"]),
+        *_effects_told(tables.get("effects")),
+    ]
+    note = "In brackets: 95% intervals; what they range over stands below each table."
+    return ["<ul>", *(f"<li>{point}</li>" for point in points), "</ul>", f'<p class="note">{note}</p>']
 
 
 def _controls_told(table: Shown | None) -> list[str]:
@@ -165,14 +170,17 @@ def _defenses_told(table: Shown | None) -> list[str]:
     if table is None:
         return []
     told = []
+    several = table.frame["configuration"].nunique() > table.frame["defense"].nunique()
     for row, said in zip(_records(table.frame), _records(table.formatted()), strict=True):
         kept = [
             f"{name} {said[column]} ({row[f'{column} 95%']})"
             for column, name in KEPT.items()
             if column in said and said[column] != "–"
         ]
-        what = f"Defence {row['defense']}, {row['configuration']}, at {row['norm']} {row['eps']}"
-        told.append(f"{escape(what)}: accuracy {escape('; '.join(kept))}.")
+        which = f"{row['defense']} ({row['configuration']})" if several else row["defense"]
+        what = f"Defence {which} at {row['norm']} {row['eps']}"
+        doubt = f"; {row['alarms']} signs of masked gradients, so trust neither" if row["alarms"] else ""
+        told.append(f"{escape(what)}: accuracy {escape('; '.join(kept))}{doubt}.")
     return told
 
 
@@ -233,12 +241,16 @@ def _ranked(frame: pd.DataFrame, by: list[str], title: str, note: str) -> list[F
     """Dots of the rows of `label`, a figure for each norm at its largest eps."""
     further = [c for c in by if c not in ("norm", "eps")]
     figures = []
-    for (norm, eps), rows in _headline(frame).groupby(["norm", "eps"], sort=False):
+    headline = _headline(frame)
+    for norm, eps in headline.sort_index()[["norm", "eps"]].drop_duplicates().itertuples(index=False, name=None):
+        rows = headline[headline["norm"] == norm]
         of = f"{title}, {norm} {eps}"
         series = _group_names(rows.sort_index(), further) if further else {(): ""}
         chosen = rows.assign(series=[series[tuple(row[c] for c in further)] for row in _records(rows)])
         if len(series) > SERIES:  # too many to tell apart by colour, so each is a row
-            chosen = chosen.assign(label=chosen["label"] + ", " + chosen["series"], series="")
+            chosen = chosen.assign(
+                label=chosen["label"].str.replace(" · none", "") + ", " + chosen["series"], series=""
+            )
         else:
             place = list(series.values()).index
             chosen = chosen.sort_values("series", key=lambda s: s.map(place), kind="stable")
@@ -492,7 +504,7 @@ def _group_names(frame: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Any, ...]
     for i, key in enumerate(keys):
         told = {column: of[i] for column, of in words.items()}
         budget = " ".join(told.pop(c) for c in ("norm", "eps") if c in told)
-        named[key] = ", ".join(w for w in (budget, *told.values()) if w)
+        named[key] = ", ".join(w for w in (budget, *told.values()) if w) or "made on the surrogate"
     return named
 
 

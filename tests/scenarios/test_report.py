@@ -8,20 +8,32 @@ import sqlite3
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from carom.errors import InputError
 from carom.scenarios.export import export_run
 from carom.scenarios.figures import SERIES, Estimate, curves, dots, heat_map, short, viridis
 from carom.scenarios.reader import find_run
-from carom.scenarios.report import PAIRED, RANKED, Figure, attacks_drawn, eps_drawn, pairs_drawn, write_report
+from carom.scenarios.report import (
+    PAIRED,
+    RANKED,
+    Figure,
+    attacks_drawn,
+    defenses_drawn,
+    eps_drawn,
+    pairs_drawn,
+    surrogates_drawn,
+    write_report,
+)
 from carom.scenarios.run import run_scenario
-from carom.scenarios.show import groups_shown, show_run
+from carom.scenarios.show import Shown, groups_shown, show_run
 from carom.scenarios.spec import parse_scenario
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store import Store
@@ -197,6 +209,56 @@ def test_eps_is_drawn_where_there_are_several() -> None:
     assert f"Only the {SERIES} strongest of {SERIES + 2}" in figure.caption
     assert {"4/255", "8/255", "1/10"} <= set(words(drawn(figure.svg)))
     assert not eps_drawn(groups_shown(many(2, 2), "attack", ("norm", "eps")))
+
+
+def test_more_groups_than_colours_are_rows() -> None:
+    outcomes = many(SERIES + 1, 1, 2)
+    recipes = outcomes.cells["surrogate"].str[:2]
+    outcomes = replace(outcomes, cells=outcomes.cells.assign(recipe_s=recipes))
+    (figure,) = attacks_drawn(groups_shown(outcomes, "attack", ("norm", "eps", "recipe_s")))
+    assert {colour for colour, _, _ in marks(drawn(figure.svg))} == {"mark s0"}
+    assert len(marks(drawn(figure.svg))) == 2 * (SERIES + 1)
+    assert "attack-0, surrogate's recipe s0" in words(drawn(figure.svg))
+
+
+SAID = {"norm": "linf", "eps": "8/255", "ranges_over": "images", "claim": "these models"}
+
+
+def test_surrogates_are_drawn_over_cost() -> None:
+    frame = pd.DataFrame(
+        {
+            "surrogate": ["single", "lgv", "unknown"],
+            "attack": "mi",
+            "trainings": [1.0, 2.0, float("nan")],
+            "efficient": [True, False, False],
+            "asr": [0.3, 0.5, 0.4],
+            "low": [0.2, 0.4, 0.3],
+            "high": [0.4, 0.6, 0.5],
+            "n": 100,
+            **SAID,
+        }
+    ).assign(**{"95% interval": "x"})
+    (figure,) = surrogates_drawn(Shown(name="surrogates", title="", frame=frame, forms={}))
+    (first_, x1, y1), (second, x2, y2) = marks(drawn(figure.svg))
+    assert (first_, second) == ("mark s0", "mark s1")
+    assert x1 < x2
+    assert y1 > y2
+    assert {"single", "lgv"} <= set(words(drawn(figure.svg)))
+    assert not surrogates_drawn(Shown(name="surrogates", title="", frame=frame[:1], forms={}))
+
+
+def test_defenses_are_drawn_clean_and_attacked() -> None:
+    kept = {"clean": [0.9, 0.8], "best": [0.2, 0.7], "white box": [float("nan"), 0.6]}
+    frame = pd.DataFrame(
+        {"defense": ["none", "trades"], "configuration": ["a", "b"], "images": 300, "seeds": 1, **SAID}
+    )
+    for column, values in kept.items():
+        raw = column.replace(" ", "_")
+        frame = frame.assign(**{column: values, f"{raw}_low": 0.1, f"{raw}_high": 0.95})
+    (figure,) = defenses_drawn(Shown(name="defenses", title="", frame=frame, forms={}))
+    assert [colour for colour, _, _ in marks(drawn(figure.svg))] == ["mark s0"] * 2 + ["mark s1"] * 2 + ["mark s2"]
+    assert {"none", "trades", "clean", "best transfer pair", "white box"} <= set(words(drawn(figure.svg)))
+    assert "n = 300 images" in figure.caption
 
 
 # -------------------------------------------------------------------------------------------------------------- report
