@@ -8,6 +8,7 @@ import pytest
 
 # what a gate imports stays loaded over the runs of one process
 import carom.scenarios.cases
+import carom.scenarios.gates.freeze
 import carom.scenarios.gates.judge
 import carom.zoo.references  # noqa: F401
 from carom.scenarios.gates.suite import AdversarialSet, Suite, write_suite
