@@ -183,17 +183,19 @@ class Sums(NamedTuple):
     third: float
 
 
-def drop_bounds(sums: Sums, share: float) -> tuple[float, float]:
+def drop_bounds(sums: Sums, share: float, step: float = 1.0) -> tuple[float, float]:
     """One-sided lower and upper bound of the mean of values in [-1, 1], each wrong in at most about `share` of samples.
 
-    Bonett and Price's adjusted Wald interval (2012), with three changes. They add one image at +1 and one at -1; here
-    (ln share / z)^2 are added, half at each end, so that n images that all agree have the bounds +-ln(share) / n of the
-    rule of three, whatever the share. t stands for z. And Johnson's correction for skewness (1978) in both bounds, as
-    few images that lose in all sets and many that win in one make the mean of a sample lopsided.
+    Bonett and Price's adjusted Wald interval (2012), with four changes. They add one image at +1 and one at -1; here
+    (ln share / z)^2 are added, half at each end, so that n images that all agree have bounds no nearer than the
+    +-ln(share) / n of the rule of three, whatever the share. t stands for z. Johnson's correction for skewness (1978)
+    moves both bounds, as few images that lose in all sets and many that win in one make the mean of a sample lopsided.
+    And half a step is added for continuity.
 
     Args:
         sums: Of the values.
         share: One-sided, below 1/2.
+        step: The values are multiples of it: one over the number of sets.
     """
     z = -NormalDist().inv_cdf(share)
     added = (math.log(share) / z) ** 2
@@ -201,7 +203,7 @@ def drop_bounds(sums: Sums, share: float) -> tuple[float, float]:
     mean, square, cube = sums.first / n, (sums.second + added) / n, sums.third / n
     variance = square - mean**2
     skew = cube - 3 * mean * square + 2 * mean**3
-    half = _t(z, n - 1) * math.sqrt(variance / n)
+    half = _t(z, n - 1) * math.sqrt(variance / n) + step / (2 * n)
     shift = (2 * z**2 + 1) / 6 * skew / variance / n
     return max(-1.0, mean - half + shift), min(1.0, mean + half + shift)
 
@@ -279,7 +281,8 @@ def _parts(
 def _drop_check(part: _Part, share: float) -> Check:
     n, lost = len(part.right), part.then - part.right
     sums = Sums(float(n), *(int((lost**power).sum()) / part.sets**power for power in (1, 2, 3)))
-    low, high = drop_bounds(sums, share)
+    step = 1 / part.sets
+    low, high = drop_bounds(sums, share, step)
     verdict: Judgement = "weaker" if low > part.allowed else "holds" if high <= part.allowed else "cannot tell"
     return Check(
         what=part.what,
@@ -291,7 +294,7 @@ def _drop_check(part: _Part, share: float) -> Check:
         allowed=part.allowed,
         n=n,
         verdict=verdict,
-        needed=_settling(sums, part.allowed, share) if verdict == "cannot tell" else None,
+        needed=_settling(sums, part.allowed, share, step) if verdict == "cannot tell" else None,
     )
 
 
@@ -318,11 +321,11 @@ def _floor_check(right: NDArray[np.bool_], floor: float, share: float) -> Check:
     )
 
 
-def _settling(sums: Sums, allowed: float, share: float) -> int | None:
+def _settling(sums: Sums, allowed: float, share: float, step: float) -> int | None:
     """Images of the same kind, in the same proportions, at which the bounds leave the limit on one side."""
 
     def settled(n: float) -> bool:
-        low, high = drop_bounds(Sums(*(value * n / sums.n for value in sums)), share)
+        low, high = drop_bounds(Sums(*(value * n / sums.n for value in sums)), share, step)
         return low > allowed or high <= allowed
 
     if not settled(float(MOST_IMAGES)):

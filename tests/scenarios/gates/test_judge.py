@@ -54,10 +54,11 @@ def test_a_bound_of_the_drop_errs_at_most_at_its_share(population: str, share: f
     kinds, times = np.unique(counts, axis=0, return_counts=True)
     above = below = 0
     for kind, count in zip(kinds, times, strict=True):
-        low, high = drop_bounds(Sums(float(n), *(float(kind @ values**power) for power in (1, 2, 3))), share)
+        sums = Sums(float(n), *(float(kind @ values**power) for power in (1, 2, 3)))
+        low, high = drop_bounds(sums, share, 0.25 if 0.25 in abs(values) else 1.0)
         above += count * (low > truth + 1e-12)
         below += count * (high < truth - 1e-12)
-    most = draws * share * 1.05 + 3.5 * math.sqrt(draws * share)  # what simulated counts may add by chance
+    most = draws * share + 3.5 * math.sqrt(draws * share)  # what simulated counts may add by chance
     assert above <= most
     assert below <= most
 
@@ -66,13 +67,14 @@ def test_a_bound_of_the_drop_errs_at_most_at_its_share(population: str, share: f
 def test_images_that_agree_bound_the_drop_by_the_rule_of_three(share: float) -> None:
     n = 2000
     low, high = drop_bounds(Sums(float(n), 0.0, 0.0, 0.0), share)
-    assert high == -low == pytest.approx(-math.log(share) / n, rel=0.01)
+    assert high == -low == pytest.approx((-math.log(share) + 0.5) / n, rel=0.01)
+    assert drop_bounds(Sums(float(n), 0.0, 0.0, 0.0), share, 0.25)[1] == pytest.approx(high - 0.375 / n, rel=0.01)
 
 
 def test_many_images_give_the_t_bound() -> None:
     lost = np.random.default_rng(0).choice([-1, 0, 1], size=100_000, p=[0.2, 0.5, 0.3]).astype(float)
     sums = Sums(float(len(lost)), *(float((lost**power).sum()) for power in (1, 2, 3)))
-    low, _ = drop_bounds(sums, 0.01)
+    low, _ = drop_bounds(sums, 0.01, 0.0)
     plain = lost.mean() - t.isf(0.01, len(lost) - 1) * lost.std(ddof=1) / math.sqrt(len(lost))
     assert low == pytest.approx(plain, abs=5e-5)
 
@@ -109,7 +111,7 @@ def test_images_count_once_however_many_sets_they_are_in() -> None:
     before, now = drawn(1, n=300, sets=1, accuracy=0.6), drawn(2, n=300, sets=1, accuracy=0.55)
     one = gate(before, now).checks[0]
     eight = gate(np.repeat(before, 8, 0), np.repeat(now, 8, 0)).checks[0]
-    assert (one.low, one.high) == pytest.approx((eight.low, eight.high))
+    assert (one.low, one.high) == pytest.approx((eight.low, eight.high), abs=1 / (2 * 300))  # half a step apart
 
 
 def test_too_few_images_cannot_tell_and_what_is_said_to_settle_it_does() -> None:
