@@ -294,13 +294,11 @@ def _round_ticks(first: float, last: float, log: bool) -> dict[float, str]:
         step = 10.0 ** math.floor(math.log10(last - first))
         step = next(s for s in (step / 5, step / 2, step, 2 * step) if (last - first) / s <= 8)
         return {i * step: f"{i * step:.4g}" for i in range(math.ceil(first / step), math.floor(last / step) + 1)}
-    for digits in ((1, 2, 5), (1, 3), (1,)):
-        powers = range(math.floor(first), math.ceil(last) + 1)
-        ticks = {
-            d * 10.0**p: _amount(d * 10.0**p) for p in powers for d in digits if first <= math.log10(d) + p <= last
-        }
-        if len(ticks) <= 9:
-            break
+    powers = range(math.floor(first), math.ceil(last) + 1)
+    ticks: dict[float, str] = {}
+    for digits in ((1,), (1, 3), (1, 2, 5)):  # as many as have room
+        finer = [d * 10.0**p for p in powers for d in digits if first <= math.log10(d) + p <= last]
+        ticks = {x: _amount(x) for x in finer} if len(finer) <= 9 else ticks
     return ticks
 
 

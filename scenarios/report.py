@@ -549,7 +549,9 @@ def _rates(frame: pd.DataFrame) -> pd.DataFrame:
         "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%"
         for low, high in zip(frame["low"], frame["high"], strict=True)
     ]
-    return frame.assign(**{"ASR": frame["asr"], "95% interval": interval})
+    shown = frame.assign(ASR=frame["asr"])
+    shown["95% interval"] = interval
+    return shown
 
 
 def _data(frame: pd.DataFrame, by: Sequence[str]) -> Shown:

@@ -237,7 +237,8 @@ def test_surrogates_are_drawn_over_cost() -> None:
             "n": 100,
             **SAID,
         }
-    ).assign(**{"95% interval": "x"})
+    )
+    frame["95% interval"] = "x"
     (figure,) = surrogates_drawn(Shown(name="surrogates", title="", frame=frame, forms={}))
     (first_, x1, y1), (second, x2, y2) = marks(drawn(figure.svg))
     assert (first_, second) == ("mark s0", "mark s1")
@@ -254,7 +255,7 @@ def test_defenses_are_drawn_clean_and_attacked() -> None:
     )
     for column, values in kept.items():
         raw = column.replace(" ", "_")
-        frame = frame.assign(**{column: values, f"{raw}_low": 0.1, f"{raw}_high": 0.95})
+        frame[column], frame[f"{raw}_low"], frame[f"{raw}_high"] = values, 0.1, 0.95
     (figure,) = defenses_drawn(Shown(name="defenses", title="", frame=frame, forms={}))
     assert [colour for colour, _, _ in marks(drawn(figure.svg))] == ["mark s0"] * 2 + ["mark s1"] * 2 + ["mark s2"]
     assert {"none", "trades", "clean", "best transfer pair", "white box"} <= set(words(drawn(figure.svg)))
