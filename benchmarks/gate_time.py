@@ -3,9 +3,9 @@
     python benchmarks/gate_time.py [--quick] [--rounds N]
 
 Every way is a process of its own, without other plugins, and they take turns. Beside the time on the clock stands the
-processor's, which other programs on the machine hardly change. The first two run one empty test, without the plugin and with
-it; the third imports torch alone, which nothing that asks a model can save; the fourth runs a gate: four adversarial
-sets of 2,000 images 1x28x28, asked of a small convolutional network.
+processor's, which other programs on the machine hardly change. The first two run one empty test, without the plugin and
+with it; the third imports torch alone, which nothing that asks a model can save; the fourth runs a gate: four
+adversarial sets of 2,000 images 1x28x28, asked of a small convolutional network.
 """
 
 import argparse
