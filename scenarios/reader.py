@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,13 @@ import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from carom.errors import InputError
+from carom.errors import InputError, StoreError
 from carom.registry import did_you_mean
 
 from .cases import CONTROL, UNDECLARED
 from .statistics import Outcomes
 from .store import (
+    Kind,
     Store,
     artifact_path,
     artifacts,
@@ -36,6 +38,8 @@ from .store import (
     unpack_changes,
     unpack_predictions,
 )
+
+Pictures = NDArray[np.float32]
 
 USUAL = {("samples", "all"), ("recipe", "standard"), ("defense", "none")}
 ATTACKERS = ("surrogate", "public pool seen", "public pool held out")
@@ -134,7 +138,14 @@ def find_run(store: Store, name: str | None = None) -> Run:
 
 
 def read_outcomes(
-    store: Store, run: str, *, split: str = "test", role: str | None = None, decoys: bool = False
+    store: Store,
+    run: str,
+    *,
+    split: str = "test",
+    role: str | None = None,
+    decoys: bool = False,
+    only_sets: Sequence[int] | None = None,
+    only_victims: Sequence[int] | None = None,
 ) -> Outcomes:
     """Every prediction of a run's cells on the images of one split.
 
@@ -145,6 +156,8 @@ def read_outcomes(
         role: Whose: "victim" or "validation victim"; None for those whom the split is there to judge. Victims meet
             validation images only so that each one's best attack can be chosen there.
         decoys: Sets crafted against wrong classes too, which are no attacks.
+        only_sets: Only the cells of these adversarial sets, by row of the store, at most 30,000.
+        only_victims: Only the cells of these victims, by row of the store, at most 30,000.
 
     Raises:
         InputError: The run has no outcome yet on this split.
@@ -180,6 +193,10 @@ def read_outcomes(
             .where(run_cells.c.run == run, run_sets.c.image_set == images.artifact)
             .order_by(run_cells.c.adversarial_set, run_cells.c.victim)
         )
+        if only_sets is not None:
+            query = query.where(run_cells.c.adversarial_set.in_(only_sets))
+        if only_victims is not None:
+            query = query.where(run_cells.c.victim.in_(only_victims))
         rows = connection.execute(query).all()
         sets = {r.artifact: r for r in connection.execute(sa.select(run_sets).where(run_sets.c.run == run)).all()}
         models = {
@@ -237,6 +254,8 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
     attacker, attacked = json.loads(made.surrogate_axes), json.loads(victim.axes)
     control = made.surrogate is None
     return {
+        "set_id": row.adversarial_set,
+        "victim_id": row.victim,
         "surrogate": made.surrogate or "",
         "attack": made.attack,
         "norm": made.norm,
@@ -244,8 +263,7 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
         "attack_seed": made.attack_seed,
         "victim": victim.label,
         "victim_index": place,
-        # a model whose axes nobody declared belongs to no case; it is counted where cases are not asked for
-        "case": CONTROL if control else (UNDECLARED if row.case is None else row.case),
+        "case": _case(row.case, made.surrogate),
         "control": control,
         "targeted": bool(made.targeted),
         # what was made from a victim's own answers is no transfer to it, and is never pooled with what is
@@ -261,6 +279,13 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
         **{f"{axis}_s": attacker.get(axis, "") for axis in AXES},
         **{f"{axis}_v": attacked.get(axis, "") for axis in AXES},
     }
+
+
+def _case(number: int | None, surrogate: str | None) -> int:
+    """A model whose axes nobody declared belongs to no case; it is counted where cases are not asked for."""
+    if surrogate is None:
+        return CONTROL
+    return UNDECLARED if number is None else number
 
 
 def _configuration(axes: dict[str, str]) -> str:
@@ -312,6 +337,91 @@ def _target(
     labels = torch.from_numpy(np.frombuffer(images.labels, "<i4").astype(np.int64))
     ids = torch.from_numpy(np.frombuffer(images.ids, "<i8").astype(np.int64))
     return np.asarray(target_classes(labels, ids, len(json.loads(images.classes))).numpy(), dtype=np.int64)
+
+
+def list_sets(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
+    """The adversarial sets of a run on one split, one row each, those of controls too.
+
+    Columns: set_id and image_set (rows of the store), surrogate ("" for a control), asked (label of the one victim
+    whose answers it was made from, or ""), attack, norm, eps, targeted, attack_seed, made (whether it was crafted).
+    """
+    query = (
+        sa.select(run_sets, artifacts.c.digest)
+        .join(artifacts, artifacts.c.id == run_sets.c.artifact)
+        .join(image_sets, image_sets.c.artifact == run_sets.c.image_set)
+        .where(run_sets.c.run == run, image_sets.c.split == split)
+        .order_by(run_sets.c.artifact)
+    )
+    with store.reading() as connection:
+        rows = connection.execute(query).all()
+    columns = ["set_id", "image_set", "surrogate", "asked", "attack", "norm", "eps", "targeted", "attack_seed", "made"]
+    table = []
+    for row in rows:
+        axes = json.loads(row.surrogate_axes)
+        if "decoy" not in axes:
+            asked = axes.get("asked", "")
+            named = (row.attack, row.norm, row.eps, bool(row.targeted), row.attack_seed, row.digest is not None)
+            table.append((row.artifact, row.image_set, row.surrogate or "", asked, *named))
+    return pd.DataFrame(table, columns=columns)
+
+
+def list_answering(store: Store, run: str, adversarial_set: int) -> pd.DataFrame:
+    """The models that answered an adversarial set in a run: victim_id (row of the store), victim (label), case, n, k.
+
+    The surrogate's own model, case 0, comes last.
+    """
+    query = (
+        sa.select(run_cells, cells.c.n, cells.c.k, run_models.c.role, run_models.c.label, run_sets.c.surrogate)
+        .select_from(planned_cells)
+        .join(run_models, (run_models.c.run == run_cells.c.run) & (run_models.c.artifact == run_cells.c.victim))
+        .join(run_sets, (run_sets.c.run == run_cells.c.run) & (run_sets.c.artifact == run_cells.c.adversarial_set))
+        .where(run_cells.c.run == run, run_cells.c.adversarial_set == adversarial_set, cells.c.n.is_not(None))
+        .order_by(run_cells.c.case == 0, run_cells.c.victim)
+    )
+    with store.reading() as connection:
+        rows = connection.execute(query).all()
+    table = {
+        row.victim: (row.victim, row.label, _case(row.case, row.surrogate), row.n, row.k)
+        for row in rows
+        if row.role == "victim" or (row.case == 0 and row.role in ATTACKERS)
+    }
+    return pd.DataFrame(table.values(), columns=["victim_id", "victim", "case", "n", "k"])
+
+
+def read_pictures(
+    store: Store, adversarial_set: int, image_set: int, places: Sequence[int]
+) -> tuple[Pictures, Pictures]:
+    """Clean and adversarial images at these places of an adversarial set, `n c h w`, float32 in [0, 1].
+
+    Only these images are read, so their file is not checked against its digest.
+
+    Raises:
+        StoreError: A file is missing, as after `carom gc --sets`, damaged, or too short.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with store.reading() as connection:
+        query = sa.select(artifacts.c.id, artifacts.c.key).where(artifacts.c.id.in_([adversarial_set, image_set]))
+        keys: dict[int, str] = {row.id: row.key for row in connection.execute(query)}
+    kinds: tuple[tuple[Kind, int], ...] = (("images", image_set), ("sets", adversarial_set))
+    found = []
+    for kind, id_ in kinds:
+        path = artifact_path(store.folder, kind, keys[id_])
+        if not path.is_file():
+            raise StoreError(
+                f"{path}: these images are not in the store, as after `carom gc --sets`; the numbers that rest on them "
+                "stay; to make them again run the scenario into another folder with --store"
+            )
+        try:
+            with safe_open(path, framework="numpy") as file:
+                images = file.get_slice("images")
+                some = np.concatenate([images[place : place + 1] for place in places])
+        except (OSError, SafetensorError, ValueError, IndexError) as error:
+            raise StoreError(f"{path}: cannot be read: {error}; run the scenario again to rebuild it") from None
+        if len(some) != len(places):
+            raise StoreError(f"{path}: holds too few images; run the scenario again to rebuild it")
+        found.append(some.astype(np.float32) / 255 if some.dtype == np.uint8 else some.astype(np.float32))
+    return found[0], found[1]
 
 
 def list_models(store: Store, run: str) -> pd.DataFrame:
