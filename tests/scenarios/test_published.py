@@ -267,6 +267,16 @@ def test_tables_and_rows_are_exported(tmp_path: Path, dumb: Path, carom: Carom) 
     assert len(pd.read_csv(tmp_path / "csv" / f"{run}-rows.csv")) == 128
 
 
+def test_a_published_run_has_a_report_without_figures(tmp_path: Path, dumb: Path, carom: Carom) -> None:
+    run = read_in(dumb, tmp_path / "store").run
+    answer = carom("export", run, "--store", tmp_path / "store", "--format", "html", "-o", tmp_path)
+    assert answer.code == 0, answer.err
+    text = (tmp_path / f"{run}.html").read_text()
+    assert f"{run}: published attack success by case" in text
+    assert "Incomplete" not in text
+    assert "<svg" not in text
+
+
 def test_a_store_of_an_earlier_version_has_no_published_runs(tmp_path: Path, dumb: Path) -> None:
     store = tmp_path / "store"
     Store(store, write=True).close()
