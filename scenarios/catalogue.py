@@ -1,4 +1,7 @@
-"""Everything that a scenario can name, with its paper and defaults, for `carom list` and `carom describe`."""
+"""Everything that a scenario can name, with its paper and defaults, and the words of tables and figures.
+
+For `carom list` and `carom describe`.
+"""
 
 import dataclasses
 import tomllib
@@ -8,6 +11,8 @@ from typing import Any
 
 from carom.errors import InputError
 from carom.registry import did_you_mean, lookup, summary
+
+from .glossary import TERMS, term_of
 
 Entry = dict[str, Any]
 
@@ -29,6 +34,7 @@ def catalogue(kind: str) -> list[Entry]:
         "suites": _suites,
         "surrogates": _surrogates,
         "tasks": _tasks,
+        "terms": _terms,
     }
     return lookup(kind, readers, where="carom list", what="kind")()
 
@@ -44,11 +50,12 @@ KINDS = (
     "tasks",
     "presets",
     "suites",
+    "terms",
 )
 
 
 def description(name: str) -> Entry:
-    """One entry in full; a sum of attacks is described as the loop that it makes.
+    """One entry in full; a sum of attacks is described as the loop that it makes, a column of a table as its term.
 
     Raises:
         InputError: Nothing has this name.
@@ -64,6 +71,8 @@ def description(name: str) -> Entry:
 
         attack = parse_attack(name, where="carom describe")
         return {"name": name, "kind": "attack", **_passes(attack.passes()), **_fields(attack)}
+    if (term := term_of(name)) is not None:
+        return {"name": term.name, "kind": "term", **known[term.name]}
     raise InputError(
         f"carom describe: nothing is called {name!r}{did_you_mean(name, known)}; `carom list KIND` lists all"
     )
@@ -199,6 +208,13 @@ def _suites() -> list[Entry]:
             }
         )
     return entries
+
+
+def _terms() -> list[Entry]:
+    return [
+        {"name": t.name, "summary": t.what, "formula": t.how, "beware": t.beware, "paper": t.source}
+        for t in TERMS.values()
+    ]
 
 
 def _classes(registry: Mapping[str, Any]) -> list[Entry]:

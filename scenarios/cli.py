@@ -376,12 +376,13 @@ def list_(
     kind: Annotated[
         str,
         typer.Argument(
-            help="attacks, controls, surrogates, defenses, architectures, recipes, balances, tasks, presets or suites."
+            help="attacks, controls, surrogates, defenses, architectures, recipes, balances, tasks, presets, suites, "
+            "or terms."
         ),
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Everything of one kind that a scenario can name.
+    """Everything of one kind: what a scenario can name, or the terms of tables and figures.
 
     Example: carom list attacks --json
     """

@@ -279,6 +279,7 @@ PAGES = {
     "tasks": "data.md",
     "presets": "cli.md",
     "suites": "gates.md",
+    "terms": "glossary.md",
 }
 
 
