@@ -169,15 +169,15 @@ def curves(
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
             parts.append(f'<polyline class="joined s{i}" points="{path}"/>')
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in (place(e.x, e.value) for e in drawn)]
-    for e in drawn:
+    for e in reversed(drawn):  # the first come to lie on top, and their names find room first
         x, y = place(e.x, e.value)
         which = series.index(e.series)
         reach = ""
         if not math.isnan(e.low):
             reach = _line(x, place(e.x, e.low)[1], x, place(e.x, e.high)[1], f"reach s{which}")
         parts.append(_marked(reach, x, y, which, e.tip))
-        if not joined and e.label:
-            parts.append(_beside(e.label, x, y, taken, left, right))
+    if not joined:
+        parts += [_beside(e.label, *place(e.x, e.value), taken, left, right) for e in drawn if e.label]
     return _svg(parts, bottom + 48, alt)
 
 
@@ -202,7 +202,7 @@ def heat_map(
     """
     left = 24 + LETTER * max(len(name) for name in (*rows, down))
     names = LETTER * max(len(name) for name in columns)
-    slanted = names > 60 and len(columns) > 1
+    slanted = len(columns) > 1 and names > min(96.0, (WIDTH - left - 20) / len(columns)) - 6
     top = 34 + (names * 0.72 if slanted else 18.0)
     over = names * 0.72 if slanted else 20.0
     wide = max(14.0, min(96.0, (WIDTH - left - over) / len(columns)))

@@ -107,12 +107,12 @@ def test_curves_keep_scale_and_order() -> None:
     ]
     ticks = {4.0: "4/255", 8.0: "8/255", 16.0: "16/255"}
     root = drawn(curves(estimates, alt="what", across="eps", up="ASR", ticks=ticks, joined=True))
-    (_, x4, y4), (_, x8, y8), (_, x16, y16) = marks(root)
+    (_, x4, y4), (_, x8, y8), (_, x16, y16) = sorted(marks(root), key=lambda m: m[1])
     assert x16 - x8 == pytest.approx(2 * (x8 - x4), abs=0.3)
     assert y8 - y16 == pytest.approx(2 * (y4 - y8), abs=0.3)
     assert {"4/255", "8/255", "16/255"} <= set(words(root))
     logged = drawn(curves(estimates, alt="what", across="cost", up="ASR", log=True))
-    (_, x4, _), (_, x8, _), (_, x16, _) = marks(logged)
+    (_, x4, _), (_, x8, _), (_, x16, _) = sorted(marks(logged), key=lambda m: m[1])
     assert x16 - x8 == pytest.approx(x8 - x4, abs=0.3)
 
 
@@ -240,7 +240,7 @@ def test_surrogates_are_drawn_over_cost() -> None:
     )
     frame["95% interval"] = "x"
     (figure,) = surrogates_drawn(Shown(name="surrogates", title="", frame=frame, forms={}))
-    (first_, x1, y1), (second, x2, y2) = marks(drawn(figure.svg))
+    (second, x2, y2), (first_, x1, y1) = marks(drawn(figure.svg))  # the better one lies on top
     assert (first_, second) == ("mark s0", "mark s1")
     assert x1 < x2
     assert y1 > y2
