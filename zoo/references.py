@@ -180,8 +180,8 @@ def reference(value: str | Mapping[str, object], *, where: str = "model") -> Ref
     if prefix == transformers_folder.PREFIX and colon:
         return transformers_folder.transformers_folder(rest, table, where=where)
     processing = declared_preprocessing(table, where=where)
-    found = _outsider(name, {k: v for k, v in table.items() if k != "preprocessing"}, where)
-    return found if processing is None else Preprocessed(model=found, preprocessing=processing)
+    outsider = _outsider(name, {k: v for k, v in table.items() if k != "preprocessing"}, where)
+    return outsider if processing is None else Preprocessed(model=outsider, preprocessing=processing)
 
 
 def _outsider(name: str, table: dict[str, Any], where: str) -> Outsider:

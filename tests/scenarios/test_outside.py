@@ -34,7 +34,7 @@ def program(tmp_path: Path) -> Path:
             linear.weight.view(3, 6, 5)[k, 2 * k] = 3.0
     path = tmp_path / "rows.torchscript"
     with warnings.catch_warnings(action="ignore"):  # TorchScript is announced to end
-        torch.jit.trace(nn.Sequential(nn.Flatten(), linear), torch.rand(2, 1, 6, 5)).save(str(path))
+        torch.jit.trace(nn.Sequential(nn.Flatten(), linear), torch.rand(2, 1, 6, 5)).save(str(path))  # type: ignore[no-untyped-call]
     return path
 
 

@@ -326,7 +326,7 @@ def test_a_stated_accuracy_is_held_to_its_binomial_interval(right: int, refused:
     victim = CallableVictim(lambda x: answers, "v", answers="labels")
     stated = stated_accuracy({"model": "a:b", "clean_accuracy": 0.94})  # +- 6.1 points, and half an image
     assert stated is not None
-    args = {"name": "v", "images": pixels, "labels": labels, "classes": CLASSES}
+    args: dict[str, Any] = {"name": "v", "images": pixels, "labels": labels, "classes": CLASSES}
     if not refused:
         assert check_accuracy(victim, stated, **args) == right / 100
         return

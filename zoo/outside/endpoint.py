@@ -93,9 +93,9 @@ class Endpoint:
             raise InputError(f"{where}: header is a name such as Authorization, got {self.header!r}")
         try:
             parts = urlsplit(self.url)
-            known = parts.hostname is not None and (parts.port is None or parts.port > 0)
+            known = parts.hostname is not None and parts.port != 0
         except ValueError:
-            known = False
+            parts, known = urlsplit(""), False
         if not known:
             raise InputError(f"{where}: {self.url!r} is no address; expected https://HOST/PATH")
         if parts.username is not None or parts.password is not None:

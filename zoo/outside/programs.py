@@ -84,7 +84,7 @@ def load_program(reference: Program, *, shape: Shape, classes: int, where: str) 
     try:
         with warnings.catch_warnings(action="ignore"):  # torch announces the end of TorchScript at every load
             if reference.format == "torchscript":
-                network = torch.jit.load(str(path), map_location="cpu").eval()
+                network = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
             else:
                 network = _Exported(torch.export.load(str(path)))
     except ModelError as error:

@@ -1,6 +1,8 @@
 """Image classifiers of the library transformers, from a local folder."""
 
+import importlib
 import json
+import logging as levels
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -70,12 +72,12 @@ def load_transformers(reference: TransformersFolder, *, shape: Shape, classes: i
         raise ModelError(f"{where}: the folder changed after it was named; start again")
     folder = Path(reference.path).expanduser()
     try:
-        from transformers import AutoModelForImageClassification
+        automatic: Any = importlib.import_module("transformers").AutoModelForImageClassification
     except ImportError as error:
         raise not_installed(where, "transformers", "transformers", error) from None
     try:
         with _quiet():
-            model, told = AutoModelForImageClassification.from_pretrained(
+            model, told = automatic.from_pretrained(
                 str(folder),
                 local_files_only=True,
                 use_safetensors=True,
@@ -118,10 +120,10 @@ def _sha256(name: str, where: str) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the library's warnings and progress bars: what matters is raised."""
-    from transformers.utils import logging
+    logging: Any = importlib.import_module("transformers.utils.logging")
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(levels.CRITICAL)
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -165,10 +167,11 @@ def _preprocessing(folder: Path, where: str) -> Preprocessing:
 def _told(folder: Path, where: str) -> Mapping[str, Any]:
     """The processor's settings, with its class's defaults where the file is silent."""
     try:
-        from transformers import AutoImageProcessor
-
+        transformers: Any = importlib.import_module("transformers")
         with _quiet():
-            processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            processor = transformers.AutoImageProcessor.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
         told: dict[str, Any] = json.loads(processor.to_json_string())
     except Exception as error:
         raise ModelError(

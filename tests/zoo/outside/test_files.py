@@ -163,7 +163,7 @@ def test_what_is_no_graph_of_images(tmp_path: Path) -> None:
 
 def script(network: nn.Module, path: Path) -> None:
     with warnings.catch_warnings(action="ignore"):  # TorchScript is announced to end
-        torch.jit.trace(network, torch.rand(2, *SHAPE)).save(str(path))
+        torch.jit.trace(network, torch.rand(2, *SHAPE)).save(str(path))  # type: ignore[no-untyped-call]
 
 
 def export(network: nn.Module, path: Path, *, fixed: bool = False) -> None:
