@@ -2,27 +2,32 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
+from numpy.typing import NDArray
+from scipy.cluster import hierarchy
 
-from carom.errors import CaromError
+from carom.errors import CaromError, InputError
 from carom.scenarios.reader import (
     Run,
     changes,
     find_run,
+    list_answering,
     list_attempts,
     list_failures,
     list_models,
     list_runs,
+    list_sets,
     read_outcomes,
 )
 from carom.scenarios.show import Form, Shown, show_run
-from carom.scenarios.statistics import cell_rates
+from carom.scenarios.statistics import case_table, cell_rates, class_rates
 from carom.scenarios.store import Store, cells, planned_cells, run_cells
 
 AXES = {
@@ -306,3 +311,268 @@ def has_gates(folder: Path) -> bool:
 def gates_counter(folder: Path) -> int:
     """Moves when a gate records another verdict: files are added, never changed."""
     return sum(1 for _ in (folder / GATES).glob("*/*.json"))
+
+
+# --------------------------------------------------------------------------------------------------- order of a matrix
+
+Order = Literal["run", "mean", "clustered"]
+ORDERS: dict[Order, str] = {"run": "as in the run", "mean": "by mean ASR", "clustered": "alike beside alike"}
+MOST_LEVELS = 150  # along an axis; more are not drawn
+MOST_CLUSTERED = 1_000  # along an axis; distances of all pairs take too long above
+
+
+def ordered(table: pd.DataFrame, rows: str, columns: str, order: Order) -> pd.DataFrame:
+    """A matrix with its axes in another order.
+
+    Args:
+        table: As from `matrix`.
+        rows: Name of its first axis.
+        columns: Name of its second.
+        order: "run" leaves it; "mean" puts the highest mean of the ASR of an axis's fields first; "clustered" puts what
+            is alike side by side: average linkage of Euclidean distances of ASR, a missing field taken as the mean of
+            its column. Axes of more than `MOST_CLUSTERED` levels are put in the order of their means instead.
+    """
+    if order == "run":
+        return table
+    wide = table.assign(**{a: table[a].astype(str) for a in (rows, columns)}).pivot(
+        index=rows, columns=columns, values="ASR"
+    )
+    for axis, matrix_ in ((rows, wide), (columns, wide.T)):
+        means = matrix_.mean(axis=1).sort_values(ascending=False, kind="stable")
+        names = [str(name) for name in means.index]
+        if order == "clustered" and 2 < len(names) <= MOST_CLUSTERED:
+            values = matrix_.loc[means.index]
+            filled = values.fillna(values.mean()).to_numpy(dtype=np.float64)
+            tree = hierarchy.linkage(filled, "average", optimal_ordering=len(names) <= 200)
+            names = [names[i] for i in hierarchy.leaves_list(tree)]
+        table = table.assign(**{axis: pd.Categorical(table[axis].astype(str), names, ordered=True)})
+    return table.sort_values([rows, columns], ignore_index=True)
+
+
+def limited(table: pd.DataFrame, rows: str, columns: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The first `MOST_LEVELS` levels of each axis, and how many levels an axis that lost some had."""
+    cut = {}
+    for axis in (rows, columns):
+        levels_ = table[axis].cat.categories
+        if len(levels_) > MOST_LEVELS:
+            cut[axis] = len(levels_)
+            table = table[table[axis].isin(levels_[:MOST_LEVELS])]
+            table = table.assign(**{axis: table[axis].cat.set_categories(levels_[:MOST_LEVELS])})
+    return table.reset_index(drop=True), cut
+
+
+def field_cells(
+    cells: pd.DataFrame,
+    where: Mapping[str, str],
+    *,
+    attack: str | None = None,
+    budget: str | None = None,
+    white_box: bool = False,
+) -> pd.DataFrame:
+    """The cells that one field of a matrix pools, the highest ASR first, with an id of each: "SET-VICTIM".
+
+    Args:
+        cells: As `View.cells`.
+        where: The level of each of the two axes.
+        attack: As for `matrix`.
+        budget: As for `matrix`.
+        white_box: As for `matrix`.
+    """
+    mask = (cells["n"] > 0) & ~cells["control"].astype(bool)
+    for column, level in {**where, "attack": attack, "budget": budget}.items():
+        if level is not None:
+            mask &= cells[column] == level
+    if not white_box:
+        mask &= cells["case"] != 0
+    found = cells[mask].sort_values("asr", ascending=False, kind="stable", ignore_index=True)
+    return found.assign(cell=found["set_id"].astype(str) + "-" + found["victim_id"].astype(str))
+
+
+# ----------------------------------------------------------------------------------------------------- cells and images
+
+Outcome = Literal["fooled", "withstood", "wrong clean"]
+OUTCOMES: dict[Outcome, str] = {
+    "fooled": "the attack succeeded",
+    "withstood": "the attack failed",
+    "wrong clean": "wrong on the clean image already",
+}
+NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answered:
+    """One adversarial set on some victims, image by image.
+
+    Attributes:
+        images: One row an image: place (in the set), id, label, source, target ("" where the set aims at no class).
+        cells: One row a victim, in the order asked for: as from `cell_rates`.
+        by_class: As from `class_rates`; its column `cell` is a row of `cells`.
+        clean: Name of the class that each victim sees in each clean image, or "no answer", `victims images`.
+        adversarial: The same of the adversarial images.
+        outcome: What came of each, `victims images`, in `OUTCOMES`.
+    """
+
+    images: pd.DataFrame
+    cells: pd.DataFrame
+    by_class: pd.DataFrame
+    clean: NDArray[np.object_]
+    adversarial: NDArray[np.object_]
+    outcome: NDArray[np.object_]
+
+
+def adversarial_sets(folder: Path, run: str) -> pd.DataFrame:
+    """The adversarial sets of a run on its test images that were crafted, as from `list_sets`, with their budget."""
+    with Store(folder) as store:
+        found = list_sets(store, run)
+    found = found[found["made"].astype(bool)].reset_index(drop=True)
+    return found.assign(budget=budgets(found)) if len(found) else found.assign(budget="")
+
+
+def answering(folder: Path, run: str, adversarial_set: int) -> pd.DataFrame:
+    """The models that answered a set, as from `list_answering`."""
+    with Store(folder) as store:
+        return list_answering(store, run, adversarial_set)
+
+
+def answered(folder: Path, run: str, adversarial_set: int, victims: Sequence[int]) -> Answered:
+    """What these victims, rows of the store, answered to the images of one set.
+
+    Raises:
+        CaromError: No outcome of these, or a store that cannot be read.
+    """
+    with Store(folder) as store:
+        outcomes = read_outcomes(store, run, only_sets=[adversarial_set], only_victims=victims)
+    place = {victim: i for i, victim in enumerate(victims)}
+    order = np.argsort([place[victim] for victim in outcomes.cells["victim_id"]])
+    outcomes = replace(
+        outcomes, cells=outcomes.cells.iloc[order].reset_index(drop=True), adversarial=outcomes.adversarial[order]
+    )
+    names = np.array([*outcomes.classes, NO_ANSWER], dtype=object)  # -1 is the last
+    right = outcomes.right[outcomes.victim_index]
+    targeted = outcomes.targeted.any() and outcomes.target is not None
+    return Answered(
+        images=pd.DataFrame(
+            {
+                "place": range(len(outcomes.labels)),
+                "id": range(len(outcomes.labels)) if outcomes.image_ids is None else outcomes.image_ids,
+                "label": names[outcomes.labels],
+                "source": np.array(outcomes.image_sources, dtype=object)[outcomes.image_source],
+                "target": names[outcomes.target] if targeted else "",
+            }
+        ),
+        cells=cell_rates(outcomes),
+        by_class=class_rates(outcomes),
+        clean=names[outcomes.clean_predictions[outcomes.victim_index]],
+        adversarial=names[outcomes.adversarial],
+        outcome=np.where(outcomes.success, "fooled", np.where(right, "withstood", "wrong clean")).astype(object),
+    )
+
+
+def confusion(found: Answered, victim: int = 0) -> pd.DataFrame:
+    """How many images a victim saw as one class clean and as another adversarial: clean, adversarial, images, share.
+
+    `share` is of the images with that clean answer.
+    """
+    pairs = pd.DataFrame({"clean": found.clean[victim], "adversarial": found.adversarial[victim]})
+    table = pairs.groupby(["clean", "adversarial"], sort=False).size().rename("images").reset_index()
+    return table.assign(share=table["images"] / table.groupby("clean")["images"].transform("sum"))
+
+
+def filtered(
+    found: Answered,
+    *,
+    label: str | None = None,
+    outcome: str | None = None,
+    victim: int = 0,
+    agree: bool | None = None,
+) -> list[int]:
+    """Places of the images that pass.
+
+    Args:
+        found: What victims answered.
+        label: Only images of this class.
+        outcome: Only those that ended so for one victim.
+        victim: That victim, a row of `found.cells`.
+        agree: Only those whose adversarial image all victims see as the same class, or (False) not all.
+    """
+    keep = np.ones(len(found.images), dtype=bool)
+    if label is not None:
+        keep &= (found.images["label"] == label).to_numpy()
+    if outcome is not None:
+        keep &= found.outcome[victim] == outcome
+    if agree is not None:
+        keep &= (found.adversarial == found.adversarial[0]).all(axis=0) == agree
+    return [int(place) for place in np.flatnonzero(keep)]
+
+
+# --------------------------------------------------------------------------------------------------------------- cases
+
+MOST_READ = 20_000  # cells whose answers are read one by one for a figure
+
+
+def case_points(tables: Sequence[Shown], cells: pd.DataFrame) -> pd.DataFrame:
+    """The table of cases as points of a figure: the columns of `case_table`, a budget, and in which `series` each is.
+
+    A series is one combination of the further levels (whose answers were read, recipe, defence, ...) that cases are
+    not pooled over; "" where there is one only.
+    """
+    for table in tables:
+        if table.name == "cases":
+            return _points_of(table.frame, fixed_axes(table), cells)
+    return pd.DataFrame()
+
+
+def fixed_axes(table: Shown) -> list[str]:
+    """The columns that a table of cases is not pooled over, beside norm, eps and goal."""
+    pooled = ("case", "mismatch", "95% interval", "norm", "eps", "targeted", "attack")
+    return [c for c in table.forms if c in table.frame and table.is_text(c) and c not in pooled]
+
+
+def some_case_points(
+    folder: Path,
+    run: str,
+    cells: pd.DataFrame,
+    fixed: Sequence[str],
+    *,
+    attack: str | None = None,
+    config: str | None = None,
+) -> pd.DataFrame:
+    """As `case_points`, of one attack or of one configuration of surrogates, or both, beside the controls.
+
+    Raises:
+        CaromError: More than `MOST_READ` cells, none, or a store that cannot be read.
+    """
+    mask = ~cells["control"].astype(bool)
+    for column, value in (("attack", attack), ("surrogate_config", config)):
+        if value is not None:
+            mask &= cells[column] == value
+    mask |= cells["control"].astype(bool)
+    if mask.sum() > MOST_READ:
+        raise InputError(
+            f"run {run}: {int(mask.sum()):,} cells are to be read; expected at most {MOST_READ:,} for a figure; choose "
+            "an attack and a configuration, or all of both"
+        )
+    with Store(folder) as store:
+        outcomes = read_outcomes(store, run, only_sets=[int(i) for i in cells.loc[mask, "set_id"].unique()])
+    table = case_table(outcomes, by=("norm", "eps", "targeted", *fixed))
+    return _points_of(table.rename(columns={"case": "case_number", "name": "case"}), fixed, cells)
+
+
+def _points_of(table: pd.DataFrame, fixed: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:
+    if "targeted" not in table:
+        table = table.assign(targeted=bool(attacked(cells)["targeted"].any()))
+    # on its own model a surrogate matches in everything, so what all cases share names no series
+    varied = [c for c in fixed if table.loc[table[c] != "", c].nunique() > 1]
+    words = table[varied].astype(str).agg(lambda row: " · ".join(w for w in row if w), axis=1) if varied else ""
+    return table.assign(budget=budgets(table), series=words).reset_index(drop=True)
+
+
+def published_points(tables: Sequence[Shown]) -> pd.DataFrame:
+    """The published columns of the table that sets them beside one's own: case (one's own), their case, whose, asr."""
+    for table in tables:
+        if table.name == "published":
+            own = {"n", "ASR", *(c for c in table.forms if table.is_text(c))}
+            theirs = [c for c in table.forms if c not in own]
+            long = table.frame.melt(["case", "their case"], theirs, "whose", "asr")
+            return long[long["asr"].notna()].drop_duplicates(ignore_index=True)
+    return pd.DataFrame(columns=["case", "their case", "whose", "asr"])

@@ -1,22 +1,29 @@
 """Cases: attack success by mismatch of attacker and victim, what each mismatch costs, and whether controls held."""
 
-from carom.app import parts, views
-from carom.app.frame import Opened, header, show
+import pandas as pd
+import streamlit as st
 
-FIRST = (
+from carom.app import case_chart, cell_views, parts, queries, views
+from carom.app.address import pick
+from carom.app.frame import Opened, header, show
+from carom.app.plain import plain
+from carom.errors import CaromError
+
+TABLES = (
     "cases",
     "published",
     "effects",
     "controls",
+    "cases-by-task",
+    "by-training",
     "cases-by-attack",
     "by-attack",
     "by-surrogate",
     "by-victim",
-    "cases-by-task",
-    "published-by-attack",
-    "published-by-training",
-    "published-by-architecture",
+    "by-samples",
+    "architectures",
 )
+ALL = "all"
 
 
 def page(opened: Opened) -> float:
@@ -24,11 +31,115 @@ def page(opened: Opened) -> float:
     header(opened, "Cases")
     view, seconds = views.of_run(opened)
     parts.controls_notice(view.tables)
-    if not views.explained(opened, view):
-        for shown in view.tables:
-            if shown.name in FIRST:
-                parts.table(shown)
+    if views.explained(opened, view):
+        return seconds
+    tables = {table.name: table for table in view.tables}
+    if queries.state(opened.run) == "published":
+        published_figure(tables["cases"].frame)
+    else:
+        cases_figure(opened, view)
+    if "effects" in tables:
+        effects_figure(tables["effects"].frame)
+    for name in TABLES:
+        if name in tables:
+            parts.table(tables[name])
     return seconds
+
+
+def cases_figure(opened: Opened, view: queries.View) -> None:
+    """C0 to C8 with intervals, of all attacks and surrogates or of some."""
+    cells = queries.attacked(view.cells)
+    points = queries.case_points(view.tables, view.cells)
+    if cells.empty or points.empty:
+        st.info("No surrogate's set has an outcome yet; controls alone make no case.")
+        return
+    beside = queries.published_points(view.tables)
+    boxes = st.columns(4)
+    attack = pick(boxes[0].selectbox, "Attacks", [ALL, *dict.fromkeys(cells["attack"])], "case-attack", ALL)
+    budgets = list(dict.fromkeys(cells["budget"] if attack == ALL else cells.loc[cells["attack"] == attack, "budget"]))
+    budget = pick(boxes[1].selectbox, "Budget", budgets, "budget", budgets[0])
+    configs = [ALL, *(c for c in dict.fromkeys(cells["surrogate_config"]) if c)]
+    config = pick(boxes[2].selectbox, "Surrogates", configs, "surrogates", ALL)
+    if attack != ALL or config != ALL:
+        fixed = queries.fixed_axes(next(t for t in view.tables if t.name == "cases"))
+        asked = (None if attack == ALL else attack, None if config == ALL else config)
+        try:
+            points = cell_views.case_points(opened, view, fixed, *asked)
+        except CaromError as error:
+            st.warning(plain(error))
+            return
+    points = points[(points["budget"] == budget) & points["asr"].notna()]
+    found = points[points["case_number"] >= 0]
+    if found.empty:
+        st.info("No cell has this attack, budget and surrogate together; choose others.")
+        return
+    points = points[points["series"].isin(found["series"])]
+    # on its own model a surrogate has other levels than elsewhere; what transfers comes first
+    series = list(dict.fromkeys([*found.loc[found["case_number"] > 0, "series"], *found["series"]]))
+    if len(series) > 1:
+        level = pick(boxes[3].selectbox, "Levels", [ALL, *series], "levels", ALL)
+        series = [level] if level != ALL else series
+    points = points[points["series"].isin(series[: case_chart.MOST_SERIES])]
+    points = points.sort_values("series", key=lambda s: s.map(series.index), kind="stable", ignore_index=True)
+    if len(series) > case_chart.MOST_SERIES:
+        st.caption(f"Of {len(series)} combinations of levels the first {case_chart.MOST_SERIES} are drawn; choose one.")
+    points = points.assign(
+        interval=[f"{100 * low:.1f}–{100 * high:.1f}%" for low, high in zip(points["low"], points["high"], strict=True)]
+    )
+    drawn = beside if attack == ALL and config == ALL else beside.iloc[:0]
+    whose = f"{'all attacks' if attack == ALL else attack}, {budget}"
+    whose += "" if config == ALL else f", surrogates {config}"
+    ranges = "; ".join(dict.fromkeys(str(r) for r in points["ranges_over"]))
+    n = points["n"]
+    parts.figure(
+        case_chart.cases(points, drawn),
+        points,
+        "cases-figure",
+        f"ASR in percent of {whose}: k / n, pooled over the cells of a case; n, the images right on clean, is "
+        f"{int(n.min()):,} to {int(n.max()):,} a point. Bars: 95% intervals over {ranges}. C0, the surrogate's own "
+        "weights, is no transfer and stands apart, as do changes that no surrogate made."
+        + (" Grey: published means of other tasks, networks and attacks; only the order compares." * bool(len(drawn))),
+    )
+
+
+def published_figure(table: pd.DataFrame) -> None:
+    """The cases of a published run, which come without intervals."""
+    points = table.assign(series=table["attacks"], low=table["ASR"], high=table["ASR"], interval="not published")
+    points = points.assign(n=points["rows"], cells=points["rows"])
+    parts.figure(
+        case_chart.cases(points, pd.DataFrame()),
+        points,
+        "cases-figure",
+        "ASR in percent as published: means over rows, each one attack, surrogate and victim; no intervals were "
+        "published. Their C1 is the same weights, which carom calls C0. n and cells on hover are rows.",
+    )
+
+
+def effects_figure(table: pd.DataFrame) -> None:
+    """What each mismatch costs the attacker, in points."""
+    drawn = pd.DataFrame(
+        {
+            "name": table["mismatch in"],
+            "effect": 100 * table["effect"],
+            "low": 100 * table["low"] if "low" in table else float("nan"),
+            "high": 100 * table["high"] if "high" in table else float("nan"),
+            "interval": table.get("95% interval", "not published"),
+            "p": table.get("p_holm", float("nan")),
+            "kind": table.get("attacks", "all"),
+        }
+    )
+    if "task" in table:
+        drawn = drawn[(table["task"] == table["task"].iloc[0]).to_numpy()]
+    ranges = "; ".join(dict.fromkeys(str(r) for r in table.get("ranges_over", [])))
+    st.subheader("What a mismatch costs the attacker")
+    parts.figure(
+        case_chart.effects(drawn),
+        drawn,
+        "effects-figure",
+        "Points of ASR, mismatch minus match, C0 and controls excluded; negative: the mismatch protects. "
+        + (f"Bars: 95% intervals over {ranges}. " if ranges else "No intervals were published. ")
+        + f"Grey band: within {case_chart.MARGIN:g} points of none.",
+    )
 
 
 show(page)
