@@ -8,6 +8,7 @@ import streamlit as st
 
 from carom.app import queries
 from carom.app.frame import Opened
+from carom.scenarios.reader import Pictures
 
 
 @st.cache_data(show_spinner="Reading answers …", max_entries=16)
@@ -62,3 +63,16 @@ def _answered(folder: str, run: str, counter: int, adversarial_set: int, victims
 def answered(opened: Opened, adversarial_set: int, victims: Sequence[int]) -> queries.Answered:
     """As `queries.answered`."""
     return _answered(str(opened.folder), opened.run.id, opened.counter, adversarial_set, tuple(victims))
+
+
+@st.cache_data(show_spinner="Reading images …", max_entries=32)
+def _pictures(
+    folder: str, run: str, counter: int, adversarial_set: int, places: tuple[int, ...]
+) -> tuple[Pictures, Pictures]:
+    del counter
+    return queries.pictures(Path(folder), run, adversarial_set, places)
+
+
+def pictures(opened: Opened, adversarial_set: int, places: Sequence[int]) -> tuple[Pictures, Pictures]:
+    """As `queries.pictures`."""
+    return _pictures(str(opened.folder), opened.run.id, opened.counter, adversarial_set, tuple(places))

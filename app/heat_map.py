@@ -6,6 +6,7 @@ import pandas as pd
 from .queries import AXES
 
 DARK = 0.45  # below it white is read better on viridis, above it black
+CLICKED = "field"  # name of the selection of a click: its row and column
 WRITTEN = 14  # up to so many columns, each field also says its number
 
 
@@ -35,8 +36,9 @@ def chart(table: pd.DataFrame, rows: str, columns: str) -> alt.LayerChart:
     )
     scale = alt.Scale(scheme="viridis", domain=[0, 1])
     legend = alt.Legend(format=".0%", title="ASR", gradientLength=160, labelOffset=6)
-    fields = base.mark_rect().encode(color=alt.Color("ASR:Q", scale=scale, legend=legend))
-    layers = [fields]
+    clicked = alt.selection_point(name=CLICKED, fields=["row", "column"], on="click", clear="dblclick")
+    fields = base.mark_rect(cursor="pointer").encode(color=alt.Color("ASR:Q", scale=scale, legend=legend))
+    layers = [fields.add_params(clicked)]
     if len(across) <= WRITTEN:
         ink = alt.condition(alt.datum.ASR > DARK, alt.value("black"), alt.value("white"))
         layers.append(base.mark_text(fontSize=11).encode(text=alt.Text("ASR:Q", format=".0%"), color=ink))

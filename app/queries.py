@@ -15,6 +15,7 @@ from scipy.cluster import hierarchy
 
 from carom.errors import CaromError, InputError
 from carom.scenarios.reader import (
+    Pictures,
     Run,
     changes,
     find_run,
@@ -25,6 +26,7 @@ from carom.scenarios.reader import (
     list_runs,
     list_sets,
     read_outcomes,
+    read_pictures,
 )
 from carom.scenarios.show import Form, Shown, show_run
 from carom.scenarios.statistics import case_table, cell_rates, class_rates
@@ -466,6 +468,20 @@ def answered(folder: Path, run: str, adversarial_set: int, victims: Sequence[int
         adversarial=names[outcomes.adversarial],
         outcome=np.where(outcomes.success, "fooled", np.where(right, "withstood", "wrong clean")).astype(object),
     )
+
+
+def pictures(folder: Path, run: str, adversarial_set: int, places: Sequence[int]) -> tuple[Pictures, Pictures]:
+    """Clean and adversarial images at these places of a set of a run, as from `read_pictures`.
+
+    Raises:
+        CaromError: Images that were freed, or a store that cannot be read.
+    """
+    with Store(folder) as store:
+        known = list_sets(store, run)
+        here = known.loc[known["set_id"] == adversarial_set, "image_set"]
+        if here.empty:
+            raise InputError(f"run {run} has no adversarial set {adversarial_set}; choose one of the run's sets")
+        return read_pictures(store, adversarial_set, int(here.iloc[0]), places)
 
 
 def confusion(found: Answered, victim: int = 0) -> pd.DataFrame:
