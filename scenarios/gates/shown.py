@@ -27,7 +27,7 @@ def load_victim(text: str, suite: Suite) -> Callable[..., Any]:
         MissingData: Its file is not there.
         ModelError: It is a model of another task.
     """
-    from carom.zoo.references import load_reference, reference
+    from .named import named_model
 
     named: Any = text
     if text.lstrip().startswith("{"):
@@ -37,9 +37,7 @@ def load_victim(text: str, suite: Suite) -> Callable[..., Any]:
             raise InputError(
                 f"victim {text!r}: no inline table of TOML ({error}); write it as '{{model = \"model.onnx\"}}'"
             ) from None
-    return load_reference(
-        reference(named, where="victim"), shape=suite.shape, classes=len(suite.classes), where="victim"
-    )
+    return named_model(named, suite, where="victim")
 
 
 def check_output(path: Path) -> None:

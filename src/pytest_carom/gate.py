@@ -212,11 +212,10 @@ def _cases(suite: Suite, wanted: Wanted) -> list[str] | None:
 
 def _answers(model: Any, suite: Suite, device: str) -> Answers:
     if isinstance(model, str | Mapping):
-        from carom.zoo.references import load_reference, reference  # loads timm and torchvision
+        from carom.scenarios.gates.named import named_model  # loads timm and torchvision
 
         name = str(model.get("model", "model")) if isinstance(model, Mapping) else model
-        loaded = load_reference(reference(model), shape=suite.shape, classes=len(suite.classes))
-        return ask_suite(loaded, suite, name=name, device=device)
+        return ask_suite(named_model(model, suite), suite, name=name, device=device)
     if not callable(model):
         raise InputError(
             f"model: expected a module or a function of images, or what names one; got {type(model).__name__}"

@@ -1,5 +1,6 @@
 """Victims in .onnx files, answered by onnxruntime on the CPU."""
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def load_onnx(reference: OnnxFile, *, shape: Shape, where: str) -> CallableVicti
     """
     where = f"{where}: {reference.path}"
     try:
-        import onnxruntime
+        onnxruntime: Any = importlib.import_module("onnxruntime")
     except ImportError as error:
         raise not_installed(where, "onnxruntime", "onnx", error) from None
     if _sha256(reference.path, where) != reference.sha256:
