@@ -1,6 +1,6 @@
 """What the pytest plugin costs: a run without gates, and a gate of 2,000 images from the start of the interpreter.
 
-    python benchmarks/gate_time.py [--quick] [--rounds N]
+    python benchmarks/gate_time.py [--quick] [--rounds N] [--threads N]
 
 Every way is a process of its own, without other plugins, and they take turns. Beside the time on the clock stands the
 processor's, which other programs on the machine hardly change. The first two run one empty test, without the plugin and
@@ -86,11 +86,11 @@ def random_suite(n: int) -> Suite:
     )
 
 
-def took(arguments: Sequence[str], folder: Path, processor: list[float]) -> float:
+def took(arguments: Sequence[str], folder: Path, threads: int, processor: list[float]) -> float:
     """Seconds of a process on the clock; those of the processor go into the list."""
     before, began = _children(), time.perf_counter()
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=folder, env=os.environ | ALONE, capture_output=True, text=True, check=False)
+    command, environment = [sys.executable, *arguments], os.environ | ALONE | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
     processor.append(_children() - before)
     if done.returncode:
@@ -108,12 +108,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="does it run: one round of 50 images")
     options = parser.parse_args()
     if options.quick:
-        options.rounds, options.images = 1, 50
-    where = measure.environment(torch.device("cpu"), torch.get_num_threads())
+        options.rounds, options.images, options.threads = 1, 50, 1
+    where = measure.environment(torch.device("cpu"), options.threads)
     print(f"{measure.headline(where)}; load {os.getloadavg()[0]:.1f} at the start")
     progress = Progress(options.rounds)
     with tempfile.TemporaryDirectory() as name:
@@ -121,9 +122,11 @@ def main() -> None:
         (folder / "test_empty.py").write_text(EMPTY)
         (folder / "test_gate.py").write_text(GATE)
         write_suite(random_suite(options.images), folder / "random.suite")
-        took((*WAYS["gate"], "--robustness-update"), folder, [])  # the baseline, and a warm disk
+        took((*WAYS["gate"], "--robustness-update"), folder, options.threads, [])  # the baseline, and a warm disk
         processor: dict[str, list[float]] = {way: [] for way in WAYS}
-        ways = {way: partial(took, arguments, folder, processor[way]) for way, arguments in WAYS.items()}
+        ways = {
+            way: partial(took, arguments, folder, options.threads, processor[way]) for way, arguments in WAYS.items()
+        }
         times = in_turn(ways, options.rounds, lambda turn: progress.step(f"round {turn + 1}"))
     rows: list[dict[str, Any]] = []
     for way, seconds in times.items():
