@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from carom.budget import Budget
 from carom.defenses.proard import ProARD
 from carom.defenses.search import Candidate, Measure, Scores, Search, Sizes, unbeaten
 from carom.errors import InputError, StoreError
@@ -175,8 +176,39 @@ def students_of(
     measure = Measure(ground, chosen.weights, search.budget, steps=search.steps)
     sizes = Sizes(architecture=chosen.architecture, shape=ground.shape, classes=ground.classes)
     scores = _scores(folder, chosen, search, sizes, measure, progress)
-    candidates = [_candidate(chosen.architecture.space.parse(name), of, sizes) for name, of in scores.items()]
-    return Students(model=chosen.label, candidates=candidates, measure=measure)
+    return Students(model=chosen.label, candidates=_candidates(scores, chosen.architecture, sizes), measure=measure)
+
+
+def measured_students(folder: Path, run: str) -> dict[str, list[Candidate]]:
+    """The students of a run's networks that were measured before, by the network's label; nothing is measured.
+
+    Args:
+        folder: The store.
+        run: A run of one's own.
+
+    Raises:
+        InputError: No such run.
+        StoreError: The store cannot be read.
+        MissingData: The task's files are not on this machine.
+    """
+    if not any((folder / "artifacts" / STUDENTS).glob("*.json")):
+        return {}
+    with Store(folder) as store:
+        found = find_run(store, run)
+        if found.status == "published":
+            return {}
+        planned = plan(parse_scenario(found.text, where=found.id))
+        supernets = list(_supernets(store, planned))
+    task = planned.scenario.task
+    known: dict[str, list[Candidate]] = {}
+    for one in supernets:
+        sizes = Sizes(architecture=one.architecture, shape=task.shape, classes=len(task.classes))
+        budget = Search(eps=one.proard.eps, norm=one.proard.norm).budget
+        notes = _Notes(path=_notes_of(folder, one, budget, _STEPS))
+        notes.read()
+        if notes.scores:
+            known[one.label] = _candidates(notes.scores, one.architecture, sizes)
+    return known
 
 
 # ----------------------------------------------------------------------------------------------------------- supernets
@@ -283,8 +315,7 @@ def _scores(
     folder: Path, chosen: _Supernet, search: Search, sizes: Sizes, measure: Measure, progress: Progress
 ) -> Mapping[str, Scores]:
     """Of all students that were ever measured, after this search."""
-    key = content_key("students", chosen.digest, dict(chosen.planned.inputs), search.budget, search.steps)
-    notes = _Notes(path=folder / "artifacts" / STUDENTS / f"{key}.json")
+    notes = _Notes(path=_notes_of(folder, chosen, search.budget, search.steps))
     notes.read()
     asked = content_key(search)
     if asked in notes.searches:
@@ -314,15 +345,23 @@ def _scores(
     return notes.scores
 
 
-def _candidate(choice: Choice, scores: Scores, sizes: Sizes) -> Candidate:
-    clean, robust = scores
-    return Candidate(
-        choice=choice,
-        accuracy=clean,
-        robustness=robust,
-        macs=sizes.macs(choice),
-        parameters=sizes.parameters(choice),
-    )
+def _notes_of(folder: Path, chosen: _Supernet, budget: Budget, steps: int) -> Path:
+    key = content_key("students", chosen.digest, dict(chosen.planned.inputs), budget, steps)
+    return folder / "artifacts" / STUDENTS / f"{key}.json"
+
+
+def _candidates(scores: Mapping[str, Scores], architecture: Elastic, sizes: Sizes) -> list[Candidate]:
+    choices = {name: architecture.space.parse(name) for name in scores}
+    return [
+        Candidate(
+            choice=choices[name],
+            accuracy=clean,
+            robustness=robust,
+            macs=sizes.macs(choices[name]),
+            parameters=sizes.parameters(choices[name]),
+        )
+        for name, (clean, robust) in scores.items()
+    ]
 
 
 def _named(architecture: Any) -> str:

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from carom.scenarios.reader import list_runs
 from carom.scenarios.run import run_scenario
 from carom.scenarios.spec import ReferencedModel, parse_scenario
-from carom.scenarios.students import STUDENTS
+from carom.scenarios.store import Store
+from carom.scenarios.students import STUDENTS, front, measured_students, record
 from carom.zoo.classifier import Classifier
 from carom.zoo.references import load_reference
 
@@ -71,6 +73,23 @@ def test_students_are_measured_once_and_listed(carom: Carom, store: Path) -> Non
     notes.write_text(json.dumps({"scores": dict(list(kept["scores"].items())[1:]), "searches": []}))
     assert carom("students", "--store", store, *QUICK).out == first.out
     assert json.loads(notes.read_text())["scores"] == kept["scores"]
+
+
+def test_what_was_measured_can_be_read_without_measuring(
+    carom: Carom, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = json.loads(carom("students", "--store", store, *QUICK, "--json").out)["students"]
+    monkeypatch.setattr("carom.scenarios.students.Measure", None)
+    with Store(store) as opened:
+        (run,) = [r.id for r in list_runs(opened)]
+    ((label, found),) = measured_students(store, run).items()
+    assert label
+    assert [record(c) for c in front(found)] == listed
+    for path in (store / "artifacts" / STUDENTS).iterdir():
+        path.rename(store / path.name)
+    assert measured_students(store, run) == {}
+    for path in store.glob("*.json"):
+        path.rename(store / "artifacts" / STUDENTS / path.name)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
