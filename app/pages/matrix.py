@@ -101,7 +101,7 @@ def only(box: DeltaGenerator, label: str, cells: pd.DataFrame, name: str, axes: 
     options = list(dict.fromkeys(cells[name]))
     # what reads the victim itself, or aims at one class, is not what one looks at first
     usual = cells.loc[(cells["case"] != 0) & (cells["reads"] == "surrogate") & ~cells["targeted"].astype(bool), name]
-    return pick(box.selectbox, label, options, name, usual.iloc[-1] if len(usual) else options[-1])
+    return pick(box.selectbox, label, options, name, list(dict.fromkeys(usual))[-1] if len(usual) else options[-1])
 
 
 def choose(box: DeltaGenerator, label: str, levels: list[str], name: str) -> str:
