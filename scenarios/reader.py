@@ -6,6 +6,8 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -163,19 +165,7 @@ def read_outcomes(
         InputError: The run has no outcome yet on this split.
     """
     with store.reading() as connection:
-        images = connection.execute(
-            sa.select(image_sets)
-            .join(run_sets, run_sets.c.image_set == image_sets.c.artifact)
-            .where(run_sets.c.run == run, image_sets.c.split == split)
-            .limit(1)
-        ).first()
-        if images is None:
-            if connection.execute(sa.select(runs.c.status).where(runs.c.id == run)).scalar() == "published":
-                raise InputError(
-                    f"{store.folder}: run {run} holds published rates, no images or answers; expected a run of one's "
-                    f"own; its tables: carom show {run}"
-                )
-            raise InputError(f"{store.folder}: run {run} has no {split} images; expected another split")
+        images = _images(store, connection, run, split)
         query = (
             sa.select(
                 run_cells.c.adversarial_set,
@@ -248,6 +238,123 @@ def read_outcomes(
             [_set(made, records[id_][1]) for id_, made in sets.items() if made.image_set == images.artifact]
         ),
     )
+
+
+def read_rates(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
+    """What every cell of a run counted on the images of one split, n and k, without a single prediction.
+
+    For runs whose predictions are too many to be read at once. The rows are those of `read_outcomes`, and so are the
+    columns, with `n` and `k` beside them and without `victim_index`; what repeats is categorical.
+
+    Raises:
+        InputError: As `read_outcomes`.
+    """
+    with store.reading() as connection:
+        images = _images(store, connection, run, split)
+        sets = connection.execute(
+            sa.select(run_sets).where(run_sets.c.run == run, run_sets.c.image_set == images.artifact)
+        ).all()
+        models = connection.execute(sa.select(run_models).where(run_models.c.run == run)).all()
+        made = [row for row in sets if "decoy" not in json.loads(row.surrogate_axes)]
+        rows = np.array(sorted(row.artifact for row in made), dtype=np.int64)
+        driver: Any = connection.connection.driver_connection
+        planned = _integers(
+            driver, 'SELECT adversarial_set, victim, ifnull("case", -2) FROM run_cells WHERE run = ?', (run,), 3
+        )
+        between = (int(rows.min(initial=0)), int(rows.max(initial=-1)))
+        counted = _integers(
+            driver,
+            "SELECT adversarial_set, victim, n, k FROM cells WHERE adversarial_set BETWEEN ? AND ? "
+            "ORDER BY adversarial_set, victim",
+            between,
+            4,
+        )
+    shift = 1 + max(int(planned[:, 1].max(initial=0)), int(counted[:, 1].max(initial=0)))
+    ids, have = planned[:, 0] * shift + planned[:, 1], counted[:, 0] * shift + counted[:, 1]
+    place = np.minimum(np.searchsorted(have, ids), max(len(have) - 1, 0))
+    there = np.isin(planned[:, 0], rows) & (have[place] == ids if len(have) else np.zeros(len(ids), dtype=bool))
+    # a model's own sets are shown on it as surrogate, or as the victim that it is where victims were read
+    judged = "validation victim" if split == "validation" else "victim"
+    others = {row.artifact: row for row in models if row.role == judged}
+    own = {row.artifact: row for role in (judged, *reversed(ATTACKERS)) for row in models if row.role == role}
+    white = planned[:, 2] == 0
+    there &= np.where(white, np.isin(planned[:, 1], list(own)), np.isin(planned[:, 1], list(others)))
+    if not there.any():
+        raise InputError(f"{store.folder}: run {run} has no outcome of a {judged} on {split} images yet; wait for it")
+    planned, counted = planned[there], counted[place[there]]
+    by_set = {row.artifact: row for row in made}
+    set_rows, of_set = np.unique(planned[:, 0], return_inverse=True)
+    # one model may be named twice: as a surrogate's own, and as a victim
+    named, of_victim = np.unique(2 * planned[:, 1] + white[there], return_inverse=True)
+    victims = [(own if name % 2 else others)[name // 2] for name in named]
+    alike = SimpleNamespace(adversarial_set=0, victim=0, case=None)  # what is asked for next is of set or victim alone
+    told = [_cell(alike, by_set[int(row)], victims[0], 0) for row in set_rows]
+    met = [_cell(alike, made[0], victim, 0) for victim in victims]
+    case = np.where(planned[:, 2] == -2, UNDECLARED, planned[:, 2])
+    control = np.array([by_set[int(row)].surrogate is None for row in set_rows], dtype=bool)[of_set]
+    columns: dict[str, Any] = {
+        "set_id": planned[:, 0].astype(np.int32),
+        "victim_id": planned[:, 1].astype(np.int32),
+        **{
+            name: _spread([row[name] for row in told], of_set) for name in told[0] if name not in (*OF_CELL, *OF_VICTIM)
+        },
+        **{name: _spread([row[name] for row in met], of_victim) for name in OF_VICTIM},
+        "case": np.where(control, CONTROL, case).astype(np.int8),
+        "n": counted[:, 2].astype(np.int32),
+        "k": counted[:, 3].astype(np.int32),
+    }
+    return pd.DataFrame(columns)
+
+
+def count_images(store: Store, run: str, *, split: str = "test") -> int:
+    """The images of each set of a run on one split.
+
+    Raises:
+        InputError: There are none.
+    """
+    with store.reading() as connection:
+        return len(_images(store, connection, run, split).labels) // 4
+
+
+OF_CELL = ("set_id", "victim_id", "victim_index", "case")
+OF_VICTIM = ("victim", "victim_config", "victim_seed", *(f"{axis}_v" for axis in AXES))
+
+
+def _spread(values: list[Any], place: NDArray[np.intp]) -> Any:
+    """One value a set or victim as one a cell; words as categories, in the order in which they first came."""
+    if isinstance(values[0], bool):
+        return np.array(values, dtype=bool)[place]
+    if isinstance(values[0], int):
+        return np.array(values, dtype=np.int32)[place]
+    places, levels = pd.factorize(np.array(values, dtype=object))
+    codes = np.asarray(places, dtype=np.int32)[place]
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(levels)))
+
+
+def _integers(driver: Any, query: str, given: tuple[Any, ...], width: int) -> NDArray[np.int64]:
+    """Rows of whole numbers, read in slabs, so that they are never all there as objects."""
+    cursor, slabs = driver.execute(query, given), []
+    while rows := cursor.fetchmany(50_000):
+        slabs.append(np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=width * len(rows)))
+    return np.concatenate(slabs or [np.zeros(0, dtype=np.int64)]).reshape(-1, width)
+
+
+def _images(store: Store, connection: sa.Connection, run: str, split: str) -> Any:
+    """The row of the images that a run attacks."""
+    images = connection.execute(
+        sa.select(image_sets)
+        .join(run_sets, run_sets.c.image_set == image_sets.c.artifact)
+        .where(run_sets.c.run == run, image_sets.c.split == split)
+        .limit(1)
+    ).first()
+    if images is None:
+        if connection.execute(sa.select(runs.c.status).where(runs.c.id == run)).scalar() == "published":
+            raise InputError(
+                f"{store.folder}: run {run} holds published rates, no images or answers; expected a run of one's "
+                f"own; its tables: carom show {run}"
+            )
+        raise InputError(f"{store.folder}: run {run} has no {split} images; expected another split")
+    return images
 
 
 def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:

@@ -99,6 +99,7 @@ cells = sa.Table(
     sa.Column("k", sa.Integer, nullable=False),  # of those, how many the attack won
     sa.Column("changes", sa.LargeBinary, nullable=False),  # adversarial xor clean predictions, compressed
     sa.Index("cells_by_victim", "victim"),  # to drop what rests on a model that was trained anew
+    sa.Index("cells_counted", "adversarial_set", "victim", "n", "k"),  # to read a million rates without the predictions
     sqlite_with_rowid=False,
 )
 
@@ -241,6 +242,8 @@ class Store:
                 with self.engine.begin() as connection:
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                     _tables.create_all(connection)
+                    for index in cells.indexes:  # a store of an earlier version has the table without them
+                        index.create(connection, checkfirst=True)
                     connection.execute(
                         insert(meta).values([{"name": "schema", "value": str(SCHEMA)}]).on_conflict_do_nothing()
                     )

@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from carom.app import queries
-from carom.errors import StoreError
-from carom.scenarios.reader import Run, read_outcomes
+from carom.errors import InputError, StoreError
+from carom.scenarios.reader import Run, read_outcomes, read_rates
 from carom.scenarios.show import Shown, show_run
+from carom.scenarios.statistics import cell_rates
 from carom.scenarios.store import Store, attempts, cells, meta, run_cells, runs
 
 
@@ -204,3 +205,38 @@ def test_missing_newer_and_damaged_stores_say_what_to_do(
     (tmp_path / "carom.db").write_bytes(b"no database" * 1000)
     with pytest.raises(StoreError, match="damaged"):
         queries.runs(tmp_path)
+
+
+def test_rates_are_those_of_the_predictions(finished: Path) -> None:
+    run = only_run(finished)
+    with Store(finished) as store:
+        outcomes, rates = read_outcomes(store, run.id), read_rates(store, run.id)
+    found = cell_rates(outcomes)
+    assert len(rates) == len(found) == 128
+    assert set(rates) == {*outcomes.cells, "n", "k"} - {"victim_index"}
+    for column in rates:
+        assert list(rates[column]) == list(found[column]), column
+
+
+def test_rates_skip_cells_without_an_outcome(changed: Callable[..., Path]) -> None:
+    first = sa.select(sa.func.min(cells.c.adversarial_set)).scalar_subquery()
+    folder = changed(cells.delete().where(cells.c.adversarial_set == first))
+    with Store(folder) as store:
+        assert len(read_rates(store, only_run(folder).id)) == 124
+    folder = changed(cells.delete())
+    with Store(folder) as store, pytest.raises(InputError, match="no outcome"):
+        read_rates(store, only_run(folder).id)
+
+
+def test_a_store_of_an_earlier_version_gets_the_index_when_it_is_written(copy: Path) -> None:
+    with Store(copy, write=True) as store, store.writing() as connection:
+        connection.exec_driver_sql("DROP INDEX cells_counted")
+    with Store(copy) as store:
+        without = read_rates(store, only_run(copy).id)
+    Store(copy, write=True).close()
+    with Store(copy) as store, store.reading() as connection:
+        plan = connection.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT adversarial_set, victim, n, k FROM cells WHERE adversarial_set BETWEEN 1 AND 2"
+        ).all()
+        assert "COVERING INDEX cells_counted" in str(plan)
+        assert read_rates(store, only_run(copy).id).equals(without)
