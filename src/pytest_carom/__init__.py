@@ -9,7 +9,7 @@ installed loads this module. `baselines.py` knows which files there are and whic
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,9 +165,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Which test files were collected, and without an error."""
-    report: Any = yield
+    report = yield
     if isinstance(collector, pytest.File | pytest.Class):
         collector.config.stash[_BASELINES].collected(collector.path, whole=report.outcome == "passed")
     return report

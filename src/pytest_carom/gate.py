@@ -58,7 +58,8 @@ def run_gate(
         record: Keeps what was found for the summary.
     """
     __tracebackhide__ = True
-    test = node.config.cwd_relative_nodeid(node.nodeid)
+    own = test_id(node.path, node.nodeid).partition("::")[2]
+    test = f"{shown(node.path, node.config.invocation_params.dir)}::{own}"
     path: Path | None = None
     status, line, failure, doubt = "failed", "", "", ""
     verdict: Verdict | None = None

@@ -262,7 +262,7 @@ def test_another_suite_is_not_comparable(run: Run, write: Write, repository: Pat
     run().assert_outcomes(passed=1)
 
 
-EDITS = {
+EDITS: dict[str, Callable[[str], str]] = {
     "edited by hand": lambda text: text.replace('"robust_accuracy": 0.8', '"robust_accuracy": 0.7'),
     "damaged baseline": lambda text: text[: len(text) // 2],
     "format 9": lambda text: text.replace('"format": 1', '"format": 9'),
