@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 
 from carom.errors import CaromError, InputError
+from carom.scenarios.counted_shown import LARGE, counted_tables
 from carom.scenarios.reader import (
     Pictures,
     Run,
     changes,
+    count_images,
     find_run,
     list_answering,
     list_attempts,
@@ -27,9 +29,10 @@ from carom.scenarios.reader import (
     list_sets,
     read_outcomes,
     read_pictures,
+    read_rates,
 )
 from carom.scenarios.show import Form, Shown, show_run
-from carom.scenarios.statistics import case_table, cell_rates, class_rates
+from carom.scenarios.statistics import case_table, cell_rates, class_rates, wilson
 from carom.scenarios.store import Store, cells, planned_cells, run_cells
 
 AXES = {
@@ -138,9 +141,12 @@ def view(folder: Path, run: str) -> View:
     """Tables and cells of a run; a run without outcomes yet is a view with a problem, not an error."""
     try:
         with Store(folder) as store:
-            if find_run(store, run).status == "published":
+            found = find_run(store, run)
+            if found.status == "published":
                 return View(tables=show_run(store, run))
             aside = [t for t in (failures_shown(store, run), attempts_shown(store, run)) if len(t.frame)]
+            if found.cells > LARGE:
+                return _large_view(store, run, aside)
             try:
                 outcomes = read_outcomes(store, run)
                 tables = [t for t in show_run(store, run) if t.name != "failures"]
@@ -152,6 +158,19 @@ def view(folder: Path, run: str) -> View:
             )
     except CaromError as error:
         return View(problem=str(error))
+
+
+def _large_view(store: Store, run: str, aside: Sequence[Shown]) -> View:
+    """The view of a run whose predictions are too many to be read at once: from n and k of its cells."""
+    try:
+        cells = read_rates(store, run)
+        images = count_images(store, run)
+        tables = counted_tables(store, run, cells, images=images)
+    except CaromError as error:
+        return View(tables=[*aside, *models_shown(store, run)], problem=str(error))
+    return View(
+        tables=[*tables, *aside], cells=cells.assign(asr=cells["k"] / cells["n"], budget=budgets(cells)), images=images
+    )
 
 
 def failures_shown(store: Store, run: str) -> Shown:
@@ -242,7 +261,14 @@ def troubles(tables: Sequence[Shown]) -> pd.DataFrame:
 
 def budgets(cells: pd.DataFrame) -> pd.Series:
     """What an attack was allowed: "linf 48/255", or "linf 48/255 targeted"."""
-    return cells["norm"] + " " + cells["eps"] + cells["targeted"].map({True: " targeted", False: ""})
+    columns = ["norm", "eps", "targeted"]
+    keys = cells.groupby(columns, sort=False, observed=True)
+    place = keys.ngroup().to_numpy()
+    _, first = np.unique(place, return_index=True)
+    words = [f"{n} {e}{' targeted' if t else ''}" for n, e, t in cells[columns].iloc[first].itertuples(index=False)]
+    if isinstance(cells["eps"].dtype, pd.CategoricalDtype):
+        return pd.Series(pd.Categorical.from_codes(place, dtype=pd.CategoricalDtype(words)), index=cells.index)
+    return pd.Series(np.array(words, dtype=object)[place], index=cells.index)
 
 
 def attacked(cells: pd.DataFrame) -> pd.DataFrame:
@@ -252,7 +278,7 @@ def attacked(cells: pd.DataFrame) -> pd.DataFrame:
 
 def axes(cells: pd.DataFrame) -> list[str]:
     """The axes along which these cells differ, and surrogate and victim whether they do or not."""
-    return [a for a in AXES if a in ("surrogate", "victim") or cells.loc[cells[a] != "", a].nunique() > 1]
+    return [a for a in AXES if a in ("surrogate", "victim") or len({*cells[a].unique()} - {""}) > 1]
 
 
 def matrix(
@@ -277,27 +303,25 @@ def matrix(
     Returns:
         The columns `rows`, `columns`, n, k, cells and ASR; the first two are categories in the order of the run.
     """
-    chosen = attacked(cells)
-    chosen = chosen[(chosen[rows] != "") & (chosen[columns] != "")]
-    if attack is not None:
-        chosen = chosen[chosen["attack"] == attack]
-    if budget is not None:
-        chosen = chosen[chosen["budget"] == budget]
+    mask = (cells["n"] > 0) & ~cells["control"].astype(bool)
+    for column, level in (("attack", attack), ("budget", budget)):
+        if level is not None:
+            mask &= cells[column] == level
     if not white_box:
-        chosen = chosen[chosen["case"] != 0]
-    table = chosen.groupby([rows, columns], sort=False).agg(n=("n", "sum"), k=("k", "sum"), cells=("n", "size"))
-    table = table[table["n"] > 0].reset_index()
+        mask &= cells["case"] != 0
+    chosen = cells.loc[mask & (cells[rows] != "") & (cells[columns] != ""), [rows, columns, "n", "k"]]
+    keys = chosen.groupby([rows, columns], sort=False, observed=True)
+    table = keys.agg(n=("n", "sum"), k=("k", "sum"), cells=("n", "size")).reset_index()
     for axis in (rows, columns):
         found = set(table[axis])
-        table[axis] = pd.Categorical(
-            table[axis], [level for level in levels(cells, axis) if level in found], ordered=True
-        )
+        order = [level for level in levels(cells, axis) if level in found]
+        table[axis] = pd.Categorical(table[axis].astype(object), order, ordered=True)
     return table.assign(ASR=table["k"] / table["n"]).sort_values([rows, columns], ignore_index=True)
 
 
 def levels(cells: pd.DataFrame, axis: str) -> list[str]:
     """What stands along an axis, in the order of the run; a surrogate's own model as a victim comes last."""
-    return list(dict.fromkeys([*cells.loc[cells["case"] != 0, axis], *cells[axis]]))
+    return list(dict.fromkeys([*cells.loc[cells["case"] != 0, axis].unique(), *cells[axis].unique()]))
 
 
 # -------------------------------------------------------------------------------------------------------------- gates
@@ -363,6 +387,35 @@ def limited(table: pd.DataFrame, rows: str, columns: str) -> tuple[pd.DataFrame,
     return table.reset_index(drop=True), cut
 
 
+def shortened(names: Sequence[str]) -> list[str]:
+    """Names of models without the parts between slashes that all of them share, where that leaves them apart."""
+    parts = [name.split("/") for name in names]
+    shared = set(parts[0]).intersection(*parts) if len(parts) > 1 else set()
+    short = ["/".join(part for part in own if part not in shared) for own in parts]
+    return short if len(set(short)) == len(set(names)) and all(short) else list(names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """The cells behind one field of a matrix.
+
+    Attributes:
+        cells: Those with the highest ASR, at most `MOST_LISTED`, with Wilson's 95% interval over images, low and high,
+            and an id of each, cell: "SET-VICTIM".
+        count: How many there are.
+        n: Summed over all of them.
+        k: Likewise.
+    """
+
+    cells: pd.DataFrame
+    count: int
+    n: int
+    k: int
+
+
+MOST_LISTED = 200
+
+
 def field_cells(
     cells: pd.DataFrame,
     where: Mapping[str, str],
@@ -370,8 +423,8 @@ def field_cells(
     attack: str | None = None,
     budget: str | None = None,
     white_box: bool = False,
-) -> pd.DataFrame:
-    """The cells that one field of a matrix pools, the highest ASR first, with an id of each: "SET-VICTIM".
+) -> Pooled:
+    """The cells that one field of a matrix pools.
 
     Args:
         cells: As `View.cells`.
@@ -381,13 +434,29 @@ def field_cells(
         white_box: As for `matrix`.
     """
     mask = (cells["n"] > 0) & ~cells["control"].astype(bool)
-    for column, level in {**where, "attack": attack, "budget": budget}.items():
+    for column, level in {"attack": attack, "budget": budget, **where}.items():
         if level is not None:
             mask &= cells[column] == level
     if not white_box:
         mask &= cells["case"] != 0
-    found = cells[mask].sort_values("asr", ascending=False, kind="stable", ignore_index=True)
-    return found.assign(cell=found["set_id"].astype(str) + "-" + found["victim_id"].astype(str))
+    return _pooled(cells[mask])
+
+
+def named_cell(cells: pd.DataFrame, name: str) -> Pooled:
+    """The one cell of an id such as "17-4"; none where there is no such."""
+    set_id, _, victim_id = name.partition("-")
+    if not (set_id.isdecimal() and victim_id.isdecimal()):
+        return _pooled(cells.iloc[:0])
+    return _pooled(cells[(cells["set_id"] == int(set_id)) & (cells["victim_id"] == int(victim_id)) & (cells["n"] > 0)])
+
+
+def _pooled(found: pd.DataFrame) -> Pooled:
+    asr = (found["k"] / found["n"]).to_numpy()
+    top = found.iloc[np.argsort(-asr, kind="stable")[:MOST_LISTED]].reset_index(drop=True)
+    low, high = wilson(top["k"].to_numpy(), top["n"].to_numpy())
+    name = top["set_id"].astype(str) + "-" + top["victim_id"].astype(str)
+    top = top.assign(asr=top["k"] / top["n"], low=low, high=high, cell=name)
+    return Pooled(cells=top, count=len(found), n=int(found["n"].sum()), k=int(found["k"].sum()))
 
 
 # ----------------------------------------------------------------------------------------------------- cells and images
@@ -577,10 +646,19 @@ def some_case_points(
 def _points_of(table: pd.DataFrame, fixed: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:
     if "targeted" not in table:
         table = table.assign(targeted=bool(attacked(cells)["targeted"].any()))
-    # on its own model a surrogate matches in everything, so what all cases share names no series
-    varied = [c for c in fixed if table.loc[table[c] != "", c].nunique() > 1]
-    words = table[varied].astype(str).agg(lambda row: " · ".join(w for w in row if w), axis=1) if varied else ""
-    return table.assign(budget=budgets(table), series=words).reset_index(drop=True)
+    table = table.assign(budget=budgets(table))
+    met = table[table["case_number"] > 0]
+    varied = [c for c in fixed if met.loc[met[c] != "", c].nunique() > 1]
+    table = table.assign(series=_joined(table, varied))
+    # on its own model a surrogate has levels that it meets nowhere else
+    twins = table.duplicated(["budget", "case_number", "series"], keep=False)
+    if twins.any():
+        table.loc[twins, "series"] = _joined(table[twins], fixed)
+    return table.reset_index(drop=True)
+
+
+def _joined(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    return [" · ".join(str(w) for w in row if w) for row in table[list(columns)].itertuples(index=False)]
 
 
 def published_points(tables: Sequence[Shown]) -> pd.DataFrame:
@@ -592,3 +670,35 @@ def published_points(tables: Sequence[Shown]) -> pd.DataFrame:
             long = table.frame.melt(["case", "their case"], theirs, "whose", "asr")
             return long[long["asr"].notna()].drop_duplicates(ignore_index=True)
     return pd.DataFrame(columns=["case", "their case", "whose", "asr"])
+
+
+# ----------------------------------------------------------------------------------------------------------- students
+
+
+def student_files(folder: Path) -> list[tuple[str, int]]:
+    """The files of measured students and when each changed, in nanoseconds: they have no rows that a counter counts."""
+    return sorted((f.name, f.stat().st_mtime_ns) for f in (folder / "artifacts" / "students").glob("*.json"))
+
+
+def students(folder: Path, run: str) -> dict[str, pd.DataFrame]:
+    """The students of a run's elastic networks that were measured, by the network's label; nothing is measured.
+
+    Returns:
+        Columns student, accuracy, robust accuracy, MACs, parameters, and "on the front": "yes" where no other student
+        is as good in accuracy, robust accuracy and MACs, and better in one. Those come first, the most robust on top.
+
+    Raises:
+        CaromError: The store, or the data that the run was planned with, cannot be read.
+    """
+    if not student_files(folder):
+        return {}
+    from carom.scenarios.students import front, measured_students, record  # brings torch, and few stores need it
+
+    tables = {}
+    for label, candidates in measured_students(folder, run).items():
+        best = {str(c.choice) for c in front(candidates)}
+        table = pd.DataFrame([record(c) for c in candidates])
+        table["on the front"] = table["student"].map(lambda name, best=best: "yes" if name in best else "no")
+        order = ["on the front", "robust accuracy", "accuracy"]
+        tables[label] = table.sort_values(order, ascending=False, ignore_index=True)
+    return tables

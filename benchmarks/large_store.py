@@ -44,6 +44,11 @@ ATTACKS = {"fgsm": 0.7, "pgd": 0.85, "mi": 1.0, "mi+di": 1.15, "mi+di+ti": 1.1}
 EPS = ("4/255", "8/255", "16/255", "32/255")
 MATCHES = ("source", "balance", "architecture")
 STARTED = "2026-01-{day:02d}T08:00:00.000000+00:00"
+RECORDS: dict[str, dict[str, float]] = {
+    "weights": {"forward": 50_000, "backward": 50_000, "seconds": 60.0},
+    "images": {},
+    "sets": {"forward": 1_000, "backward": 1_000, "size_over_eps": 0.95, "zero_gradient_fraction": 0.0, "ssim": 0.9},
+}
 Axes = dict[str, str]
 
 
@@ -193,7 +198,17 @@ def _last_row(connection: sa.Connection) -> int:
 
 def _add_artifacts(connection: sa.Connection, kind: str, rows: Any, run: str) -> None:
     connection.execute(
-        artifacts.insert(), [{"id": row, "kind": kind, "key": f"{run}-{row}", "digest": f"{row:064x}"} for row in rows]
+        artifacts.insert(),
+        [
+            {
+                "id": row,
+                "kind": kind,
+                "key": f"{run}-{row}",
+                "digest": f"{row:064x}",
+                "record": json.dumps(RECORDS[kind]),
+            }
+            for row in rows
+        ],
     )
 
 

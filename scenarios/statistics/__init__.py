@@ -9,6 +9,7 @@ from .compare import compare as compare
 from .compare import compare_pooled as compare_pooled
 from .controls import ControlCheck as ControlCheck
 from .controls import controls as controls
+from .counted import counted_table as counted_table
 from .defended import ATTACKERS as ATTACKERS
 from .defended import NOT_RUN as NOT_RUN
 from .defended import defended as defended

@@ -240,3 +240,53 @@ def test_a_store_of_an_earlier_version_gets_the_index_when_it_is_written(copy: P
         ).all()
         assert "COVERING INDEX cells_counted" in str(plan)
         assert read_rates(store, only_run(copy).id).equals(without)
+
+
+# --------------------------------------------------------------------------------------------------------- large runs
+
+
+@pytest.fixture
+def large(finished: Path, monkeypatch: pytest.MonkeyPatch) -> queries.View:
+    """The finished run, seen as if its predictions were too many to read."""
+    monkeypatch.setattr(queries, "LARGE", 100)
+    return queries.view(finished, only_run(finished).id)
+
+
+def test_a_large_run_has_the_same_counts(finished: Path, large: queries.View) -> None:
+    with Store(finished) as store:
+        tables = {t.name: t for t in show_run(store, only_run(finished).id)}
+    assert large.problem is None
+    assert large.images == 26
+    found = {t.name: t for t in large.tables}
+    assert set(found) == {"cases", "cases-by-attack", "controls", "by-attack", "by-surrogate", "by-victim", "models"}
+    for name in ("cases", "cases-by-attack", "by-attack", "by-surrogate", "by-victim"):
+        few, all_ = found[name].frame, tables[name].frame
+        shared = [c for c in ("case", "attack", "surrogate", "victim", "norm", "eps", "cells", "n", "k") if c in few]
+        assert few[shared].to_dict("records") == all_[shared].to_dict("records"), name
+        assert few["asr"].tolist() == pytest.approx(all_["asr"].tolist(), nan_ok=True)
+        assert few["clean_accuracy"].tolist() == pytest.approx(all_["clean_accuracy"].tolist())
+        assert ((few["low"] <= few["asr"] + 0.05) & (few["asr"] - 0.05 <= few["high"])).all()
+        assert "without its predictions" in found[name].notes[-2]
+        queries.displayed(found[name])
+    assert "trained surrogates and victims" in set(found["cases"].frame["ranges_over"])
+    checks = found["controls"].frame.set_index("control")["status"].to_dict()
+    assert checks == {"eps = 0": "passed", "white box": "warned", "zero gradients": "passed", "size / eps": "passed"}
+
+
+def test_a_large_run_has_the_same_matrix(finished: Path, large: queries.View) -> None:
+    whole = queries.view(finished, only_run(finished).id)
+    assert queries.axes(large.cells) == queries.axes(whole.cells)
+    for rows, columns in (("surrogate", "victim"), ("source_s", "budget"), ("attack", "victim_config")):
+        for white_box in (False, True):
+            ways = [queries.matrix(v.cells, rows, columns, white_box=white_box) for v in (large, whole)]
+            assert ways[0].astype({rows: str, columns: str}).equals(ways[1].astype({rows: str, columns: str}))
+    assert list(large.cells["budget"]) == list(whole.cells["budget"])
+
+
+def test_a_large_run_without_outcomes_says_so(changed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "LARGE", 100)
+    folder = changed(cells.delete())
+    view = queries.view(folder, only_run(folder).id)
+    assert view.problem is not None
+    assert "no outcome" in view.problem
+    assert [t.name for t in view.tables] == ["models"]
