@@ -9,6 +9,7 @@ from carom.scenarios.cases import CASES
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 MOST_SERIES = len(COLOURS)
 CONTROL = "no surrogate"
+FEW = 2  # up to so many cases the empty ones are left out
 MARGIN = 2.0  # points: effects that are surely smaller are called none
 PERCENT = alt.Axis(format=".0%")
 
@@ -24,6 +25,8 @@ def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
     right = [(c.name, "another seed" if c.number == 1 else c.mismatch) for c in CASES[1:]]
     named = {name: f"{name}|{words}" for name, words in (*left, *right)} | {"C?": "C?|unknown"}
     there = {*points["case"], *published.get("case", [])}
+    if sum(name in there for name, _ in right) <= FEW:
+        right = [(name, words) for name, words in right if name in there]
     domain = [named[name] for name, _ in left if name in there] + [" "] + [named[name] for name, _ in right]
     domain += [named["C?"]] if "C?" in there else []
     series = list(dict.fromkeys(points["series"]))
@@ -31,14 +34,18 @@ def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
         "where:N",
         title="case, and in what surrogate and victim differ: D source, B balance, M architecture",
         scale=alt.Scale(domain=domain, paddingInner=0.25),
-        axis=alt.Axis(labelExpr="split(datum.label, '|')", labelAngle=0, labelLimit=110, ticks=False),
+        axis=alt.Axis(
+            labelExpr="split(datum.label, '|')", labelAngle=0, labelLimit=110, labelOverlap=False, ticks=False
+        ),
     )
     base = alt.Chart(points.assign(where=points["case"].map(named))).encode(x=across)
     colour = alt.value(COLOURS[0])
     aside = {}
     if len(series) > 1:
         scale = alt.Scale(domain=series, range=list(COLOURS[: len(series)]))
-        colour = alt.Color("series:N", title="levels", scale=scale, legend=alt.Legend(orient="top", labelLimit=300))
+        colour = alt.Color(
+            "series:N", title="levels", scale=scale, legend=alt.Legend(orient="top", labelLimit=420, columns=2)
+        )
         aside = {"xOffset": alt.XOffset("series:N", scale=alt.Scale(domain=series))}
     up = alt.Y("asr:Q", title="ASR", axis=PERCENT, scale=alt.Scale(domain=[0, 1]))
     reach = base.mark_rule(strokeWidth=2).encode(
@@ -74,7 +81,9 @@ def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
                 ],
             )
         )
-    whole: alt.LayerChart = alt.layer(*layers).properties(height=380).configure_view(strokeWidth=0)
+    # Streamlit fits the legends into the height too
+    height = 360 + (30 + 22 * ((len(series) + 1) // 2) if len(series) > 1 else 0) + (60 if len(published) else 0)
+    whole: alt.LayerChart = alt.layer(*layers).properties(height=height).configure_view(strokeWidth=0)
     return whole
 
 
@@ -97,7 +106,7 @@ def effects(table: pd.DataFrame) -> alt.LayerChart:
         aside = {"yOffset": alt.YOffset("kind:N", scale=alt.Scale(domain=kinds))}
     base = alt.Chart(table).encode(y=down, color=colour, **aside)
     marks = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x=alt.X("effect:Q", title=title, axis=alt.Axis(format="+d")),
+        x=alt.X("effect:Q", title=title, axis=alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+')")),
         tooltip=[
             alt.Tooltip("name:N", title="mismatch in"),
             alt.Tooltip("effect:Q", title="effect, points", format="+.1f"),
@@ -113,6 +122,6 @@ def effects(table: pd.DataFrame) -> alt.LayerChart:
         reach.encode(x=alt.X("low:Q", title=title), x2="high:Q"),
         marks,
     ]
-    height = 60 + 44 * table["name"].nunique() * max(1, (len(kinds) + 1) // 2)
+    height = 90 + 44 * table["name"].nunique() * max(1, (len(kinds) + 1) // 2)
     whole: alt.LayerChart = alt.layer(*layers).properties(height=height).configure_view(strokeWidth=0)
     return whole

@@ -6,6 +6,7 @@ import pandas as pd
 from .case_chart import COLOURS
 
 MOST_CLASSES = 40  # drawn; the data to take along has all
+WRITTEN = 10  # up to so many classes each field also says its number
 
 
 def by_class(table: pd.DataFrame) -> alt.LayerChart:
@@ -57,7 +58,7 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> alt.LayerChart:
     scale = alt.Scale(scheme="viridis", domain=[0, 1])
     legend = alt.Legend(format=".0%", title="of the row", gradientLength=120)
     layers: list[alt.Chart] = [base.mark_rect().encode(color=alt.Color("share:Q", scale=scale, legend=legend))]
-    if len(there) <= 14:
+    if len(there) <= WRITTEN:
         ink = alt.condition(alt.datum.share > 0.45, alt.value("black"), alt.value("white"))
         layers.append(base.mark_text(fontSize=11).encode(text="images:Q", color=ink))
     whole: alt.LayerChart = alt.layer(*layers).properties(height=340).configure_view(strokeWidth=0)

@@ -55,10 +55,11 @@ def cases_figure(opened: Opened, view: queries.View) -> None:
         return
     beside = queries.published_points(view.tables)
     boxes = st.columns(4)
-    attack = pick(boxes[0].selectbox, "Attacks", [ALL, *dict.fromkeys(cells["attack"])], "case-attack", ALL)
-    budgets = list(dict.fromkeys(cells["budget"] if attack == ALL else cells.loc[cells["attack"] == attack, "budget"]))
+    attack = pick(boxes[0].selectbox, "Attacks", [ALL, *cells["attack"].unique()], "case-attack", ALL)
+    of_attack = cells if attack == ALL else cells[cells["attack"] == attack]
+    budgets = [str(b) for b in of_attack["budget"].unique()]
     budget = pick(boxes[1].selectbox, "Budget", budgets, "budget", budgets[0])
-    configs = [ALL, *(c for c in dict.fromkeys(cells["surrogate_config"]) if c)]
+    configs = [ALL, *(c for c in cells["surrogate_config"].unique() if c)]
     config = pick(boxes[2].selectbox, "Surrogates", configs, "surrogates", ALL)
     if attack != ALL or config != ALL:
         fixed = queries.fixed_axes(next(t for t in view.tables if t.name == "cases"))

@@ -162,41 +162,46 @@ def grid(opened: Opened, made: "pd.Series[object]", found: queries.Answered, pla
         for i, box in enumerate(st.columns(2), start):
             if i < len(shown):
                 with box.container(border=True):
-                    described(found, shown[i])
+                    size = ""
+                    if clean is not None and adversarial is not None:
+                        linf, l2 = picture.sizes(clean[i], adversarial[i])
+                        size = f"linf {linf:.3g}/255, L2 {l2:.2g}"
+                    described(found, shown[i], size)
                     if clean is not None and adversarial is not None:
                         three(clean[i], adversarial[i])
                     answers(found, shown[i])
     st.caption(
         "Perturbation: what was added, grey where nothing was, scaled so that its largest change is black or white; "
-        "the factor stands below it. Linf and L2 in units of pixels from 0 to 1."
+        "the factor stands below it. Linf and L2: its size, pixels from 0 to 1. Below each image: the victims' "
+        "answers, clean → adversarial; their names without what all of them share."
     )
 
 
-def described(found: queries.Answered, place: int) -> None:
+def described(found: queries.Answered, place: int, size: str) -> None:
     """What an image is."""
     image = found.images.iloc[place]
     target = f" · target **{plain(image['target'])}**" if image["target"] else ""
-    st.markdown(f"Label **{plain(image['label'])}**{target} · {plain(image['source'])} · image {int(image['id'])}")
+    parts_ = f"Label **{plain(image['label'])}**{target} · {plain(image['source'])} · image {int(image['id'])}"
+    st.markdown(f"{parts_}{' · ' * bool(size)}{plain(size)}")
 
 
 def three(clean: picture.Picture, adversarial: picture.Picture) -> None:
     """Clean, perturbation and adversarial."""
     added, factor = picture.perturbation(clean, adversarial)
-    linf, l2 = picture.sizes(clean, adversarial)
-    size = f"× {factor:.3g}, linf {linf:.3g}/255, L2 {l2:.2g}" if factor else "nothing was added"
+    words = f"perturbation × {factor:.2g}" if factor else "nothing was added"
     left, middle, right = st.columns(3)
     left.image(picture.png(clean), caption="clean", width="stretch")
-    middle.image(picture.png(added), caption=plain(f"perturbation {size}"), width="stretch")
+    middle.image(picture.png(added), caption=plain(words), width="stretch")
     right.image(picture.png(adversarial), caption="adversarial", width="stretch")
 
 
 def answers(found: queries.Answered, place: int) -> None:
     """What each victim answered, clean and adversarial."""
-    lines = ["| victim | clean | adversarial | |", "|---|---|---|---|"]
-    for i, victim in enumerate(found.cells["victim"]):
-        seen = plain(found.clean[i, place]), plain(found.adversarial[i, place])
-        lines.append(f"| {plain(victim)} | {seen[0]} | {seen[1]} | {MARKS[found.outcome[i, place]]} |")
-    st.markdown("\n".join(lines))
+    lines = []
+    for i, victim in enumerate(queries.shortened(list(found.cells["victim"]))):
+        seen = f"{plain(found.clean[i, place])} → {plain(found.adversarial[i, place])}"
+        lines.append(f"{MARKS[found.outcome[i, place]]} **{seen}** · {plain(victim)}")
+    st.markdown("  \n".join(lines))
 
 
 show(page)

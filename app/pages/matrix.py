@@ -13,7 +13,6 @@ from carom.app.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
 
-MOST_CELLS = 200  # of a field that are listed
 STRIP = 12  # images that are shown of a cell
 
 
@@ -34,7 +33,8 @@ def matrix(opened: Opened, view: queries.View) -> None:
         st.info("No surrogate's set has an outcome yet; controls alone make no matrix.")
         return
     known = queries.axes(cells)
-    left, right, third, fourth, fifth, last = st.columns([2, 2, 2, 2, 2, 1.4])
+    left, right, fifth = st.columns(3)
+    third, fourth, last = st.columns(3)
     rows = pick(left.selectbox, "Rows", known, "rows", "surrogate", format_func=queries.AXES.__getitem__)
     others = [a for a in known if a != rows]
     second = "victim" if rows != "victim" else "surrogate"
@@ -67,8 +67,8 @@ def matrix(opened: Opened, view: queries.View) -> None:
         f"succeeds. {len(found):,} fields pool {int(found['cells'].sum()):,} cells of {view.images:,} images; n is "
         f"{int(found['n'].min()):,} to {int(found['n'].max()):,} a field. "
         + ("With" if white_box else "Without")
-        + " white boxes (C0: the victim is the surrogate's own model). A click on a field opens its cells below; there "
-        "each has its interval.",
+        + " white boxes (C0: the victim is the surrogate's own model). The axes leave out what all their names share. "
+        "A click on a field opens its cells below; there each has its interval.",
         on_select="rerun",
         selection_mode=heat_map.CLICKED,
     )
@@ -81,13 +81,12 @@ def matrix(opened: Opened, view: queries.View) -> None:
     if row and column:
         where = {rows: row, columns: column}
         pooled = queries.field_cells(view.cells, where, attack=attack, budget=budget, white_box=white_box)
-        if pooled.empty:
+        if not pooled.count:
             st.info("No cell has this row and this column; click a field of the matrix, or choose another pair.")
             return
     else:
-        named = queries.field_cells(view.cells, {}, white_box=True)
-        pooled = named[named["cell"] == st.query_params.get("cell")]
-        if pooled.empty:
+        pooled = queries.named_cell(cells, st.query_params.get("cell", ""))
+        if not pooled.count:
             st.info("Click a field of the matrix, or choose a row and a column, to see the cells behind it.")
             return
     of_field(opened, pooled)
@@ -98,10 +97,10 @@ def only(box: DeltaGenerator, label: str, cells: pd.DataFrame, name: str, axes: 
     if name in axes:
         box.text(f"{label}: along an axis")
         return None
-    options = list(dict.fromkeys(cells[name]))
+    options = [str(option) for option in cells[name].unique()]
     # what reads the victim itself, or aims at one class, is not what one looks at first
     usual = cells.loc[(cells["case"] != 0) & (cells["reads"] == "surrogate") & ~cells["targeted"].astype(bool), name]
-    return pick(box.selectbox, label, options, name, list(dict.fromkeys(usual))[-1] if len(usual) else options[-1])
+    return pick(box.selectbox, label, options, name, str(usual.unique()[-1]) if len(usual) else options[-1])
 
 
 def choose(box: DeltaGenerator, label: str, levels: list[str], name: str) -> str:
@@ -118,13 +117,13 @@ def take_click(event: Any) -> None:
     st.session_state["clicked"] = clicked
 
 
-def of_field(opened: Opened, pooled: pd.DataFrame) -> None:
+def of_field(opened: Opened, pooled: queries.Pooled) -> None:
     """The cells of a field, one of them in full."""
-    n, k = int(pooled["n"].sum()), int(pooled["k"].sum())
-    shown = pooled.head(MOST_CELLS)
-    if len(pooled) > 1:
-        more = f"; the {MOST_CELLS} with the highest ASR are listed" if len(pooled) > MOST_CELLS else ""
-        st.text(f"{len(pooled):,} cells, pooled: ASR {k / n:.1%}, k {k:,} of n {n:,}{more}.")
+    shown = pooled.cells
+    if pooled.count > 1:
+        more = f"; the {len(shown):,} with the highest ASR are listed" if pooled.count > len(shown) else ""
+        asr = pooled.k / pooled.n
+        st.text(f"{pooled.count:,} cells, pooled: ASR {asr:.1%}, k {pooled.k:,} of n {pooled.n:,}{more}.")
         listed = pd.DataFrame(
             {
                 **{c: shown[c] for c in ("surrogate", "victim", "attack", "budget")},
@@ -133,10 +132,9 @@ def of_field(opened: Opened, pooled: pd.DataFrame) -> None:
                 "ASR": shown["asr"],
                 "low": shown["low"],
                 "high": shown["high"],
-                "robust accuracy": shown["robust_accuracy"],
             }
         )
-        written: dict[Any, Any] = {c: "{:.1%}" for c in ("ASR", "low", "high", "robust accuracy")}
+        written: dict[Any, Any] = {c: "{:.1%}" for c in ("ASR", "low", "high")}
         st.dataframe(listed.style.format(written), hide_index=True, height=parts.ROW * (min(len(listed), 8) + 1) + 3)
         st.caption("low and high: Wilson's 95% interval over images, these models.")
     words = {
@@ -156,18 +154,18 @@ def of_cell(opened: Opened, cell: "pd.Series[Any]") -> None:
         st.warning(plain(error))
         return
     rates, case = found.cells.iloc[0], case_of(int(cell["case"]))
-    st.subheader(f"{plain(cell['surrogate'])} → {plain(cell['victim'])}")
+    st.markdown(f"**{plain(cell['surrogate'])}** → **{plain(cell['victim'])}**")
     st.caption(f"{plain(cell['attack'])} · {plain(cell['budget'])} · {case.name}: {plain(case.description)}")
-    boxes = st.columns(4)
-    interval = f"{100 * rates['low']:.1f}–{100 * rates['high']:.1f}%"
+    boxes = st.columns(3)
     boxes[0].metric("ASR", f"{rates['asr']:.1%}")
-    boxes[0].caption(f"k {int(rates['k']):,} of n {int(rates['n']):,}")
-    boxes[1].metric("95% interval of the ASR", interval)
-    boxes[1].caption("Wilson, over images, these models")
-    boxes[2].metric("Clean accuracy", f"{rates['clean_accuracy']:.1%}")
-    boxes[2].caption(f"of all {len(found.images):,} images")
-    boxes[3].metric("Robust accuracy", f"{rates['robust_accuracy']:.1%}")
-    boxes[3].caption("right on the adversarial image, of all")
+    boxes[0].caption(
+        f"k {int(rates['k']):,} of n {int(rates['n']):,}; {100 * rates['low']:.1f}–{100 * rates['high']:.1f}%, "
+        "Wilson's 95% interval over images, these models"
+    )
+    boxes[1].metric("Clean accuracy", f"{rates['clean_accuracy']:.1%}")
+    boxes[1].caption(f"right on the clean image, of all {len(found.images):,}")
+    boxes[2].metric("Robust accuracy", f"{rates['robust_accuracy']:.1%}")
+    boxes[2].caption("right on the adversarial image, of all")
     left, right = st.columns(2)
     with left:
         classes_figure(found)
