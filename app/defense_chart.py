@@ -3,6 +3,8 @@
 import altair as alt
 import pandas as pd
 
+from carom.app import labels
+
 UNDER = {
     "best": "best transfer pair",
     "average": "average transfer pair",
@@ -19,7 +21,9 @@ def known_costs(table: pd.DataFrame) -> list[str]:
 
 
 def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChart:
-    """Accuracy under attack over clean accuracy: two points a defence, transfer and white box, joined and named.
+    """Accuracy under attack over clean accuracy: two points a defence, transfer and white box, joined.
+
+    The upper one is named where there is room, else on hover.
 
     Args:
         table: Rows of the table "defenses" of one budget.
@@ -27,8 +31,13 @@ def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChar
         cost: A column of it that the points are as large as; None for points of one size.
     """
     marks = points(table, transfer)
-    across = alt.X("clean:Q", title="clean accuracy", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False))
-    up = alt.Y("accuracy:Q", title="accuracy under attack", axis=alt.Axis(format=".0%"))
+    spot = labels.placed(marks["clean"], marks["accuracy"], marks["name"], marks["named"])
+    marks["place"] = [place if named else "" for place, named in zip(spot, marks["named"], strict=True)]
+    reach = labels.domain(pd.concat([marks["accuracy"], marks["low"], marks["high"]]))
+    percent = alt.Axis(format=".0%")
+    clean = alt.Scale(domain=labels.domain(marks["clean"]), nice=False)
+    x = alt.X("clean:Q", title="clean accuracy", axis=percent, scale=clean)
+    y = alt.Y("accuracy:Q", title="accuracy under attack", axis=percent, scale=alt.Scale(domain=reach, nice=False))
     tooltip = [
         alt.Tooltip("name:N", title="defence"),
         alt.Tooltip("attack:N", title="under"),
@@ -39,20 +48,28 @@ def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChar
         alt.Tooltip("seeds:Q"),
         alt.Tooltip("alarms:Q", title="signs of masked gradients"),
     ]
-    size = alt.value(90) if cost is None else alt.Size(f"{cost}:Q", title=COSTS[cost], scale=alt.Scale(range=[40, 600]))
-    base = alt.Chart(marks).encode(x=across)
-    joined = base.mark_line(opacity=0.35, color="gray").encode(y=up, detail="name:N")
-    reach = base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q")
-    shown = base.mark_point(filled=True, opacity=0.8).encode(
-        y=up,
+    size = alt.value(90) if cost is None else alt.Size(f"{cost}:Q", title=COSTS[cost], scale=alt.Scale(range=[40, 300]))
+    base = alt.Chart(marks)
+    joined = base.mark_line(opacity=0.35, color="gray").encode(x=x, y=y, detail="name:N")
+    lines = base.mark_rule(opacity=0.5, color="gray").encode(
+        x=x, y=alt.Y("low:Q", title="accuracy under attack", scale=alt.Scale(domain=reach, nice=False)), y2="high:Q"
+    )
+    under = [UNDER[transfer], UNDER["white box"]]
+    pointed = alt.selection_point(on="pointerover", clear="pointerout", fields=["name"], empty=False)
+    shown = base.mark_point(filled=True, opacity=0.85).encode(
+        x=x,
+        y=y,
         size=size,
-        color=alt.Color("attack:N", title="under", scale=alt.Scale(scheme="category10")),
-        shape=alt.Shape("attack:N", title="under"),
+        color=alt.Color("attack:N", title="under", scale=alt.Scale(domain=under, range=["#0072B2", "#D55E00"])),
+        shape=alt.Shape("attack:N", title="under", scale=alt.Scale(domain=under, range=["circle", "square"])),
         tooltip=tooltip,
     )
-    names = base.transform_filter(alt.datum.named).mark_text(align="left", dx=9, fontSize=11, limit=220)
-    named = names.encode(y=up, text="name:N")
-    whole: alt.LayerChart = alt.layer(joined, reach, shown, named).properties(height=480).configure_view(strokeWidth=0)
+    hovered = base.transform_filter("datum.named && datum.place == ''").mark_text(
+        align="left", dx=9, dy=-9, fontSize=11, fontWeight="bold", color=labels.INK
+    )
+    hovered = hovered.encode(x=x, y=y, text="name:N", opacity=alt.condition(pointed, alt.value(1), alt.value(0)))
+    layers = [joined, lines, shown.add_params(pointed), *labels.texts(base, x, y, "name"), hovered]
+    whole: alt.LayerChart = alt.layer(*layers).properties(height=480).configure_view(strokeWidth=0)
     return whole
 
 

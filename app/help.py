@@ -38,5 +38,5 @@ def methods(labels: Iterable[str]) -> pd.DataFrame:
     for kind in METHODS:
         for entry in catalogue(kind):
             known.setdefault(entry["name"], (kind.removesuffix("s"), entry["summary"], entry["paper"]))
-    named = dict.fromkeys(word for label in labels for word in re.split(r"[\s+]+", label) if word in known)
+    named = dict.fromkeys(word for label in labels for word in re.split(r"[\s+,()]+", label) if word in known)
     return pd.DataFrame([(word, *known[word]) for word in named], columns=["method", "kind", "what it is", "paper"])

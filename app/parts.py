@@ -42,7 +42,7 @@ def table(shown: Shown) -> None:
     st.subheader(plain(title[:1].upper() + title[1:]), help=help_of(shown.name.replace("-", " ")))
     links = cell_links(shown)
     if links is not None:
-        frame["matrix"] = links
+        frame.insert(0, "matrix", links)
     notes = [*([f"All rows: {', '.join(shared)}."] if shared else []), *shown.notes]
     if len(frame) > FILTERED:
         asked = write(
@@ -68,7 +68,7 @@ def table(shown: Shown) -> None:
     explained: dict[str, Any] = {c: st.column_config.Column(help=help_of(c, shown.name)) for c in frame}
     if links is not None:
         explained["matrix"] = st.column_config.LinkColumn(
-            help="Opens the matrix at this row.", display_text=":material/grid_on:", width="small"
+            help="Opens the matrix at this row.", display_text=":material/grid_on:", width="small", pinned=True
         )
     st.dataframe(
         styled,

@@ -167,6 +167,7 @@ _ALL = (
         DUMB,
         "surrogate's configuration",
         "surrogate's group",
+        "by surrogate",
     ),
     _term(
         "victim",
@@ -175,6 +176,7 @@ _ALL = (
         "A victim without a revision of its weights is judged in one run only.",
         DUMB,
         "victim's configuration",
+        "by victim",
     ),
     _term(
         "attack",
@@ -184,6 +186,8 @@ _ALL = (
         "`carom describe NAME` has the paper and the defaults of each; compare attacks at equal cost and budget only.",
         ATTACKS,
         "attacks",
+        "asr over steps",
+        "by attack",
     ),
     _term(
         "budget",
@@ -194,6 +198,7 @@ _ALL = (
         "Goodfellow et al. 2015, arXiv:1412.6572",
         "norm",
         "eps",
+        "asr over eps",
     ),
     _term(
         "adversarial set",
@@ -213,6 +218,8 @@ _ALL = (
         DUMB,
         "case",
         "by case",
+        "cases",
+        "cases by attack",
     ),
     _term(
         "C0",
@@ -279,6 +286,7 @@ _ALL = (
         "surrogate's samples",
         "victim's samples",
         "samples",
+        "by samples",
     ),
     _term(
         "balance",
@@ -335,6 +343,7 @@ _ALL = (
         "surrogate's public pool",
         "public model",
         "chosen",
+        "defenses by attacker",
     ),
     _term(
         "role",
@@ -344,6 +353,7 @@ _ALL = (
         STATISTICS,
         "model",
         "models/n",
+        "models",
     ),
     _term(
         "total variation",
@@ -366,6 +376,7 @@ _ALL = (
         "T-DEE interval",
         "low",
         "high",
+        "defenses intervals",
     ),
     _term(
         "Wilson interval",
@@ -534,6 +545,8 @@ _ALL = (
         "best within P passes",
         "efficient",
         "best at its cost",
+        "equal training cost",
+        "equal attack cost",
     ),
     _term(
         "training passes",
@@ -549,6 +562,8 @@ _ALL = (
         "Trainings = its training passes / those of a single network on the same base.",
         "An ensemble of four trained apart is 4; cheap builders are to be compared with ensembles that cost as much.",
         SURROGATES,
+        "asr against cost",
+        "surrogates",
     ),
     _term(
         "seconds",
@@ -580,6 +595,7 @@ _ALL = (
         "surrogate's ASR.",
         "Nothing is extrapolated: <1 is worse than one network, >K better than the largest ensemble.",
         "Gubri et al. 2022, arXiv:2011.05074",
+        "t dee",
     ),
     _term(
         "flatness",
@@ -590,6 +606,7 @@ _ALL = (
         LGV,
         "geometry measure",
         "geometry",
+        "flatness against transfer",
     ),
     _term(
         "top eigenvalue",
@@ -668,6 +685,8 @@ _ALL = (
         "defense_s",
         "defense_v",
         "victim's defence",
+        "defenses",
+        "defenses by victim",
     ),
     _term(
         "average pair",
@@ -688,6 +707,7 @@ _ALL = (
         "best transfer pair",
         "best-attack accuracy",
         "transfer",
+        "transfer and white box over clean accuracy",
     ),
     _term(
         "worst of each image",
@@ -712,6 +732,7 @@ _ALL = (
         "It should be the least of all; where transfer leaves less, gradients are masked or the white box is too weak.",
         DEFENSES,
         "white-box attack",
+        "white box attacks",
     ),
     _term(
         "white-box worst",
@@ -730,6 +751,7 @@ _ALL = (
         "alarms",
         "sign",
         "signs of masked gradients",
+        "masking",
     ),
     _term(
         "label leaking",
@@ -761,6 +783,7 @@ _ALL = (
         "Of each group the one that leaves the others least is chosen to learn from.",
         PUBDEF,
         "left to itself",
+        "public sources",
     ),
     _term(
         "game value",
@@ -774,6 +797,7 @@ _ALL = (
         "against the mix",
         "side",
         "game/worst",
+        "game",
     ),
     _term(
         "early-student front",
@@ -891,6 +915,7 @@ _ALL = (
         "job",
         "label",
         "finished",
+        "failed jobs",
     ),
 )
 

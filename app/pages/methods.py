@@ -1,28 +1,35 @@
 """Methods: what surrogates, attacks and defences buy, and at what cost."""
 
-from collections.abc import Sequence
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
-from carom.app import cost_chart, defense_chart, parts, queries, views
+from carom.app import attack_chart, cost_chart, defense_chart, help, parts, queries, scatter_chart, student_chart, views
 from carom.app.address import pick
 from carom.app.frame import Opened, header, show
-from carom.scenarios.show import Shown
+from carom.app.plain import code, plain
+from carom.errors import CaromError
+from carom.scenarios.show import GEOMETRY, Shown
 
-SURROGATES = ("surrogates", "equal-training-cost", "equal-attack-cost", "geometry")
+SURROGATES = ("surrogates", "equal-training-cost", "geometry")
+ATTACKS = ("equal-attack-cost", "by-attack", "sets")
 DEFENSES = (
     "defenses",
     "defenses-intervals",
+    "masking",
     "defenses-by-attacker",
     "label-leaking",
     "public-sources",
-    "masking",
     "white-box-attacks",
     "defenses-by-victim",
     "game",
 )
-ATTACKS = ("by-attack", "cases-by-attack", "sets")
 TABS = ("surrogates", "attacks", "defences")
+SEEN = {"L2": "mean L2 of the change, pixels in [0, 1]", "SSIM": "mean SSIM with the clean image, 1 is equal"}
 
 
 def page(opened: Opened) -> float:
@@ -41,53 +48,231 @@ def page(opened: Opened) -> float:
         format_func=str.capitalize,
         label_visibility="collapsed",
     )
-    by_name = {t.name: t for t in view.tables}
+    tables = {t.name: t for t in view.tables}
     if tab == "surrogates":
-        surrogates([by_name[n] for n in SURROGATES if n in by_name])
+        surrogates(tables)
     elif tab == "attacks":
-        attacks(view, [by_name[n] for n in ATTACKS if n in by_name])
+        attacks(tables)
     else:
-        defenses([by_name[n] for n in DEFENSES if n in by_name])
+        defenses(tables, opened)
     return seconds
 
 
-def surrogates(tables: Sequence[Shown]) -> None:
-    """What surrogates cost and what that buys."""
-    if not tables or tables[0].name != "surrogates":
+# ---------------------------------------------------------------------------------------------------------- surrogates
+
+
+def surrogates(tables: Mapping[str, Shown]) -> None:
+    """What surrogates cost, what that buys, and how flat their loss is."""
+    if "surrogates" not in tables:
         st.info("This run does not compare ways of building a surrogate; `builder` in a scenario's surrogates does.")
+        for name in ("geometry", "by-surrogate"):
+            if name in tables:
+                parts.table(tables[name])
         return
-    frame = tables[0].frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
+    frame = tables["surrogates"].frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
     first, second, third = st.columns(3)
     attack = pick(first.selectbox, "Attack", list(dict.fromkeys(frame["attack"])), "attack", frame["attack"].iloc[-1])
     budget = pick(second.selectbox, "Budget", list(dict.fromkeys(frame["budget"])), "budget", frame["budget"].iloc[-1])
     cost = pick(third.selectbox, "Cost", list(cost_chart.COSTS), "cost", "trainings")
-    chosen = frame[(frame["attack"] == attack) & (frame["budget"] == budget)]
+    chosen = frame[(frame["attack"] == attack) & (frame["budget"] == budget)].reset_index(drop=True)
     if chosen.empty:
         st.info("No surrogate has this attack with this budget; choose others.")
     else:
-        parts.figure(
-            cost_chart.chart(chosen, cost),
-            chosen,
-            "surrogate-cost",
-            "Points: ASR on all victims but a surrogate's own models; lines: 95% intervals, as in the table.",
+        rests = f"{attack}, {budget}. {_rests(chosen)}"
+        if (chosen[cost] > 0).any():
+            parts.figure(
+                cost_chart.chart(chosen, cost),
+                chosen,
+                "surrogate-cost",
+                f"ASR on all victims but a surrogate's own models, over its cost. {rests}",
+                title="ASR against cost",
+            )
+        if "T-DEE" in chosen:
+            parts.table(worth(tables["surrogates"], chosen))
+        if "geometry" in tables:
+            flatness(tables["geometry"].frame, chosen, rests)
+    for name in SURROGATES:
+        if name in tables:
+            parts.table(tables[name])
+    papers(frame["surrogate"])
+
+
+def worth(shown: Shown, chosen: pd.DataFrame) -> Shown:
+    """How many networks each surrogate is worth, beside what it costs."""
+    notes = [note for note in shown.notes if note.startswith("T-DEE")]
+    columns = ("surrogate", "trainings", "seeds", "n", "ASR", "95% interval", "T-DEE", "T-DEE interval")
+    return Shown(
+        name="t-dee",
+        title="T-DEE: how many networks trained apart transfer as well",
+        frame=chosen.sort_values("asr", ascending=False, ignore_index=True),
+        forms={c: shown.forms[c] for c in columns},
+        notes=notes,
+    )
+
+
+def flatness(geometry: pd.DataFrame, chosen: pd.DataFrame, rests: str) -> None:
+    """Whether surrogates of a flatter loss transfer better."""
+    known = [m for m in GEOMETRY.values() if m in geometry and geometry[m].notna().sum() > 1]
+    if not known:
+        return
+    measured = chosen.drop(columns="seeds").merge(geometry, on="surrogate")
+    known = [m for m in known if measured[m].notna().sum() > 1]
+    if not known:
+        return
+    measure = pick(st.selectbox, "Geometry measure", known, "geometry", known[0])
+    found = measured[measured[measure].notna()].reset_index(drop=True)
+    ranks = found[measure].rank().corr(found["asr"].rank())
+    said = f"Spearman's rank correlation {ranks:+.2f}" if math.isfinite(ranks) else "No rank correlation"
+    parts.figure(
+        scatter_chart.chart(
+            found,
+            name="surrogate",
+            across=measure,
+            title=f"{measure}, on training images" + (", log" if (found[measure] > 0).all() else ""),
+            log=bool((found[measure] > 0).all()),
+            told={measure: ".3g", "trainings": ".2f", "n": ",", "seeds": ","},
+        ),
+        found,
+        "flatness",
+        f"ASR over the {measure} of the surrogates' loss, mean over seeds. {said} over these {len(found)} "
+        f"surrogates: a description of them, no claim about others. {rests}",
+        title="Flatness against transfer",
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- attacks
+
+
+def attacks(tables: Mapping[str, Shown]) -> None:
+    """What attacks reach, over their radius, their steps, their passes and how visible they are."""
+    if "by-attack" not in tables:
+        st.info("No surrogate's set has met a victim of other weights yet; without that no attack can be compared.")
+        return
+    shown = tables["by-attack"]
+    frame = shown.frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
+    apart = [c for c in shown.forms if shown.is_text(c) and c not in ("attack", "norm", "eps", "95% interval")]
+    apart = [c for c in apart if c in frame and frame[c].nunique() > 1]
+    if apart:  # rows that no figure may mix: goals, whose answers were read, recipes, defences
+        words = [frame[c].map(lambda v, c=c: _word(c, v)) for c in apart]
+        frame = frame.assign(kind=[" · ".join(row) for row in zip(*words, strict=True)])
+        first, second = st.columns(2)
+        kinds = list(dict.fromkeys(frame["kind"]))
+        kind = pick(first.selectbox, f"Rows ({', '.join(apart)})", kinds, "kind", kinds[0], help=KINDS)
+        frame = frame[frame["kind"] == kind]
+    else:
+        second = st.container()
+    budgets = list(dict.fromkeys(frame["budget"]))
+    budget = pick(second.selectbox, "Budget", budgets, "budget", budgets[-1])
+    here = frame[frame["budget"] == budget]
+    over_eps(frame)
+    over_steps(here, budget)
+    if "sets" in tables:
+        sets = tables["sets"].frame[["attack", "norm", "eps", "L2", "SSIM", "passes per image"]]
+        met = here.merge(sets, on=["attack", "norm", "eps"])
+        against_passes(met, budget)
+        against_visibility(met, budget)
+    for name in ATTACKS:
+        if name in tables:
+            parts.table(tables[name])
+    papers(frame["attack"])
+
+
+KINDS = "Rows that no figure may mix: other goals, readers, recipes or defences of surrogate (s) and victim (v)."
+
+
+def over_eps(frame: pd.DataFrame) -> None:
+    """ASR over eps, where an attack met several."""
+    rows = attack_chart.grown(frame)
+    if rows.empty:
+        st.caption(
+            "ASR over eps: no attack of these rows met two radii; several `budgets` in a scenario draw the figure."
         )
-    for shown in tables:
-        parts.table(shown)
+        return
+    norms = list(dict.fromkeys(rows["norm"]))
+    norm = pick(st.segmented_control, "Norm", norms, "norm", norms[0]) if len(norms) > 1 else norms[0]
+    rows = rows[rows["norm"] == norm].reset_index(drop=True)
+    parts.figure(
+        attack_chart.chart(rows, line="attack", across="radius", title=f"eps ({norm}), pixels in [0, 1]"),
+        rows,
+        "asr-over-eps",
+        f"ASR over the radius, {norm}; C0 excluded. {_greys(rows, 'attack', 'radius')}{_rests(rows, 'bands')}",
+        title="ASR over eps",
+    )
 
 
-def attacks(view: queries.View, tables: Sequence[Shown]) -> None:
-    """What attacks reach."""
-    del view
-    for shown in tables:
-        parts.table(shown)
+def over_steps(here: pd.DataFrame, budget: str) -> None:
+    """ASR over the steps of a trace, where a scenario keeps some."""
+    rows = attack_chart.traced(here)
+    if rows.empty:
+        st.caption("ASR over steps: no attack of these rows keeps its steps; `trace = [1, 2, 5]` of an attack does.")
+        return
+    parts.figure(
+        attack_chart.chart(rows, line="trace", across="step", title="steps, log", log=True),
+        rows,
+        "asr-over-steps",
+        f"ASR of the images after so many steps of one trace, {budget}; C0 excluded. "
+        f"{_greys(rows, 'trace', 'step')}{_rests(rows, 'bands')}",
+        title="ASR over steps",
+    )
 
 
-def defenses(tables: Sequence[Shown]) -> None:
+def against_passes(met: pd.DataFrame, budget: str) -> None:
+    """What an attack reaches for what it takes."""
+    if not (met["passes per image"] > 0).any():
+        return
+    met = met.assign(**{"best within its passes": scatter_chart.efficient(met, "passes per image")})
+    parts.figure(
+        scatter_chart.chart(
+            met,
+            name="attack",
+            across="passes per image",
+            title="forward and backward passes per image, log",
+            log=True,
+            told={"passes per image": ".0f", "n": ","},
+            marked="best within its passes",
+        ),
+        met,
+        "asr-against-passes",
+        f"ASR over the passes that an image takes, {budget}; C0 excluded. Best within its passes: no attack here "
+        "reaches as much for fewer. That is read off these very images; what is reported as the best within 10, 50 and "
+        f"200 passes is chosen on validation, in the table of equal attack cost. {_rests(met)}",
+        title="Best within P passes",
+    )
+
+
+def against_visibility(met: pd.DataFrame, budget: str) -> None:
+    """Strength against visibility."""
+    known = [c for c in SEEN if met[c].notna().any()]
+    if not known:
+        return
+    seen = pick(st.segmented_control, "Visibility", known, "visibility", known[0])
+    met = met.assign(**{"best for its visibility": scatter_chart.efficient(met, seen, least=seen != "SSIM")})
+    parts.figure(
+        scatter_chart.chart(
+            met,
+            name="attack",
+            across=seen,
+            title=SEEN[seen],
+            told={"L2": ".3g", "SSIM": ".3f", "n": ","},
+            marked="best for its visibility",
+        ),
+        met,
+        "strength-against-visibility",
+        f"ASR over the {SEEN[seen]}, {budget}; C0 excluded; L2 and SSIM are means over the images of all sets of an "
+        f"attack. {_rests(met)}",
+        title="Strength against visibility",
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ defences
+
+
+def defenses(tables: Mapping[str, Shown], opened: Opened) -> None:
     """What defences keep, under whose attacks, and what they cost."""
-    if not tables or tables[0].name != "defenses":
+    if "defenses" not in tables:
         st.info("This run has no defended victim; `defense` in a scenario's victims makes one.")
         return
-    frame = tables[0].frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
+    frame = tables["defenses"].frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
     first, second, third = st.columns(3)
     budgets = list(dict.fromkeys(frame["budget"]))
     budget = pick(first.selectbox, "Budget", budgets, "budget", budgets[-1])
@@ -102,14 +287,121 @@ def defenses(tables: Sequence[Shown]) -> None:
         parts.figure(
             defense_chart.chart(chosen, transfer, None if cost == "none" else cost),
             chosen,
-            "defenses",
-            "Points: accuracy over all images, clean errors included; lines: 95% intervals, as in the table. A white "
-            "box above transfer is a sign of masked gradients, and stands in the table of such signs.",
+            "defenses-under-attack",
+            "Accuracy over all images, clean errors included, under transfer and in the white box, over clean "
+            f"accuracy; {budget}, {_count(chosen['images'])} images. A white box above transfer is a sign of masked "
+            f"gradients, and stands in the table of such signs. {_rests(chosen)}",
+            title="Transfer and white box over clean accuracy",
         )
     else:
         st.info("No transfer attack with this budget met a defence; choose another.")
-    for shown in tables:
-        parts.table(shown)
+    for name in DEFENSES[:3]:
+        if name in tables:
+            parts.table(tables[name])
+    students(opened)
+    for name in DEFENSES[3:]:
+        if name in tables:
+            parts.table(tables[name])
+    papers(frame["defense"])
+
+
+@st.cache_data(show_spinner="Reading the students …", max_entries=4)
+def _students(folder: str, run: str, counter: int, files: Sequence[tuple[str, int]]) -> dict[str, pd.DataFrame]:
+    del counter, files  # read again only when the store or what was measured has changed
+    return queries.students(Path(folder), run)
+
+
+def students(opened: Opened) -> None:
+    """The students of ProARD's networks that were measured, and how one is exported."""
+    command = f"carom students {shlex.quote(opened.run.id)} --store {shlex.quote(str(opened.folder))}"
+    try:
+        found = _students(str(opened.folder), opened.run.id, opened.counter, queries.student_files(opened.folder))
+    except CaromError as error:
+        st.warning(f"Students cannot be read: {plain(error)}")
+        return
+    if not found:
+        if "proard" in opened.run.text:
+            st.subheader("Students", help=help.help_of("students"))
+            st.info(f"No student of this run was measured yet: {code(command)} measures and lists them.")
+        return
+    labels = list(found)
+    network = pick(st.selectbox, "Network of students", labels, "network", labels[0]) if len(labels) > 1 else labels[0]
+    frame = found[network]
+    front = frame[frame["on the front"] == "yes"]
+    parts.figure(
+        student_chart.chart(frame),
+        frame,
+        "student-front",
+        f"{network}: {len(frame)} measured students, {len(front)} of them on the front: no other is as good in "
+        "accuracy, robust accuracy and MACs, and better in one. Means over classes on validation images, robust under "
+        "PGD. No intervals, as the best of many looks better than it is: export one, and judge it as a victim on test "
+        "images.",
+        title="Early-student front",
+    )
+    parts.table(
+        Shown(
+            name="students",
+            title="Students on the front",
+            frame=front.reset_index(drop=True),
+            forms={
+                "student": "text",
+                "accuracy": "percent",
+                "robust accuracy": "percent",
+                "MACs": "count",
+                "parameters": "count",
+            },
+        )
+    )
+    names = list(front["student"])
+    student = pick(st.selectbox, "Student", names, "student", names[0])
+    row = front[front["student"] == student].iloc[0]
+    of = f" --model {shlex.quote(network)}" if len(labels) > 1 else ""
+    least = math.floor(1e6 * row["accuracy"]) / 1e6
+    st.caption(
+        "This writes it as a plain state dict, and says how a scenario names it; what was measured is not again."
+    )
+    st.code(
+        f"{command}{of} --max-macs {int(row['MACs'])} --min-accuracy {least:g} -o student.safetensors", language="bash"
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- parts
+
+
+def papers(labels: "pd.Series[str]") -> None:
+    """What the methods of this tab are, and the papers behind them; on demand, as registries take a moment to load."""
+    asked = pick(st.segmented_control, "Methods and papers", ["hidden", "shown"], "papers", "hidden")
+    if asked == "hidden":
+        return
+    with st.spinner("Reading the registries …"):
+        found = help.methods(dict.fromkeys(labels))
+    forms = dict.fromkeys(found.columns, "text")
+    parts.table(Shown(name="papers", title="Methods and papers", frame=found, forms=forms))  # type: ignore[arg-type]
+
+
+def _word(column: str, value: object) -> str:
+    if column == "targeted":
+        return "targeted" if value in (True, "True") else "untargeted"
+    return f"{column.replace('_', ' ')}: {value}"
+
+
+def _rests(rows: pd.DataFrame, drawn: str = "lines") -> str:
+    """What the intervals are, and n."""
+    ranges = "; ".join(dict.fromkeys(rows["ranges_over"].dropna().astype(str))) if "ranges_over" in rows else ""
+    over = f", which range over {ranges}" if ranges else ""
+    n = f" n is {_count(rows['n'])} a row, right on clean images." if "n" in rows else ""
+    return f"{drawn.capitalize()}: 95% intervals{over}.{n}"
+
+
+def _count(values: "pd.Series[float]") -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _greys(rows: pd.DataFrame, line: str, across: str) -> str:
+    first = attack_chart.strongest(rows, line, across)
+    more = rows[line].nunique() - len(first)
+    return f"Coloured are the {len(first)} strongest, {more} others are grey. " if more else ""
 
 
 show(page)

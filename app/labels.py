@@ -1,0 +1,81 @@
+"""Names beside the points of a chart, where there is room for them."""
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 620.0, 400.0  # pixels of the narrowest chart that is drawn; a wider one has more room
+LETTER, LINE, POINT = 6.2, 14.0, 6.0
+LIMIT = 220.0  # of a name, which is cut there
+INK = "#777777"  # read on white and on black
+ROOM = 0.04  # of an axis, beyond the points
+PLACES = {"right": ("left", 11, 0), "left": ("right", -11, 0), "above": ("center", 0, -13), "below": ("center", 0, 13)}
+
+
+def placed(
+    x: "pd.Series[float]", y: "pd.Series[float]", names: "pd.Series[str]", first: "pd.Series[bool]"
+) -> list[str]:
+    """Where each name stands so that it covers no other name and no point: a key of `PLACES`, or "" for nowhere.
+
+    Args:
+        x: Places across, in the units of the axis: of a logarithmic one the logarithms.
+        y: Places up.
+        names: What is written.
+        first: Which come first; then from the top down.
+    """
+    across, down = _pixels(x, WIDTH), HEIGHT - _pixels(y, HEIGHT)
+    order = np.lexsort((down, ~first.to_numpy(dtype=bool)))
+    taken: list[tuple[float, float, float, float]] = []
+    found = [""] * len(x)
+    points = [(a - POINT, d - POINT, a + POINT, d + POINT) for a, d in zip(across, down, strict=True)]
+    for i in order:
+        width = min(LIMIT, LETTER * len(str(names.iloc[i])))
+        for place, (align, dx, dy) in PLACES.items():
+            left = across[i] + dx - {"left": 0.0, "right": width, "center": width / 2}[align]
+            box = (left, down[i] + dy - LINE / 2, left + width, down[i] + dy + LINE / 2)
+            inside = box[0] >= -20 and box[2] <= WIDTH + 20 and box[1] >= -10 and box[3] <= HEIGHT + 10
+            others = [p for j, p in enumerate(points) if j != i]
+            if inside and not any(_meet(box, other) for other in (*taken, *others)):
+                found[i] = place
+                taken.append(box)
+                break
+    return found
+
+
+def texts(base: alt.Chart, x: alt.X, y: alt.Y, name: str) -> list[alt.Chart]:
+    """A layer for each place; the data have the column "place".
+
+    Args:
+        base: Of the data.
+        x: Where the points stand.
+        y: Likewise.
+        name: Column of the names.
+    """
+    return [
+        base.transform_filter(alt.datum.place == place)
+        .mark_text(align=align, dx=dx, dy=dy, fontSize=11, limit=LIMIT, color=INK)
+        .encode(x=x, y=y, text=alt.Text(f"{name}:N"))
+        for place, (align, dx, dy) in PLACES.items()
+    ]
+
+
+def domain(values: "pd.Series[float]", *, log: bool = False) -> list[float]:
+    """From the least to the largest value, and a little more, so that no point stands on the edge."""
+    known = values[np.isfinite(values)]
+    ends = np.array([known.min(), known.max()])
+    if log:
+        ends = np.log(ends)
+    reach = max(float(ends[1] - ends[0]), 0.2 if log else 0.02)
+    ends = ends + np.array([-ROOM, ROOM]) * reach
+    return [float(end) for end in (np.exp(ends) if log else ends)]
+
+
+def _pixels(values: "pd.Series[float]", length: float) -> NDArray[np.float64]:
+    low, high = domain(values)
+    found: NDArray[np.float64] = (values.to_numpy(dtype=np.float64) - low) / (high - low) * length
+    return found
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
