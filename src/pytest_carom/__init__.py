@@ -5,7 +5,7 @@
 
 Only pytest and the standard library are imported until a gate runs: every pytest run of a repository that has carom
 installed loads this module. `baselines.py` knows which files there are and which are used, `gate.py` runs one gate,
-`baseline.py` is the file, `message.py` says what happened.
+`baseline.py` is the file, `history.py` keeps verdicts, `message.py` says what happened.
 """
 
 import json
@@ -95,6 +95,7 @@ class Robustness:
                 conditions=conditions,
                 device=device,
                 level=_share(config, "robustness_level"),
+                history=_history(config),
             ),
             node=self._request.node,
             baselines=config.stash[_BASELINES],
@@ -117,7 +118,7 @@ def robustness(request: pytest.FixtureRequest) -> Robustness:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Three options and two settings."""
+    """Four options and three settings."""
     group = parser.getgroup("robustness", "baselines of robust accuracy (carom)")
     group.addoption(
         "--robustness-update",
@@ -134,6 +135,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail where a suite has too few images to tell, instead of warning",
     )
+    group.addoption(
+        "--robustness-history",
+        metavar="STORE",
+        help="keep what each gate judges in this store, for the page Gates of `carom app`",
+    )
+    parser.addini("robustness_history", "the same, from the ini file's folder", default="")
     parser.addini("robustness_allowance", "drop of robust accuracy that is allowed, share of images", default="0.02")
     parser.addini(
         "robustness_level",
@@ -243,6 +250,14 @@ def _share(config: pytest.Config, name: str) -> float:
         return float(given)
     except (TypeError, ValueError):
         raise pytest.UsageError(f"{name}: expected a number such as 0.02, got {given!r}") from None
+
+
+def _history(config: pytest.Config) -> Path | None:
+    """The store that verdicts are kept in: of the command line, from where it was typed, or of the ini file."""
+    option, ini = config.getoption("robustness_history"), config.getini("robustness_history")
+    if option:
+        return config.invocation_params.dir / option
+    return (config.inipath.parent if config.inipath else config.rootpath) / ini if ini else None
 
 
 def _beside(folder: Path, given: str | Path) -> str | Path:

@@ -1,5 +1,6 @@
 """One gate: what a model answers to a suite, against the baseline. Loaded when a gate runs, since it needs torch."""
 
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from carom.scenarios.gates.suite import Suite, find_suite, read_suite
 from . import RobustnessWarning, message
 from .baseline import Baseline, read_baseline, write_baseline
 from .baselines import Baselines, baseline_path, shown, test_id
+from .history import keep
 
 CONDITIONS = ("source", "balance", "architecture")
 
@@ -36,6 +38,7 @@ class Wanted:
     conditions: Mapping[str, str] | None
     device: str
     level: float
+    history: Path | None
 
 
 def run_gate(
@@ -125,6 +128,19 @@ def _outcome(
         if not write_baseline(new, path):
             status = "unchanged"
         return status, message.written(where, before, new), "", "", verdict
+    if wanted.history is not None:
+        keep(
+            wanted.history,
+            test=shown(node.path, node.config.rootpath).replace(os.sep, "/")
+            + "::"
+            + test_id(node.path, node.nodeid).partition("::")[2],
+            gate=wanted.name,
+            baseline=shown(path, node.config.rootpath).replace(os.sep, "/"),
+            suite=suite,
+            verdict=verdict,
+            before=old.answers,
+            now=now,
+        )
     status, line = verdict.verdict, message.line(verdict, suite)
     if status == "holds":
         return status, line, "", "", verdict
