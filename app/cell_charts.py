@@ -46,8 +46,8 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> alt.LayerChart:
     """
     there = [c for c in classes if c in {*table["clean"], *table["adversarial"]}]
     base = alt.Chart(table).encode(
-        x=alt.X("adversarial:N", title="answer to the adversarial image", sort=there, axis=_axis(labelAngle=-90)),
-        y=alt.Y("clean:N", title="answer to the clean image", sort=there, axis=_axis()),
+        x=alt.X("adversarial:N", title="answer to the adversarial image", sort=there, axis=_axis(-90)),
+        y=alt.Y("clean:N", title="answer to the clean image", sort=there, axis=_axis(0)),
         tooltip=[
             alt.Tooltip("clean:N", title="clean"),
             alt.Tooltip("adversarial:N"),
@@ -65,5 +65,5 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> alt.LayerChart:
     return whole
 
 
-def _axis(**more: float) -> alt.Axis:
-    return alt.Axis(labelLimit=140, labelOverlap=False, **more)
+def _axis(angle: int) -> alt.Axis:
+    return alt.Axis(labelLimit=140, labelOverlap=False, labelAngle=angle)

@@ -1,12 +1,16 @@
 """A store with one small finished run whose names hold markup, and copies of it to bring into other states."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
+import carom.app
+from carom.app.plain import JOINER
 from carom.scenarios.run import run_scenario
 from carom.scenarios.spec import load_scenario
 from carom.scenarios.store import Store
@@ -76,3 +80,31 @@ def changed(copy: Path) -> Callable[..., Path]:
         return copy
 
     return change
+
+
+@pytest.fixture
+def explore(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """A page inside of the explorer, so that it can lead to others; fails on any traceback."""
+
+    def open_page(folder: Path, page: str, **address: str | list[str]) -> AppTest:
+        monkeypatch.setenv("CAROM_STORE", str(folder))
+        at = AppTest.from_file(str(Path(carom.app.__file__).with_name("explorer.py")), default_timeout=60)
+        at.switch_page(f"pages/{page}.py")
+        for name, value in address.items():
+            at.query_params[name.replace("_", "-")] = value
+        at.run()
+        assert not at.exception, at.exception
+        return at
+
+    return open_page
+
+
+@pytest.fixture
+def read() -> Callable[[object], str]:
+    """What people read in elements whose text is escaped."""
+
+    def words(elements: object) -> str:
+        text = "\n".join(str(e.value) for e in elements)  # type: ignore[attr-defined]
+        return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text).replace(JOINER, "")
+
+    return words
