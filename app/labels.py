@@ -3,7 +3,6 @@
 import altair as alt
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 620.0, 400.0  # pixels of the narrowest chart that is drawn; a wider one has more room
 LETTER, LINE, POINT = 6.2, 14.0, 6.0
@@ -24,8 +23,8 @@ def placed(
         names: What is written.
         first: Which come first; then from the top down.
     """
-    across, down = _pixels(x, WIDTH), HEIGHT - _pixels(y, HEIGHT)
-    order = np.lexsort((down, ~first.to_numpy(dtype=bool)))
+    across, down = _pixels(x, WIDTH), [HEIGHT - place for place in _pixels(y, HEIGHT)]
+    order = sorted(range(len(across)), key=lambda i: (not first.iloc[i], down[i]))
     taken: list[tuple[float, float, float, float]] = []
     found = [""] * len(x)
     points = [(a - POINT, d - POINT, a + POINT, d + POINT) for a, d in zip(across, down, strict=True)]
@@ -71,10 +70,9 @@ def domain(values: "pd.Series[float]", *, log: bool = False) -> list[float]:
     return [float(end) for end in (np.exp(ends) if log else ends)]
 
 
-def _pixels(values: "pd.Series[float]", length: float) -> NDArray[np.float64]:
+def _pixels(values: "pd.Series[float]", length: float) -> list[float]:
     low, high = domain(values)
-    found: NDArray[np.float64] = (values.to_numpy(dtype=np.float64) - low) / (high - low) * length
-    return found
+    return [(float(value) - low) / (high - low) * length for value in values]
 
 
 def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:

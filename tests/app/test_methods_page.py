@@ -1,0 +1,328 @@
+"""The page Methods: what each tab draws, of what, and what it says where there is nothing."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+from tests.scenarios.made_outcomes import Hits, first, made
+
+import carom.app
+from carom.app import attack_chart, defense_chart, labels, queries, scatter_chart
+from carom.app.help import methods
+from carom.scenarios import defenses_shown
+from carom.scenarios.show import Shown
+from carom.scenarios.statistics import Outcomes
+from carom.scenarios.store import Store
+
+PAGE = Path(carom.app.__file__).parent / "pages" / "methods.py"
+KEPT = {"none": (20, 5), "pgd-at": (60, 40), "**pubdef**": (70, 10)}  # of 100, under transfer and in the white box
+
+
+def outcomes() -> Outcomes:
+    """Three defences under two sources, white boxes, at two budgets; the second leaves ten images less."""
+    hits: dict[tuple[str, int, str, int], Hits] = {}
+    rows: list[Mapping[str, Any]] = []
+    for step, eps in enumerate(("8/255", "16/255")):
+        for defense, (transfer, white) in KEPT.items():
+            for source, seen in (("a", "seen"), ("b", "")):
+                hits[source, step, defense, 7] = first(100 - transfer + 5 * step)
+                rows.append({"eps": eps, "pool": seen, "reads": "surrogate", "decoy": False, "defense_v": defense})
+            hits["itself", step, defense, 7] = first(100 - white + 5 * step)
+            own = {"surrogate": f"{defense}/s7", "case": 0, "reads": "victim", "attack": "pgd on victims"}
+            rows.append({**rows[-1], **own})
+    return made(hits, rows=rows, right=first(90))
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Shown]:
+    """The tables of these outcomes."""
+    everything = outcomes()
+    costs = {"forward": 100, "backward": 100, "seconds": 1.0, "parameters": 50}
+    known = [
+        {"victim": f"{d}/s7", "defense": d, "victim_config": d, "victim_seed": 7, **costs, "numbers": {"macs": 9.0}}
+        for d in KEPT
+    ]
+    frame = pd.DataFrame(known).assign(forward=[100, 1000, 200])
+    monkeypatch.setattr(defenses_shown, "read_outcomes", lambda *_, **__: everything)
+    monkeypatch.setattr(defenses_shown, "list_victims", lambda *_: frame)
+    with Store(tmp_path / "none", write=True) as store:
+        return defenses_shown.defense_tables(store, "run", everything)
+
+
+def visit(folder: Path, monkeypatch: pytest.MonkeyPatch, **address: str) -> AppTest:
+    monkeypatch.setenv("CAROM_STORE", str(folder))
+    at = AppTest.from_file(str(PAGE), default_timeout=60)
+    for name, value in address.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception, at.exception
+    assert not at.error, at.error
+    return at
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[Shown]], None]]:
+    """Every view has these tables instead of those of the same names."""
+    plain: Callable[..., queries.View] = queries.view
+
+    def give(tables: list[Shown]) -> None:
+        def view(folder: Path, run: str) -> queries.View:
+            found = plain(folder, run)
+            others = [t for t in found.tables if t.name not in {mine.name for mine in tables}]
+            return replace(found, tables=[*others, *tables])
+
+        monkeypatch.setattr(queries, "view", view)
+        st.cache_data.clear()
+
+    yield give
+    st.cache_data.clear()
+
+
+def titles(at: AppTest) -> list[str]:
+    return [s.value.replace("\\", "") for s in at.subheader]
+
+
+def charts(at: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(chart.proto.spec) for chart in at.get("vega_lite_chart")]
+
+
+def marks(chart: Mapping[str, Any]) -> list[str]:
+    return [layer["mark"]["type"] for layer in chart["layer"]]
+
+
+# ------------------------------------------------------------------------------------------------------------ defences
+
+
+def test_a_run_without_defences_says_how_to_get_some(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(finished, monkeypatch, methods="defences")
+    assert "no defended victim" in at.info[0].value
+    assert not at.get("vega_lite_chart")
+
+
+def test_defences_have_a_chart_and_every_table(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, tables: list[Shown], given: Callable[[list[Shown]], None]
+) -> None:
+    given(tables)
+    at = visit(finished, monkeypatch, methods="defences", budget="linf 8/255")
+    assert len(tables) == 7
+    assert titles(at)[0] == "Transfer and white box over clean accuracy"
+    assert len(titles(at)) == 1 + len(tables)
+    (chart,) = charts(at)
+    assert {"line", "rule", "point", "text"} == set(marks(chart))
+    assert at.selectbox(key="pick-transfer").options == [
+        "best transfer pair",
+        "average transfer pair",
+        "any transfer pair, worst of each image",
+    ]
+    assert at.selectbox(key="pick-size").options == ["training passes", "none"]
+    main = at.dataframe[0].value
+    assert main["defense"].tolist() == 2 * list(KEPT)
+    assert main["white box"].tolist()[:3] == [0.05, 0.4, 0.1]
+    at.selectbox(key="pick-size").set_value("none").run()
+    assert not at.exception
+    assert at.query_params["size"] in ("none", ["none"])
+
+
+STUDENTS = pd.DataFrame(
+    {
+        "student": ["large", "small", "poor"],
+        "accuracy": [0.8, 0.7, 0.6],
+        "robust accuracy": [0.5, 0.4, 0.3],
+        "MACs": [2000, 1000, 1500],
+        "parameters": [20, 10, 15],
+        "on the front": ["yes", "yes", "no"],
+    }
+)
+
+
+def test_students_stand_on_a_front_and_one_is_exported(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, tables: list[Shown], given: Callable[[list[Shown]], None]
+) -> None:
+    given(tables)
+    monkeypatch.setattr(queries, "students", lambda *_: {"elastic/s2": STUDENTS})
+    at = visit(finished, monkeypatch, methods="defences", student="small")
+    assert "Early-student front" in titles(at)
+    assert at.selectbox(key="pick-student").options == ["large", "small"]
+    (command,) = [c.value for c in at.code if "carom students" in c.value]
+    assert command.startswith("carom students small-")
+    assert "--max-macs 1000 --min-accuracy 0.7 -o student.safetensors" in command
+    (front,) = [d.value for d in at.dataframe if "student" in d.value]
+    assert front["student"].tolist() == ["large", "small"]
+
+
+# ------------------------------------------------------------------------------------------------------------- attacks
+
+
+def test_attacks_are_drawn_over_passes_and_visibility(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(finished, monkeypatch, methods="attacks", budget="linf 32/255")
+    assert {"Best within P passes", "Strength against visibility", "Transfer by attack (C0 excluded)"} <= set(
+        titles(at)
+    )
+    said = "\n".join(c.value for c in at.caption)
+    assert "no attack of these rows met two radii" in said
+    assert "keeps its steps" in said
+    passes, seen = charts(at)
+    assert passes["layer"][1]["encoding"]["x"]["field"] == "passes per image"
+    assert seen["layer"][1]["encoding"]["x"]["field"] == "L2"
+    at.segmented_control(key="pick-visibility").set_value("SSIM").run()
+    assert charts(at)[1]["layer"][1]["encoding"]["x"]["field"] == "SSIM"
+    assert at.query_params["visibility"] in ("SSIM", ["SSIM"])
+
+
+def by_attack() -> Shown:
+    """Nine attacks at three radii, a trace of three steps, and the same as targeted ones."""
+    rows: list[dict[str, Any]] = []
+    for targeted in (False, True):
+        for i in range(9):
+            for j, eps in enumerate(("4/255", "8/255", "16/255")):
+                asr = 0.05 * (i + 1) + 0.1 * j
+                rows.append({"attack": f"a{i}", "norm": "linf", "eps": eps, "targeted": targeted, "asr": asr})
+        for step in (1, 5, 10):
+            asr = 0.02 * step
+            rows.append(
+                {"attack": f"mi steps=10 @{step}", "norm": "linf", "eps": "16/255", "targeted": targeted, "asr": asr}
+            )
+    frame = pd.DataFrame(rows).assign(low=lambda t: t["asr"] - 0.02, high=lambda t: t["asr"] + 0.02, n=50, cells=4)
+    frame["ASR"], frame["95% interval"], frame["ranges_over"] = frame["asr"], "x", "images, these models"
+    forms = {"attack": "text", "norm": "text", "eps": "text", "targeted": "text", "n": "count", "ASR": "percent"}
+    return Shown(name="by-attack", title="Transfer by attack", frame=frame, forms=forms)  # type: ignore[arg-type]
+
+
+def test_attacks_are_drawn_over_eps_and_steps(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Shown]], None]
+) -> None:
+    given([by_attack()])
+    at = visit(finished, monkeypatch, methods="attacks")
+    assert titles(at)[:2] == ["ASR over eps", "ASR over steps"]
+    assert at.selectbox(key="pick-kind").options == ["untargeted", "targeted"]
+    eps, steps = charts(at)[:2]
+    assert marks(eps) == ["area", "line", "point"]
+    assert steps["layer"][1]["encoding"]["x"]["field"] == "step"
+    said = "\n".join(c.value for c in at.caption).replace("\\", "")
+    assert "Coloured are the 7 strongest, 2 others are grey." in said
+    assert "n is 50 a row" in said
+    assert "images, these models" in said
+
+
+def test_steps_and_radii_are_read_from_names() -> None:
+    frame = by_attack().frame
+    steps = attack_chart.traced(frame)
+    assert set(steps["trace"]) == {"mi steps=10"}
+    assert sorted(set(steps["step"])) == [1, 5, 10]
+    radii = attack_chart.grown(frame)
+    assert set(radii["attack"]) == {f"a{i}" for i in range(9)}
+    assert radii["radius"].max() == pytest.approx(16 / 255)
+    assert attack_chart.strongest(radii, "attack", "radius", 2) == ["a8", "a7"]
+
+
+# ---------------------------------------------------------------------------------------------------------- surrogates
+
+
+def built() -> list[Shown]:
+    """Four surrogates, and the geometry of three of them."""
+    frame = pd.DataFrame(
+        {
+            "surrogate": ["single", "2 DNN", "lgv", "swa on **x**"],
+            "attack": "mi",
+            "norm": "linf",
+            "eps": "32/255",
+            "trainings": [1.0, 2.0, 1.7, 1.7],
+            "training passes": [10, 20, 17, 17],
+            "parameters": [5, 10, 50, 5],
+            "seeds": 1,
+            "n": [40, 40, 41, 42],
+            "asr": [0.4, 0.5, 0.6, 0.45],
+        }
+    ).assign(low=lambda t: t["asr"] - 0.1, high=lambda t: t["asr"] + 0.1, ranges_over="images, these models")
+    frame["ASR"], frame["95% interval"] = frame["asr"], "x"
+    frame["T-DEE"], frame["T-DEE interval"] = ["1", "2", ">2", "1.5"], "–"
+    text, number = dict.fromkeys(("surrogate", "attack", "norm", "eps", "T-DEE", "T-DEE interval"), "text"), "number"
+    forms = {**text, "trainings": number, "seeds": "count", "n": "count", "ASR": "percent", "95% interval": "text"}
+    flat = pd.DataFrame({"surrogate": ["single", "2 DNN", "lgv"], "seeds": 1, "top eigenvalue": [30.0, 20.0, 5.0]})
+    return [
+        Shown(name="surrogates", title="Surrogates: what", frame=frame, forms=forms),  # type: ignore[arg-type]
+        Shown(name="geometry", title="Geometry", frame=flat, forms={"surrogate": "text", "top eigenvalue": "number"}),
+    ]
+
+
+def test_surrogates_are_drawn_over_cost_and_flatness(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Shown]], None]
+) -> None:
+    given(built())
+    at = visit(finished, monkeypatch, methods="surrogates")
+    assert titles(at)[:3] == [
+        "ASR against cost",
+        "How many networks trained apart transfer as well",
+        "Flatness against transfer",
+    ]
+    assert at.dataframe[0].value["T-DEE"].tolist() == [">2", "2", "1.5", "1"]
+    said = "\n".join(c.value for c in at.caption).replace("\\", "")
+    assert "Spearman's rank correlation -1.00 over these 3 surrogates" in said
+    assert "n is 40 to 42 a row" in said
+    at.selectbox(key="pick-cost").set_value("parameters").run()
+    assert not at.exception
+    assert charts(at)[0]["layer"][1]["encoding"]["x"]["field"] == "parameters"
+
+
+def test_a_run_that_compares_no_builders_says_how(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(finished, monkeypatch, methods="surrogates")
+    assert "`builder`" in at.info[0].value
+    assert titles(at) == ["Transfer by surrogate (C0 excluded)"]
+
+
+def test_nonsense_in_the_address_is_the_usual_view(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(finished, monkeypatch, methods="nonsense", papers="nonsense")
+    assert at.query_params["methods"] in ("surrogates", ["surrogates"])
+
+
+# ------------------------------------------------------------------------------------------------------- parts of them
+
+
+def test_what_is_best_at_its_cost() -> None:
+    table = pd.DataFrame({"asr": [0.4, 0.5, 0.5, 0.6, np.nan], "cost": [1.0, 2.0, 3.0, 3.0, 0.5]})
+    assert scatter_chart.efficient(table, "cost").tolist() == [True, True, False, True, False]
+    assert scatter_chart.efficient(table, "cost", least=False).tolist() == [False, False, False, True, False]
+
+
+def test_names_cover_neither_names_nor_points() -> None:
+    near = pd.Series([1.0, 1.001, 1.002, 1.0, 5.0])
+    names = pd.Series(["a long name of a surrogate"] * 5)
+    first = pd.Series([False, True, False, False, False])
+    found = labels.placed(near, pd.Series([0.5, 0.5, 0.5, 0.5, 0.9]), names, first)
+    assert found[1] != ""  # the first in line
+    assert found[4] == "left"  # at the right edge
+    assert sum(place != "" for place in found[:4]) < 4
+    same = labels.placed(pd.Series([2.0]), pd.Series([0.3]), pd.Series(["only"]), pd.Series([True]))
+    assert same == ["right"]
+
+
+def test_methods_are_found_in_labels() -> None:
+    found = methods(["mi+di steps=50 step=1/10", "lgv -> swa on lenet", "proard, largest", "none of these"])
+    assert {"mi", "di", "lgv", "swa", "proard"} <= set(found["method"])
+    assert found["paper"].str.len().min() > 3
+    assert methods(["nothing"]).empty
+
+
+def test_points_of_the_chart(tables: list[Shown]) -> None:
+    frame = tables[0].frame
+    here = frame[frame["eps"] == "8/255"]
+    points = {(p["name"], p["attack"]): p for p in defense_chart.points(here, "best").to_dict("records")}
+    assert len(points) == 6
+    for defense, (transfer, white) in KEPT.items():
+        for attack, kept in (("best transfer pair", transfer), ("white box", white)):
+            row = points[defense, attack]
+            assert row["accuracy"] == kept / 100
+            assert row["low"] < row["accuracy"] < row["high"]
+            assert row["clean"] == 0.9
+            assert row["named"] == (attack == "best transfer pair")  # the upper of the two
+    assert defense_chart.known_costs(here) == ["training passes"]
+    without = here.assign(best=np.nan)
+    assert set(defense_chart.points(without, "best")["attack"]) == {"white box"}
+    assert defense_chart.points(without, "best")["named"].all()
