@@ -254,7 +254,7 @@ def _share(config: pytest.Config, name: str) -> float:
 
 def _history(config: pytest.Config) -> Path | None:
     """The store that verdicts are kept in: of the command line, from where it was typed, or of the ini file."""
-    option, ini = config.getoption("robustness_history"), config.getini("robustness_history")
+    option, ini = str(config.getoption("robustness_history") or ""), str(config.getini("robustness_history"))
     if option:
         return config.invocation_params.dir / option
     return (config.inipath.parent if config.inipath else config.rootpath) / ini if ini else None

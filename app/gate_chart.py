@@ -1,0 +1,52 @@
+"""The chart of a gate over time."""
+
+import altair as alt
+import pandas as pd
+
+# Okabe and Ito's colours, which the colour-blind tell apart; shapes say the same.
+VERDICTS = {
+    "holds": ("#009E73", "circle"),
+    "cannot tell": ("#E69F00", "diamond"),
+    "weaker": ("#D55E00", "cross"),
+}
+
+
+def chart(verdicts: pd.DataFrame) -> alt.LayerChart:
+    """Robust accuracy over time: each verdict's point with its bounds, the baseline, and how low it may fall.
+
+    Args:
+        verdicts: Rows of one gate of `queries.Gates.verdicts`.
+    """
+    table = verdicts.assign(
+        most=verdicts["before"] - verdicts["low"],
+        least=verdicts["before"] - verdicts["high"],
+        limit=verdicts["before"] - verdicts["allowed"],
+    ).sort_values("time")
+    base = alt.Chart(table).encode(
+        x=alt.X("time:T", title="time, UTC"),
+        tooltip=[
+            alt.Tooltip("time:T", format="%Y-%m-%d %H:%M:%S"),
+            alt.Tooltip("verdict:N"),
+            alt.Tooltip("now:Q", title="robust accuracy", format=".1%"),
+            alt.Tooltip("before:Q", title="baseline", format=".1%"),
+            alt.Tooltip("least:Q", title="at least", format=".1%"),
+            alt.Tooltip("most:Q", title="at most", format=".1%"),
+            alt.Tooltip("limit:Q", title="lowest that is allowed", format=".1%"),
+            alt.Tooltip("clean_now:Q", title="clean accuracy", format=".1%"),
+            alt.Tooltip("commit:N"),
+        ],
+    )
+    up = alt.Y("now:Q", title="robust accuracy", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False))
+    baseline = base.mark_line(interpolate="step-after", color="gray", opacity=0.8).encode(y=alt.Y("before:Q"))
+    limit = base.mark_line(interpolate="step-after", color="gray", strokeDash=[5, 4], opacity=0.8).encode(y="limit:Q")
+    reach = base.mark_rule(opacity=0.5, color="gray").encode(y="least:Q", y2="most:Q")
+    names = list(VERDICTS)
+    points = base.mark_point(filled=True, size=110, opacity=1).encode(
+        y=up,
+        color=alt.Color(
+            "verdict:N", title="verdict", scale=alt.Scale(domain=names, range=[VERDICTS[n][0] for n in names])
+        ),
+        shape=alt.Shape("verdict:N", scale=alt.Scale(domain=names, range=[VERDICTS[n][1] for n in names])),
+    )
+    whole: alt.LayerChart = alt.layer(reach, baseline, limit, points).properties(height=340)
+    return whole.configure_view(strokeWidth=0)
