@@ -20,7 +20,7 @@ def pick(
         default: Where neither address nor user said anything that can be chosen.
         more: For `ask`; without a `help` it is what the glossary says of the label.
     """
-    more.setdefault("help", help_of(label))
+    more.setdefault("help", help_of(label, "pick"))
     key, written, kept = f"pick-{name}", f"address-{name}", f"kept-{name}"
     asked = st.query_params.get(name)
     if asked is not None and asked != st.session_state.get(written):
