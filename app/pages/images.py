@@ -189,10 +189,10 @@ def three(clean: picture.Picture, adversarial: picture.Picture) -> None:
     """Clean, perturbation and adversarial."""
     added, factor = picture.perturbation(clean, adversarial)
     words = f"perturbation × {factor:.2g}" if factor else "nothing was added"
-    left, middle, right = st.columns(3)
-    left.image(picture.png(clean), caption="clean", width="stretch")
-    middle.image(picture.png(added), caption=plain(words), width="stretch")
-    right.image(picture.png(adversarial), caption="adversarial", width="stretch")
+    shown = ((clean, "clean"), (added, words), (adversarial, "adversarial"))
+    for box, (image, caption) in zip(st.columns(3), shown, strict=True):
+        # a JPEG would change the very pixels that are to be seen
+        box.image(picture.png(image), caption=plain(caption), width="stretch", output_format="PNG")
 
 
 def answers(found: queries.Answered, place: int) -> None:

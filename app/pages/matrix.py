@@ -226,7 +226,7 @@ def strip(opened: Opened, cell: "pd.Series[Any]", found: queries.Answered) -> No
             st.warning(plain(error))
         else:
             captions = [f"{plain(found.clean[0, p])} → {plain(found.adversarial[0, p])}" for p in places]
-            st.image([picture.png(image) for image in adversarial], caption=captions, width=112)
+            st.image([picture.png(image) for image in adversarial], caption=captions, width=112, output_format="PNG")
             st.caption(
                 "Adversarial images, with the victim's answer to the clean and to the adversarial one"
                 + (f"; the first {STRIP}." if len(fooled) > STRIP else ".")

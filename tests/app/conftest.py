@@ -86,7 +86,7 @@ def changed(copy: Path) -> Callable[..., Path]:
 def explore(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """A page inside of the explorer, so that it can lead to others; fails on any traceback."""
 
-    def open_page(folder: Path, page: str, **address: str | list[str]) -> AppTest:
+    def open_page(folder: Path, page: str, /, **address: str | list[str]) -> AppTest:
         monkeypatch.setenv("CAROM_STORE", str(folder))
         at = AppTest.from_file(str(Path(carom.app.__file__).with_name("explorer.py")), default_timeout=60)
         at.switch_page(f"pages/{page}.py")
