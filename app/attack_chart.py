@@ -15,7 +15,7 @@ COLOURS = (
     "#E69F00",
     "#56B4E9",
     "#8C6D31",
-)  # Okabe and Ito, readable on both
+)  # near Okabe and Ito
 STEP = re.compile(r"^(.*) @(\d+)$")
 
 

@@ -48,7 +48,12 @@ def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChar
         alt.Tooltip("seeds:Q"),
         alt.Tooltip("alarms:Q", title="signs of masked gradients"),
     ]
-    size = alt.value(90) if cost is None else alt.Size(f"{cost}:Q", title=COSTS[cost], scale=alt.Scale(range=[40, 300]))
+    grey = alt.Legend(symbolFillColor=labels.INK, symbolStrokeWidth=0)
+    size = (
+        alt.value(90)
+        if cost is None
+        else alt.Size(f"{cost}:Q", title=COSTS[cost], scale=alt.Scale(range=[40, 300]), legend=grey)
+    )
     base = alt.Chart(marks)
     joined = base.mark_line(opacity=0.35, color="gray").encode(x=x, y=y, detail="name:N")
     lines = base.mark_rule(opacity=0.5, color="gray").encode(
@@ -60,7 +65,7 @@ def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChar
         x=x,
         y=y,
         size=size,
-        color=alt.Color("attack:N", title="under", scale=alt.Scale(domain=under, range=["#0072B2", "#D55E00"])),
+        color=alt.Color("attack:N", title="under", scale=alt.Scale(domain=under, range=["#2484C6", "#D55E00"])),
         shape=alt.Shape("attack:N", title="under", scale=alt.Scale(domain=under, range=["circle", "square"])),
         tooltip=tooltip,
     )

@@ -7,7 +7,7 @@ import pandas as pd
 WIDTH, HEIGHT = 620.0, 400.0  # pixels of the narrowest chart that is drawn; a wider one has more room
 LETTER, LINE, POINT = 6.2, 14.0, 6.0
 LIMIT = 220.0  # of a name, which is cut there
-INK = "#777777"  # read on white and on black
+INK = "#808080"  # read on white and on black
 ROOM = 0.04  # of an axis, beyond the points
 PLACES = {"right": ("left", 11, 0), "left": ("right", -11, 0), "above": ("center", 0, -13), "below": ("center", 0, 13)}
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from carom.app import labels
 
-BEST, OTHERS = "#D55E00", "#0072B2"  # of Okabe and Ito, told apart by shape too
+BEST, OTHERS = "#D55E00", "#2484C6"  # blue and vermilion, read on white and on black, and told apart by shape too
 
 
 def chart(
