@@ -3,13 +3,12 @@
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import sqlalchemy as sa
 
 import carom
@@ -128,14 +127,7 @@ def _transfers(axes: dict[str, str]) -> bool:
     return axes.get("reads", "surrogate") == "surrogate" and "asked" not in axes and "decoy" not in axes
 
 
-def _described(row: Any, strengths: pd.DataFrame | None) -> AdversarialSet:
-    key = (row.surrogate, row.attack, row.norm, row.eps, row.attack_seed)
-    strength = None
-    if strengths is not None and key in strengths.index:
-        found = strengths.loc[key]
-        strength = Strength(
-            victims=int(found["cells"]), asr=float(found["asr"]), robust_accuracy=float(found["robust_accuracy"])
-        )
+def _described(row: Any, strengths: Mapping[tuple[Any, ...], Strength]) -> AdversarialSet:
     seed = f" seed {row.attack_seed}" if row.attack_seed else ""
     inputs = json.loads(row.inputs)
     return AdversarialSet(
@@ -148,22 +140,23 @@ def _described(row: Any, strengths: pd.DataFrame | None) -> AdversarialSet:
         eps=row.eps,
         seed=row.attack_seed,
         targeted=bool(row.targeted),
-        strength=strength,
+        strength=strengths.get((row.surrogate, row.attack, row.norm, row.eps, row.attack_seed)),
     )
 
 
-def _strengths(store: Store, run: str) -> pd.DataFrame | None:
-    """Mean ASR and robust accuracy of each set over the victims that are other models; None without any."""
+def _strengths(store: Store, run: str) -> dict[tuple[Any, ...], Strength]:
+    """How each set fared on the victims that are other models; of sets that met one."""
     try:
         outcomes = read_outcomes(store, run)
     except InputError:
-        return None
+        return {}
     cells = cell_rates(outcomes.where(outcomes.transfer))
-    if cells.empty:
-        return None
-    return cells.groupby([*SET]).agg(
-        cells=("asr", "size"), asr=("asr", "mean"), robust_accuracy=("robust_accuracy", "mean")
-    )
+    return {
+        key if isinstance(key, tuple) else (key,): Strength(
+            victims=len(some), asr=float(some["asr"].mean()), robust_accuracy=float(some["robust_accuracy"].mean())
+        )
+        for key, some in cells.groupby([*SET], sort=False)
+    }
 
 
 @contextlib.contextmanager
