@@ -6,7 +6,8 @@ come from files of others, so they go through `plain`, or into elements that tak
 
 import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from carom.errors import CaromError, one_line
 from carom.scenarios.reader import Run
 
 POLL = 2.0  # seconds between looks at the change counter
+PACED = 60  # looks that the pace of a run is taken from
 STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
 [data-testid=stAppDeployButton] {display: none}
@@ -156,8 +158,7 @@ def header(opened: Opened, title: str) -> None:
     if run.description:
         st.text(run.description)
     stand = queries.state(run)
-    started = run.started.replace("T", " ").split("+")[0].split(".")[0]
-    facts = f"{plain(run.id)} · task {plain(run.task)} · started {plain(started)} UTC"
+    facts = f"{plain(run.id)} · task {plain(run.task)} · started {plain(moment(run.started))} UTC"
     complete = stand == "done" and run.done == run.cells
     st.caption(f"{facts} · done: all {run.done:,} cells have an outcome" if complete else facts)
     again = f"Run the scenario again ({code(f'carom run {run.scenario}')}, or its file)"
@@ -188,6 +189,11 @@ def header(opened: Opened, title: str) -> None:
             )
 
 
+def moment(written: str) -> str:
+    """A time of the store to the second."""
+    return written.replace("T", " ").split("+")[0].split(".")[0]
+
+
 @st.fragment(run_every=POLL)
 def follow(folder: str, run: str) -> None:
     """The progress of a run, more often than its tables."""
@@ -196,8 +202,27 @@ def follow(folder: str, run: str) -> None:
     except CaromError as error:
         st.warning(plain(error))
         return
+    seen: list[tuple[float, int]] = st.session_state.setdefault(f"seen-{folder}-{run}", [])
+    seen.append((time.monotonic(), done))
+    del seen[:-PACED]
     what = "outcomes so far; tables and intervals move until it is done" if done else "training and crafting come first"
-    st.progress(done / max(1, planned), text=f"Running: {done:,} of {planned:,} cells, {what}")
+    st.progress(done / max(1, planned), text=f"Running: {done:,} of {planned:,} cells, {pace(seen, planned)}{what}")
+
+
+def pace(seen: Sequence[tuple[float, int]], planned: int) -> str:
+    """Cells a second and the time left at this pace, "" while nothing moves.
+
+    Args:
+        seen: Seconds and outcomes of each look at a run, the earliest first.
+        planned: Cells of the run.
+    """
+    (start, before), (end, done) = seen[0], seen[-1]
+    if end <= start or done <= before:
+        return ""
+    rate = (done - before) / (end - start)
+    left = (planned - done) / rate
+    words = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+    return f"{rate:.3g} cells/s, about {words} left at that pace, "
 
 
 def watch(count: Callable[[], int], shown: int | None, seconds: float) -> None:

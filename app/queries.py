@@ -32,7 +32,7 @@ from carom.scenarios.reader import (
     read_pictures,
     read_rates,
 )
-from carom.scenarios.show import Form, Shown, show_run
+from carom.scenarios.show import Form, Shown, compare_runs, show_run
 from carom.scenarios.statistics import case_table, cell_rates, class_rates, wilson
 from carom.scenarios.store import Store, cells, planned_cells, run_cells
 
@@ -171,6 +171,48 @@ def _large_view(store: Store, run: str, aside: Sequence[Shown]) -> View:
         return View(tables=[*aside, *models_shown(store, run)], problem=str(error))
     return View(
         tables=[*tables, *aside], cells=cells.assign(asr=cells["k"] / cells["n"], budget=budgets(cells)), images=images
+    )
+
+
+def about(folder: Path, run: str) -> list[Shown]:
+    """What failed in a run, its jobs and its models; empty tables are left out."""
+    with Store(folder) as store:
+        if find_run(store, run).status == "published":
+            return []
+        tables = [failures_shown(store, run), attempts_shown(store, run), jobs_shown(store, run)]
+        return [*(t for t in tables if len(t.frame)), *models_shown(store, run)]
+
+
+def comparison(folder: Path, first: str, second: str) -> View:
+    """What differs between two runs, on the cells and images that both have; or the problem with that."""
+    try:
+        with Store(folder) as store:
+            for run in (find_run(store, first), find_run(store, second)):
+                if run.cells > LARGE:
+                    return View(
+                        problem=f"{run.id}: {run.cells:,} cells; expected at most {LARGE:,} to compare image by image"
+                    )
+            return View(tables=compare_runs(store, first, second))
+    except CaromError as error:
+        return View(problem=str(error))
+
+
+def jobs_shown(store: Store, run: str) -> Shown:
+    """How many jobs of each kind were tried, and how long that took."""
+    frame = list_attempts(store, run)
+    if len(frame):
+        frame = frame.assign(failed=frame["failure"].notna())
+        kinds = frame.groupby("job", sort=False)
+        frame = kinds.agg(
+            jobs=("id", "size"), failed=("failed", "sum"), seconds=("seconds", "sum"), passes=("passes", "sum")
+        )
+        frame = frame.reset_index()
+    return Shown(
+        name="jobs",
+        title="Jobs",
+        frame=frame,
+        forms={"job": "text", "jobs": "count", "failed": "count", "seconds": "number", "passes": "count"},
+        notes=["Seconds and passes are sums over jobs, also of those that ran at once or failed."],
     )
 
 
@@ -379,7 +421,7 @@ def gates(folder: Path) -> Gates:
 
 def _verdict(gate: str, found: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     """One file as rows; raises what reading a damaged one raises."""
-    if found["format"] != 1:
+    if found["format"] != 1 or found["verdict"] not in ("weaker", "cannot tell", "holds"):
         raise ValueError("of a newer version")
     time = pd.Timestamp(found["time"]).tz_convert("UTC").tz_localize(None)
     first = found["checks"][0]
@@ -685,19 +727,28 @@ def filtered(
 
 # --------------------------------------------------------------------------------------------------------------- cases
 
-MOST_READ = 20_000  # cells whose answers are read one by one for a figure
+MOST_READ = 5_000  # cells whose answers are read one by one for a figure
 
 
-def case_points(tables: Sequence[Shown], cells: pd.DataFrame) -> pd.DataFrame:
+def case_points(tables: Sequence[Shown], cells: pd.DataFrame, *, attack: str | None = None) -> pd.DataFrame:
     """The table of cases as points of a figure: the columns of `case_table`, a budget, and in which `series` each is.
 
     A series is one combination of the further levels (whose answers were read, recipe, defence, ...) that cases are
     not pooled over; "" where there is one only.
+
+    Args:
+        tables: Of the run.
+        cells: As `View.cells`.
+        attack: Only this one, beside the controls of all; None pools all.
     """
-    for table in tables:
-        if table.name == "cases":
-            return _points_of(table.frame, fixed_axes(table), cells)
-    return pd.DataFrame()
+    named = {table.name: table for table in tables}
+    if "cases" not in named:
+        return pd.DataFrame()
+    frame, by_attack = named["cases"].frame, named.get("cases-by-attack")
+    if attack is not None and by_attack is not None:
+        controls = frame[frame["case_number"] < 0]
+        frame = pd.concat([by_attack.frame[by_attack.frame["attack"] == attack], controls], ignore_index=True)
+    return _points_of(frame, fixed_axes(named["cases"]), cells)
 
 
 def fixed_axes(table: Shown) -> list[str]:
@@ -715,7 +766,7 @@ def some_case_points(
     attack: str | None = None,
     config: str | None = None,
 ) -> pd.DataFrame:
-    """As `case_points`, of one attack or of one configuration of surrogates, or both, beside the controls.
+    """As `case_points`, of one configuration of surrogates or of one attack, or both, read from their answers.
 
     Raises:
         CaromError: More than `MOST_READ` cells, none, or a store that cannot be read.
@@ -728,7 +779,7 @@ def some_case_points(
     if mask.sum() > MOST_READ:
         raise InputError(
             f"run {run}: {int(mask.sum()):,} cells are to be read; expected at most {MOST_READ:,} for a figure; choose "
-            "an attack and a configuration, or all of both"
+            "an attack too, or all surrogates"
         )
     with Store(folder) as store:
         outcomes = read_outcomes(store, run, only_sets=[int(i) for i in cells.loc[mask, "set_id"].unique()])

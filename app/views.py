@@ -1,6 +1,7 @@
 """What pages read of a run, kept while the store does not change."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -8,9 +9,11 @@ import streamlit as st
 from carom.app import parts, queries
 from carom.app.frame import Opened
 from carom.app.plain import plain
+from carom.scenarios.show import Shown
 
 
-@st.cache_data(show_spinner="Reading the run …", max_entries=8)
+# Resources are handed out as they are: a copy of a million cells for each look would cost seconds and memory.
+@st.cache_resource(show_spinner="Reading the run …", max_entries=4)
 def _read(folder: str, run: str, counter: int) -> tuple[queries.View, float]:
     del counter  # read again only when the store's change counter has moved
     start = time.perf_counter()
@@ -18,8 +21,32 @@ def _read(folder: str, run: str, counter: int) -> tuple[queries.View, float]:
 
 
 def of_run(opened: Opened) -> tuple[queries.View, float]:
-    """The tables and cells of the chosen run, and the seconds that reading them took."""
+    """The tables and cells of the chosen run, not to be changed, and the seconds that reading them took."""
     return _read(str(opened.folder), opened.run.id, opened.counter)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _about(folder: str, run: str, counter: int) -> tuple[Sequence[Shown], float]:
+    del counter
+    start = time.perf_counter()
+    return queries.about(Path(folder), run), time.perf_counter() - start
+
+
+def about(opened: Opened) -> tuple[Sequence[Shown], float]:
+    """What failed in the chosen run, its jobs and its models, and the seconds that reading them took."""
+    return _about(str(opened.folder), opened.run.id, opened.counter)
+
+
+@st.cache_resource(show_spinner="Comparing the runs …", max_entries=4)
+def _comparison(folder: str, first: str, second: str, counter: int) -> tuple[queries.View, float]:
+    del counter
+    start = time.perf_counter()
+    return queries.comparison(Path(folder), first, second), time.perf_counter() - start
+
+
+def comparison(opened: Opened, other: str) -> tuple[queries.View, float]:
+    """How the chosen run differs from another, and the seconds that reading took."""
+    return _comparison(str(opened.folder), opened.run.id, other, opened.counter)
 
 
 def explained(opened: Opened, view: queries.View) -> bool:

@@ -566,7 +566,8 @@ def app_(
 
     folders = stores or [Path(os.environ.get("CAROM_STORE", STORE))]
     for folder in folders:
-        Store(folder).close()  # says at once when there is nothing to show
+        if (folder / "carom.db").exists() or not (folder / "gates").is_dir():  # gates need no run
+            Store(folder).close()  # says at once when there is nothing to show
 
     page = Path(__file__).resolve().parents[1] / "app" / "explorer.py"
     arguments = [
@@ -579,7 +580,7 @@ def app_(
     ]
     os.environ["CAROM_STORE"] = os.pathsep.join(str(folder.resolve()) for folder in folders)
     os.environ["CAROM_HOST"] = host
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "carom.app.serve", *arguments])
 
 
 @app.command()

@@ -30,7 +30,9 @@ def page(folder: Path) -> None:
             f"{code(f'pytest --robustness-history {folder}')}; each gate that is judged then appears here by itself."
         )
         return
-    latest = found.verdicts.groupby("gate", sort=False).head(1).reset_index(drop=True)
+    latest = found.verdicts.groupby("gate", sort=False).head(1)
+    worst_first = latest["verdict"].map(list(SIGNS).index).sort_values(kind="stable").index
+    latest = latest.loc[worst_first].reset_index(drop=True)
     red = int((latest["verdict"] == "weaker").sum())
     doubt = int((latest["verdict"] == "cannot tell").sum())
     st.caption(
