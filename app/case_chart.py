@@ -1,5 +1,7 @@
 """The charts of attack success by case, and of what a mismatch costs the attacker."""
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -39,8 +41,8 @@ def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
         ),
     )
     base = alt.Chart(points.assign(where=points["case"].map(named))).encode(x=across)
-    colour = alt.value(COLOURS[0])
-    aside = {}
+    colour: Any = alt.value(COLOURS[0])
+    aside: dict[str, Any] = {}
     if len(series) > 1:
         scale = alt.Scale(domain=series, range=list(COLOURS[: len(series)]))
         colour = alt.Color(
@@ -98,8 +100,8 @@ def effects(table: pd.DataFrame) -> alt.LayerChart:
     title = "effect of a mismatch on ASR, in points (mismatch minus match)"
     band = alt.Chart(pd.DataFrame({"low": [-MARGIN], "high": [MARGIN]})).mark_rect(opacity=0.15, color="#888888")
     none = alt.Chart(pd.DataFrame({"at": [0.0]})).mark_rule(strokeDash=[4, 3], color="#888888").encode(x="at:Q")
-    colour = alt.value(COLOURS[0])
-    aside = {}
+    colour: Any = alt.value(COLOURS[0])
+    aside: dict[str, Any] = {}
     if len(kinds) > 1:
         scale = alt.Scale(domain=kinds, range=list(COLOURS[: len(kinds)]))
         colour = alt.Color("kind:N", title="attacks", scale=scale, legend=alt.Legend(orient="top"))

@@ -49,8 +49,7 @@ def page(opened: Opened) -> float:
 def cases_figure(opened: Opened, view: queries.View) -> None:
     """C0 to C8 with intervals, of all attacks and surrogates or of some."""
     cells = queries.attacked(view.cells)
-    points = queries.case_points(view.tables, view.cells)
-    if cells.empty or points.empty:
+    if cells.empty:
         st.info("No surrogate's set has an outcome yet; controls alone make no case.")
         return
     beside = queries.published_points(view.tables)
@@ -61,11 +60,12 @@ def cases_figure(opened: Opened, view: queries.View) -> None:
     budget = pick(boxes[1].selectbox, "Budget", budgets, "budget", budgets[0])
     configs = [ALL, *(c for c in cells["surrogate_config"].unique() if c)]
     config = pick(boxes[2].selectbox, "Surrogates", configs, "surrogates", ALL)
-    if attack != ALL or config != ALL:
+    of = None if attack == ALL else attack
+    points = queries.case_points(view.tables, view.cells, attack=of)
+    if config != ALL:
         fixed = queries.fixed_axes(next(t for t in view.tables if t.name == "cases"))
-        asked = (None if attack == ALL else attack, None if config == ALL else config)
         try:
-            points = cell_views.case_points(opened, view, fixed, *asked)
+            points = cell_views.case_points(opened, view, fixed, of, config)
         except CaromError as error:
             st.warning(plain(error))
             return

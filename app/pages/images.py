@@ -36,14 +36,14 @@ def page(opened: Opened) -> float:
         st.info("No adversarial set has been crafted yet. Images appear here by themselves as soon as one is.")
         return 0.0
     made = choose_set(sets)
-    known = cell_views.answering(opened, int(made["set_id"]))
+    known = cell_views.answering(opened, made)
     if known.empty:
         st.info("No victim has answered this set yet. Choose another one, or wait for the run.")
         return 0.0
     victims = choose_victims(list(known["victim"]))
-    by_label = known.set_index("victim")
+    ids = {str(row.victim): int(str(row.victim_id)) for row in known.itertuples()}
     try:
-        found = cell_views.answered(opened, int(made["set_id"]), [int(by_label.loc[v, "victim_id"]) for v in victims])
+        found = cell_views.answered(opened, made, [ids[v] for v in victims])
     except CaromError as error:
         st.warning(plain(error))
         return 0.0
@@ -56,16 +56,16 @@ def page(opened: Opened) -> float:
     return 0.0
 
 
-def choose_set(sets: pd.DataFrame) -> "pd.Series[object]":
-    """One adversarial set: by surrogate, attack and budget, then by what is left."""
+def choose_set(sets: pd.DataFrame) -> int:
+    """One adversarial set, its row of the store: by surrogate, attack and budget, then by what is left."""
     boxes = st.columns(4)
     for box, label, name in zip(
         boxes, ("Surrogate", "Attack", "Budget"), ("surrogate", "attack", "budget"), strict=False
     ):
-        options = list(dict.fromkeys(sets[name]))
+        options = [str(option) for option in sets[name].unique()]
         # a control has no surrogate; it comes last, and not by itself
         options = [o for o in options if o] + [o for o in options if not o]
-        words = {o: str(o) or CONTROL for o in options}
+        words = {o: o or CONTROL for o in options}
         first = options[0]
         if name == "surrogate":  # one that made what the address asks for
             able = set(sets.loc[sets["attack"] == st.query_params.get("attack"), name])
@@ -74,13 +74,13 @@ def choose_set(sets: pd.DataFrame) -> "pd.Series[object]":
         sets = sets[sets[name] == chosen]
     if len(sets) > 1:
         names = {
-            str(row.set_id): f"attack seed {row.attack_seed}" + (f", asked {row.asked}" if row.asked else "")
+            str(row.set_id): f"attack seed {row.attack_seed!s}" + (f", asked {row.asked!s}" if row.asked else "")
             for row in sets.itertuples()
         }
         ids = list(names)
         chosen = pick(boxes[3].selectbox, "Set", ids, "set", ids[0], format_func=lambda id_: names.get(id_, id_))
         sets = sets[sets["set_id"].astype(str) == chosen]
-    return sets.iloc[0]
+    return int(sets["set_id"].iloc[0])
 
 
 def choose_victims(labels: Sequence[str]) -> list[str]:
@@ -130,7 +130,7 @@ def choose_images(found: queries.Answered, victims: list[str]) -> list[int]:
     boxes = st.columns(4)
     classes = list(dict.fromkeys(found.by_class["class"]))
     label = pick(boxes[0].selectbox, "Class", [ANY, *classes], "class", ANY)
-    words: dict[str, str] = {ANY: "any", **queries.OUTCOMES}
+    words = {ANY: "any", **{str(name): said for name, said in queries.OUTCOMES.items()}}
     outcome = pick(boxes[1].selectbox, "Outcome", list(words), "outcome", ANY, format_func=lambda o: words.get(o, o))
     of, agree = victims[0], ANY
     if len(victims) > 1:
@@ -145,7 +145,7 @@ def choose_images(found: queries.Answered, victims: list[str]) -> list[int]:
     )
 
 
-def grid(opened: Opened, made: "pd.Series[object]", found: queries.Answered, places: list[int]) -> None:
+def grid(opened: Opened, made: int, found: queries.Answered, places: list[int]) -> None:
     """A page of images, two beside each other."""
     pages = [str(i + 1) for i in range(-(-len(places) // A_PAGE))]
     left, right = st.columns([1, 3], vertical_alignment="bottom")
@@ -154,21 +154,19 @@ def grid(opened: Opened, made: "pd.Series[object]", found: queries.Answered, pla
     first = (number - 1) * A_PAGE + 1
     right.text(f"Images {first:,} to {first + len(shown) - 1:,} of {len(places):,} that pass.")
     try:
-        clean, adversarial = cell_views.pictures(opened, int(str(made["set_id"])), shown)
+        clean, adversarial = cell_views.pictures(opened, made, shown)
     except CaromError as error:
         st.warning(plain(error))
-        clean = adversarial = None
+        pairs = []
+    else:
+        pairs = list(zip(clean, adversarial, strict=True))
     for start in range(0, len(shown), 2):
         for i, box in enumerate(st.columns(2), start):
             if i < len(shown):
                 with box.container(border=True):
-                    size = ""
-                    if clean is not None and adversarial is not None:
-                        linf, l2 = picture.sizes(clean[i], adversarial[i])
-                        size = f"linf {linf:.3g}/255, L2 {l2:.2g}"
-                    described(found, shown[i], size)
-                    if clean is not None and adversarial is not None:
-                        three(clean[i], adversarial[i])
+                    described(found, shown[i], pairs[i] if pairs else None)
+                    if pairs:
+                        three(*pairs[i])
                     answers(found, shown[i])
     st.caption(
         "Perturbation: what was added, grey where nothing was, scaled so that its largest change is black or white; "
@@ -177,12 +175,17 @@ def grid(opened: Opened, made: "pd.Series[object]", found: queries.Answered, pla
     )
 
 
-def described(found: queries.Answered, place: int, size: str) -> None:
-    """What an image is."""
+def described(found: queries.Answered, place: int, pair: tuple[picture.Picture, picture.Picture] | None) -> None:
+    """What an image is, and how much was added to it."""
     image = found.images.iloc[place]
-    target = f" · target **{plain(image['target'])}**" if image["target"] else ""
-    parts_ = f"Label **{plain(image['label'])}**{target} · {plain(image['source'])} · image {int(image['id'])}"
-    st.markdown(f"{parts_}{' · ' * bool(size)}{plain(size)}")
+    said = [f"Label **{plain(image['label'])}**"]
+    if image["target"]:
+        said.append(f"target **{plain(image['target'])}**")
+    said += [plain(image["source"]), f"image {int(image['id'])}"]
+    if pair is not None:
+        linf, l2 = picture.sizes(*pair)
+        said.append(plain(f"linf {linf:.3g}/255, L2 {l2:.2g}"))
+    st.markdown(" · ".join(said))
 
 
 def three(clean: picture.Picture, adversarial: picture.Picture) -> None:

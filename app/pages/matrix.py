@@ -42,7 +42,7 @@ def matrix(opened: Opened, view: queries.View) -> None:
     attack = only(third, "Attack", cells, "attack", (rows, columns))
     of_attack = cells if attack is None else cells[cells["attack"] == attack]
     budget = only(fourth, "Budget", of_attack, "budget", (rows, columns))
-    names: dict[str, str] = {**queries.ORDERS}
+    names = {str(name): said for name, said in queries.ORDERS.items()}
     asked = pick(fifth.selectbox, "Order", list(names), "order", "run", format_func=lambda name: names.get(name, name))
     order = next(name for name in queries.ORDERS if name == asked)
     white_box = pick(last.segmented_control, "White box (C0)", ["without", "with"], "white-box", "without") == "with"
@@ -138,7 +138,7 @@ def of_field(opened: Opened, pooled: queries.Pooled) -> None:
         st.dataframe(listed.style.format(written), hide_index=True, height=parts.ROW * (min(len(listed), 8) + 1) + 3)
         st.caption("low and high: Wilson's 95% interval over images, these models.")
     words = {
-        row.cell: f"{row.surrogate} → {row.victim} · {row.attack} · {row.budget} · ASR {row.asr:.1%}"
+        str(row.cell): f"{row.surrogate} → {row.victim} · {row.attack} · {row.budget} · ASR {row.asr:.1%}"
         for row in shown.itertuples()
     }
     ids = list(words)

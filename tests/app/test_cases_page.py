@@ -63,7 +63,8 @@ def test_too_much_to_read_is_said(
     explore: Explore, read: Read, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries, "MOST_READ", 3)
-    at = explore(finished, "cases", case_attack="fgsm", levels="gone")
+    config = explore(finished, "cases").selectbox(key="pick-surrogates").options[1]
+    at = explore(finished, "cases", case_attack="fgsm", levels="gone", surrogates=config)
     assert "expected at most 3" in read(at.warning)
 
 

@@ -215,6 +215,9 @@ def test_points_of_one_attack_are_its_rows_in_the_table_by_attack(finished: Path
     pd.testing.assert_frame_equal(
         got[columns].reset_index(drop=True), mine[columns].reset_index(drop=True), check_dtype=False
     )
+    table_points = queries.case_points(view.tables, view.cells, attack="mi")
+    both = [frame.sort_values(["norm", "eps", "case"], ignore_index=True)[columns] for frame in (points, table_points)]
+    pd.testing.assert_frame_equal(*both, check_dtype=False)
     config = view.cells.loc[~view.cells["control"], "surrogate_config"].iloc[0]
     one = queries.some_case_points(finished, run, view.cells, [], attack="mi", config=config)
     assert one.loc[one["case_number"] >= 0, "n"].sum() < got["n"].sum()
@@ -291,7 +294,7 @@ def test_png_enlarges_pixels_as_squares(channels: int) -> None:
 
 def test_a_perturbation_is_scaled_to_the_full_range() -> None:
     clean = np.full((1, 2, 2), 0.5, dtype=np.float32)
-    adversarial = clean + np.array([[[24, -24], [0, 12]]], dtype=np.float32) / 255
+    adversarial = clean + np.array([[[24, -24], [0, 12]]], dtype=np.float32) / np.float32(255)
     shown, factor = picture.perturbation(clean, adversarial)
     assert factor == pytest.approx(127.5 / 24, rel=1e-5)
     assert shown.ravel() == pytest.approx([1, 0, 0.5, 0.75], abs=1e-5)
