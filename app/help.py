@@ -34,7 +34,7 @@ def methods(labels: Iterable[str]) -> pd.DataFrame:
     """
     from carom.scenarios.catalogue import catalogue  # here, because registries bring torch, and most pages do without
 
-    known = {}
+    known: dict[str, tuple[str, str, str]] = {}
     for kind in METHODS:
         for entry in catalogue(kind):
             known.setdefault(entry["name"], (kind.removesuffix("s"), entry["summary"], entry["paper"]))

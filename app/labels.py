@@ -1,5 +1,7 @@
 """Names beside the points of a chart, where there is room for them."""
 
+from typing import Literal
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -9,7 +11,12 @@ LETTER, LINE, POINT = 6.2, 14.0, 6.0
 LIMIT = 220.0  # of a name, which is cut there
 INK = "#808080"  # read on white and on black
 ROOM = 0.04  # of an axis, beyond the points
-PLACES = {"right": ("left", 11, 0), "left": ("right", -11, 0), "above": ("center", 0, -13), "below": ("center", 0, 13)}
+PLACES: dict[str, tuple[Literal["left", "right", "center"], int, int]] = {
+    "right": ("left", 11, 0),
+    "left": ("right", -11, 0),
+    "above": ("center", 0, -13),
+    "below": ("center", 0, 13),
+}
 
 
 def placed(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import altair as alt
@@ -13,6 +13,7 @@ from carom.app import queries
 from carom.app.address import write
 from carom.app.help import help_of
 from carom.app.plain import plain
+from carom.scenarios.cases import CONTROL
 from carom.scenarios.show import Shown
 
 FORMATS = {"count": "{:,.0f}", "percent": "{:.1%}", "points": "{:+.1f}", "number": "{:.3g}"}
@@ -27,6 +28,7 @@ LINKED = {
     "surrogates": {"rows": "surrogate_config", "columns": "victim"},
     "equal-attack-cost": {"rows": "surrogate_config", "columns": "victim"},
     "equal-training-cost": {"rows": "surrogate_config", "columns": "victim"},
+    "compare-cells": {"rows": "surrogate", "columns": "victim"},
     "white-box-attacks": {"rows": "surrogate", "columns": "victim", "white-box": "with"},
 }
 """Tables whose rows pool cells, and the axes of the matrix that shows these."""
@@ -65,7 +67,7 @@ def table(shown: Shown) -> None:
     styled = frame.reset_index(drop=True).style.format(written, na_rep="–")
     if shown.name == "controls":
         styled = styled.apply(status_style, axis=1)
-    explained: dict[str, Any] = {c: st.column_config.Column(help=help_of(c, shown.name)) for c in frame}
+    explained: dict[str, Any] = {str(c): st.column_config.Column(help=help_of(str(c), shown.name)) for c in frame}
     if links is not None:
         explained["matrix"] = st.column_config.LinkColumn(
             help="Opens the matrix at this row.", display_text=":material/grid_on:", width="small", pinned=True
@@ -101,24 +103,35 @@ def holds(frame: pd.DataFrame, words: str) -> "pd.Series[bool]":
     return found
 
 
-def cell_links(shown: Shown) -> list[str] | None:
-    """For each row the matrix that it pools, as an address; None for a table whose rows stand for no cells."""
+def cell_links(shown: Shown) -> list[str | None] | None:
+    """For each row the matrix that it pools, as an address; None for a table whose rows stand for no cells.
+
+    A row of a control has none, as no surrogate made it; one that names a single pair opens that pair's cells.
+    """
     frame = shown.frame
     if shown.name not in LINKED or not {"norm", "eps"} <= set(frame):
         return None
     place = {name: value for name in ("store", "run") if (value := st.query_params.get(name)) is not None}
-    links = []
+    links: list[str | None] = []
     for row in frame.to_dict(orient="records"):
+        number = row.get("case_number", 1)
+        if number == CONTROL or row.get("surrogate") == "":
+            links.append(None)
+            continue
         budget = f"{row['norm']} {row['eps']}" + (" targeted" if row.get("targeted") is True else "")
         where = {**place, "budget": budget, **LINKED[shown.name]}
         if "attack" in row:
             where["attack"] = str(row["attack"])
+        if number == 0:
+            where["white-box"] = "with"
+        if shown.name == "compare-cells":
+            where |= {"row": str(row["surrogate"]), "column": str(row["victim"])}
         links.append(f"matrix?{urlencode(where, quote_via=quote)}")
     return links
 
 
 def figure(
-    chart: alt.TopLevelMixin, data: pd.DataFrame, name: str, caption: str, *, title: str | None = None, **more: Any
+    chart: alt.LayerChart, data: pd.DataFrame, name: str, caption: str, *, title: str | None = None, **more: Any
 ) -> Any:
     """A chart with its caption, as PNG and SVG, and its data as CSV, to take along.
 
@@ -148,10 +161,13 @@ def figure(
     return event
 
 
-def drawn(chart: alt.TopLevelMixin, form: str) -> bytes:
+def drawn(chart: alt.LayerChart, form: Literal["png", "svg"]) -> bytes:
     """The chart as a file of this form, drawn when it is asked for."""
     out = BytesIO()
-    chart.save(out, format=form, **({"ppi": 200} if form == "png" else {}))
+    if form == "png":
+        chart.save(out, format="png", ppi=200)
+    else:
+        chart.save(out, format="svg")
     return out.getvalue()
 
 

@@ -37,7 +37,7 @@ def chart(
         rows = rows[rows[across] > 0].reset_index(drop=True)
     places = rows[across].astype(float)
     best = rows[marked].astype(bool) if marked else pd.Series(False, index=rows.index)
-    spot = labels.placed(np.log(places) if log else places, rows["asr"], rows[name], best)
+    spot = labels.placed(pd.Series(np.log(places)) if log else places, rows["asr"], rows[name], best)
     rows = rows.assign(place=spot, best=best.map({True: "yes", False: "no"}))
     scale = alt.Scale(type="log" if log else "linear", domain=labels.domain(places, log=log), nice=False)
     x = alt.X(f"{across}:Q", title=title, scale=scale)
@@ -69,8 +69,9 @@ def chart(
     )
     hovered = hovered.transform_filter(alt.datum.place == "")
     named = labels.texts(base, x, y, name)
-    whole: alt.LayerChart = alt.layer(lines, points, *named, hovered).properties(height=480)
-    return whole.configure_view(strokeWidth=0)
+    layers = [lines, points, *named, hovered]
+    whole: alt.LayerChart = alt.layer(*layers).properties(height=480).configure_view(strokeWidth=0)
+    return whole
 
 
 def efficient(table: pd.DataFrame, cost: str, *, least: bool = True) -> "pd.Series[bool]":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import altair as alt
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -74,6 +75,7 @@ def test_help_is_text_that_markdown_leaves_alone() -> None:
 # ------------------------------------------------------------------------------------------------------------- tables
 
 SCRIPT = """
+import altair as alt
 import pandas as pd
 from carom.app import parts
 from carom.scenarios.show import Shown
@@ -153,4 +155,26 @@ def test_rows_lead_to_the_matrix(table: Callable[..., AppTest]) -> None:
     assert parts.holds(targeted, "V l2").tolist() == [True]
     assert parts.holds(targeted, "v linf").tolist() == [False]
     assert parts.cell_links(Shown(name="models", title="x", frame=targeted, forms={})) is None
-    assert "targeted" in (parts.cell_links(shown) or [""])[0]
+    assert "targeted" in str((parts.cell_links(shown) or [""])[0])
+
+
+def test_a_white_box_and_a_control_lead_where_they_can() -> None:
+    frame = pd.DataFrame({"attack": ["mi", "sign-noise 1"], "norm": "linf", "eps": "8/255", "case_number": [0, -1]})
+    first, second = parts.cell_links(Shown(name="cases-by-attack", title="x", frame=frame, forms={})) or []
+    assert "white-box=with" in str(first)
+    assert second is None
+
+
+def test_a_pair_of_models_leads_to_its_cells() -> None:
+    frame = pd.DataFrame({"surrogate": ["a/s1", ""], "victim": "b/s2", "attack": "mi", "norm": "l2", "eps": "1"})
+    first, second = parts.cell_links(Shown(name="compare-cells", title="x", frame=frame, forms={})) or []
+    where = parse_qs(urlsplit(str(first)).query)
+    assert (where["row"], where["column"], where["budget"]) == (["a/s1"], ["b/s2"], ["l2 1"])
+    assert second is None
+
+
+def test_a_figure_can_be_taken_along_as_a_picture() -> None:
+    data = pd.DataFrame({"x": [1, 2], "y": [0.1, 0.2]})
+    chart = alt.layer(alt.Chart(data).mark_point().encode(x="x", y="y"))
+    assert parts.drawn(chart, "png").startswith(b"\x89PNG")
+    assert b"<svg" in parts.drawn(chart, "svg")

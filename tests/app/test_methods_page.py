@@ -79,10 +79,10 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[Shown]], N
             return replace(found, tables=[*others, *tables])
 
         monkeypatch.setattr(queries, "view", view)
-        st.cache_data.clear()
+        st.cache_resource.clear()
 
     yield give
-    st.cache_data.clear()
+    st.cache_resource.clear()
 
 
 def titles(at: AppTest) -> list[str]:
@@ -146,6 +146,7 @@ def test_students_stand_on_a_front_and_one_is_exported(
     finished: Path, monkeypatch: pytest.MonkeyPatch, tables: list[Shown], given: Callable[[list[Shown]], None]
 ) -> None:
     given(tables)
+    st.cache_data.clear()  # of the students
     monkeypatch.setattr(queries, "students", lambda *_: {"elastic/s2": STUDENTS})
     at = visit(finished, monkeypatch, methods="defences", student="small")
     assert "Early-student front" in titles(at)
