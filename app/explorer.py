@@ -6,24 +6,23 @@ Started by `carom app`, which names the stores in the environment; reads, never 
 
 import streamlit as st
 
-PAGES = {
-    "runs": ("Runs", ":material/list:"),
-    "cases": ("Cases", ":material/balance:"),
-    "matrix": ("Matrix", ":material/grid_on:"),
-    "methods": ("Methods", ":material/science:"),
-    "images": ("Images", ":material/image:"),
-    "gates": ("Gates", ":material/fence:"),
-}
+PAGES = ("runs", "cases", "matrix", "methods", "images", "gates")
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="3" cy="13" r="2.6" fill="#0072B2"/>'
+    '<path d="M4 11 10 3l4 9" fill="none" stroke="#808080"/><circle cx="13" cy="13" r="2.6" fill="#E69F00"/></svg>'
+)
 
 
 def main() -> None:
     """Draw the page of the address."""
-    st.set_page_config(page_title="carom", layout="wide")
     pages = [
-        st.Page(f"pages/{name}.py", title=title, icon=icon, url_path=name, default=name == "runs")
-        for name, (title, icon) in PAGES.items()
+        # An icon of Streamlit's would also be asked of a server of others, for the browser's tab.
+        st.Page(f"pages/{name}.py", title=name.capitalize(), url_path=name, default=name == "runs")
+        for name in PAGES
     ]
-    st.navigation(pages).run()
+    page = st.navigation(pages)
+    st.set_page_config(page_title=f"{page.title} · carom", page_icon=ICON, layout="wide")
+    page.run()
 
 
 main()

@@ -39,6 +39,10 @@ def chart(verdicts: pd.DataFrame) -> alt.LayerChart:
     up = alt.Y("now:Q", title="robust accuracy", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False))
     baseline = base.mark_line(interpolate="step-after", color="gray", opacity=0.8).encode(y=alt.Y("before:Q"))
     limit = base.mark_line(interpolate="step-after", color="gray", strokeDash=[5, 4], opacity=0.8).encode(y="limit:Q")
+    ticks = [
+        base.mark_tick(orient="horizontal", size=26, color="gray", opacity=opacity).encode(y=f"{column}:Q")
+        for column, opacity in (("before", 0.9), ("limit", 0.5))  # a line of one verdict would not be seen
+    ]
     reach = base.mark_rule(opacity=0.5, color="gray").encode(y="least:Q", y2="most:Q")
     names = list(VERDICTS)
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
@@ -48,5 +52,5 @@ def chart(verdicts: pd.DataFrame) -> alt.LayerChart:
         ),
         shape=alt.Shape("verdict:N", scale=alt.Scale(domain=names, range=[VERDICTS[n][1] for n in names])),
     )
-    whole: alt.LayerChart = alt.layer(reach, baseline, limit, points).properties(height=340)
+    whole: alt.LayerChart = alt.layer(reach, baseline, limit, *ticks, points).properties(height=340)
     return whole.configure_view(strokeWidth=0)

@@ -52,14 +52,14 @@ def overview(found: queries.Gates, latest: pd.DataFrame) -> None:
         {
             "gate": [queries.gate_label(row) for row in latest.to_dict("records")],
             "latest verdict": latest["verdict"].map(lambda verdict: SIGNS.get(verdict, verdict)),
-            "when (UTC)": latest["time"],
+            "when (UTC)": latest["time"].dt.floor("s"),
             "robust accuracy": latest["now"],
             "baseline": latest["before"],
             "clean accuracy": latest["clean_now"],
             "suite": latest["suite"],
             "images": latest["images"],
             "verdicts": [int(count[gate]) for gate in latest["gate"]],
-            "commit": latest["commit"],
+            "commit": latest["commit"].str[:12],
         }
     )
     rates = {c: "{:.1%}" for c in ("robust accuracy", "baseline", "clean accuracy")}
@@ -78,7 +78,7 @@ def one(found: queries.Gates, gate: str) -> None:
         gate_chart.chart(verdicts),
         verdicts,
         "gate",
-        f"Robust accuracy of {len(verdicts):,} verdicts, over all {int(last['images']):,} images, mean of the sets of "
+        f"Robust accuracy at {len(verdicts):,} times, over all {int(last['images']):,} images, mean of the sets of "
         f"suite {last['suite']}. Solid line: the baseline; dashed: the lowest that is allowed below it. Bars: "
         "one-sided bounds of the drop, taken from the baseline, ranging over images at the certainty of the gate; "
         "weaker: the whole bar is below the dashed line; holds: the whole bar is above.",

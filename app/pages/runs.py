@@ -58,7 +58,11 @@ def overview(runs: list[Run]) -> None:
         on_select=lambda: chosen(st.session_state["runs"], [run.id for run in runs]),
         column_config={
             "outcomes": st.column_config.ProgressColumn(
-                min_value=0, max_value=1, format="percent", help="Share of the planned cells that have an outcome."
+                min_value=0,
+                max_value=1,
+                format="percent",
+                color="gray",
+                help="Share of the planned cells that have an outcome.",
             ),
             "failed": st.column_config.NumberColumn(help="Cells without an outcome since something failed."),
         },
