@@ -1,7 +1,7 @@
 """Tables, figures and notices as every page shows them."""
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -163,12 +163,13 @@ def figure(
 
 def drawn(chart: alt.LayerChart, form: Literal["png", "svg"]) -> bytes:
     """The chart as a file of this form, drawn when it is asked for."""
-    out = BytesIO()
     if form == "png":
-        chart.save(out, format="png", ppi=200)
-    else:
-        chart.save(out, format="svg")
-    return out.getvalue()
+        picture = BytesIO()
+        chart.save(picture, format="png", ppi=200)
+        return picture.getvalue()
+    text = StringIO()
+    chart.save(text, format="svg")
+    return text.getvalue().encode()
 
 
 def controls_notice(tables: Sequence[Shown]) -> None:
