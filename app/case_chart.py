@@ -23,13 +23,16 @@ def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
         points: Columns case, mismatch, series, asr, low, high, n, cells, interval.
         published: Columns case, whose, asr; empty for none.
     """
+    # others count the same weights as C1
+    first = "same weights" if "same weights" in set(points.loc[points["case"] == "C1", "mismatch"]) else "another seed"
     left = [("C0", "same weights"), ("control", CONTROL)]
-    right = [(c.name, "another seed" if c.number == 1 else c.mismatch) for c in CASES[1:]]
+    right = [(c.name, first if c.number == 1 else c.mismatch) for c in CASES[1:]]
     named = {name: f"{name}|{words}" for name, words in (*left, *right)} | {"C?": "C?|unknown"}
     there = {*points["case"], *published.get("case", [])}
     if sum(name in there for name, _ in right) <= FEW:
         right = [(name, words) for name, words in right if name in there]
-    domain = [named[name] for name, _ in left if name in there] + [" "] + [named[name] for name, _ in right]
+    apart = [named[name] for name, _ in left if name in there]
+    domain = [*apart, *([" "] if apart else []), *(named[name] for name, _ in right)]
     domain += [named["C?"]] if "C?" in there else []
     series = list(dict.fromkeys(points["series"]))
     across = alt.X(

@@ -216,8 +216,8 @@ def test_points_of_one_attack_are_its_rows_in_the_table_by_attack(finished: Path
         got[columns].reset_index(drop=True), mine[columns].reset_index(drop=True), check_dtype=False
     )
     table_points = queries.case_points(view.tables, view.cells, attack="mi")
-    both = [frame.sort_values(["norm", "eps", "case"], ignore_index=True)[columns] for frame in (points, table_points)]
-    pd.testing.assert_frame_equal(*both, check_dtype=False)
+    left, right = (f.sort_values(["norm", "eps", "case"], ignore_index=True)[columns] for f in (points, table_points))
+    pd.testing.assert_frame_equal(left, right, check_dtype=False)
     config = view.cells.loc[~view.cells["control"], "surrogate_config"].iloc[0]
     one = queries.some_case_points(finished, run, view.cells, [], attack="mi", config=config)
     assert one.loc[one["case_number"] >= 0, "n"].sum() < got["n"].sum()
@@ -321,6 +321,9 @@ def test_the_white_box_stands_apart_in_the_chart_of_cases() -> None:
     domain = spec["layer"][0]["encoding"]["x"]["scale"]["domain"]
     assert [name.split("|")[0] for name in domain] == ["C0", " ", *(f"C{i}" for i in range(1, 9))]
     assert "xOffset" in spec["layer"][0]["encoding"]
+    theirs = points[points["case"] == "C1"].assign(mismatch="same weights")
+    drawn = case_chart.cases(theirs, pd.DataFrame()).to_dict()
+    assert drawn["layer"][0]["encoding"]["x"]["scale"]["domain"] == ["C1|same weights"]
     few = case_chart.cases(points[points["case"].isin(["C0", "C1"])], pd.DataFrame()).to_dict()
     assert len(few["layer"][0]["encoding"]["x"]["scale"]["domain"]) == 3
 
