@@ -118,7 +118,7 @@ def cell_links(shown: Shown) -> list[str | None] | None:
         if number == CONTROL or row.get("surrogate") == "":
             links.append(None)
             continue
-        budget = f"{row['norm']} {row['eps']}" + (" targeted" if row.get("targeted") is True else "")
+        budget = f"{row['norm']} {row['eps']}" + (" targeted" if row.get("targeted") in (True, "True") else "")
         where = {**place, "budget": budget, **LINKED[shown.name]}
         if "attack" in row:
             where["attack"] = str(row["attack"])
