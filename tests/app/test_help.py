@@ -175,6 +175,6 @@ def test_a_pair_of_models_leads_to_its_cells() -> None:
 
 def test_a_figure_can_be_taken_along_as_a_picture() -> None:
     data = pd.DataFrame({"x": [1, 2], "y": [0.1, 0.2]})
-    chart: alt.LayerChart = alt.layer(alt.Chart(data).mark_point().encode(x="x", y="y")).properties(height=90)
+    chart: alt.LayerChart = alt.layer(alt.Chart(data).mark_point().encode(x="x", y="y")).configure_view(strokeWidth=0)
     assert parts.drawn(chart, "png").startswith(b"\x89PNG")
     assert b"<svg" in parts.drawn(chart, "svg")
