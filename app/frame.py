@@ -129,8 +129,12 @@ def _show(page: Callable[[Opened], float | None], folder: Path) -> None:
     with st.sidebar:
         run = choose(runs)
     seconds = page(Opened(folder=folder, counter=counter, runs=runs, run=run))
-    # A run writes several times a second; tables that are slow to read are read at most a tenth of the time.
-    watch(lambda: queries.counter(folder), counter, max(POLL, min(4.0, 10 * (seconds or 0.0))))
+    watch(lambda: queries.counter(folder), counter, wait_of(seconds or 0.0))
+
+
+def wait_of(seconds: float) -> float:
+    """Seconds until the next look at what took so many to read: a run writes several times a second."""
+    return max(POLL, min(4.0, 10 * seconds))
 
 
 @st.cache_data(show_spinner=False, max_entries=8)

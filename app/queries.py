@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 
 from carom.errors import CaromError, InputError
-from carom.scenarios.counted_shown import LARGE, counted_tables
+from carom.scenarios.counted_shown import LARGE, LIVE, counted_tables
 from carom.scenarios.reader import (
     Pictures,
     Run,
@@ -146,7 +146,7 @@ def view(folder: Path, run: str) -> View:
             if found.status == "published":
                 return View(tables=show_run(store, run))
             aside = [t for t in (failures_shown(store, run), attempts_shown(store, run)) if len(t.frame)]
-            if found.cells > LARGE:
+            if found.cells > (LIVE if found.status == "running" else LARGE):
                 return _large_view(store, run, aside)
             try:
                 outcomes = read_outcomes(store, run)

@@ -11,6 +11,7 @@ from .statistics.outcomes import eps_value
 from .store import Store
 
 LARGE = 10_000  # cells; of a run with more, predictions are read for single cells only
+LIVE = 2_000  # the same while a run writes, so that its tables keep up with it
 FORMS: dict[str, Form] = {
     "cells": "count",
     "n": "count",
@@ -81,9 +82,9 @@ def _words(table: pd.DataFrame) -> pd.DataFrame:
 
 def _notes(table: pd.DataFrame) -> list[str]:
     return [
-        f"A run of more than {LARGE:,} cells: from n and k of each cell, without its predictions. So there is no "
-        "robust accuracy, lift, relative transfer, effect of a mismatch or rate by class or source of the images; a "
-        "single cell has them.",
+        f"A run of more than {LARGE:,} cells, or of more than {LIVE:,} that still runs: from n and k of each cell, "
+        "without its predictions. So there is no robust accuracy, lift, relative transfer, effect of a mismatch or "
+        "rate by class or source of the images; a single cell has them.",
         f"95% intervals range over: {'; '.join(dict.fromkeys(table['ranges_over']))} (Bayesian pigeonhole bootstrap).",
     ]
 

@@ -39,39 +39,48 @@ def counted_table(cells: pd.DataFrame, by: tuple[str, ...], *, images: int) -> p
     edges = np.searchsorted(group[order], np.arange(count + 1))
     rng = np.random.default_rng(DRAW_SEED)
     weights = [rng.exponential(size=(DRAWS, 1 + side.max(initial=0))) for side in (surrogate, victim)]
-    rows = []
+    drawn = np.empty((DRAWS, count))
+    ranges = []
     for i in range(count):
         mine = order[edges[i] : edges[i + 1]]
-        rows.append((len(mine), *_pooled(k[mine], n[mine], (surrogate[mine], victim[mine]), weights)))
-    found = pd.DataFrame(rows, columns=["cells", "n", "k", "asr", "low", "high", "ranges_over"])
-    found["clean_accuracy"] = ratio(found["n"].to_numpy(), found["cells"].to_numpy() * images)
-    return arrange(pd.concat([table, found], axis=1), by)
+        drawn[:, i], words = _drawn(k[mine], n[mine], (surrogate[mine], victim[mine]), weights)
+        ranges.append(words)
+    table["cells"] = np.diff(edges)
+    for name, values in (("n", n), ("k", k)):
+        table[name] = np.bincount(group, values, count).astype(np.int64)
+    table["asr"] = ratio(table["k"].to_numpy(), table["n"].to_numpy())
+    alone = np.array(ranges) == IMAGES
+    table["low"], table["high"] = (
+        np.where(alone, one, several)
+        for one, several in zip(wilson(table["k"].to_numpy(), table["n"].to_numpy()), quantiles(drawn), strict=True)
+    )
+    table["ranges_over"] = ranges
+    table["clean_accuracy"] = ratio(table["n"].to_numpy(), table["cells"].to_numpy() * images)
+    return arrange(table, by)
 
 
-def _pooled(
-    k: Floats, n: Floats, sides: tuple[Ints, Ints], weights: Sequence[Floats]
-) -> tuple[int, int, float, float, float, str]:
-    """Sums, rate, its interval, and what that ranges over."""
-    total_n, total_k = int(n.sum()), int(k.sum())
-    if not total_n:
-        return total_n, total_k, np.nan, np.nan, np.nan, "no image right clean"
-    (rows, row), (columns, column) = (np.unique(side, return_inverse=True) for side in sides)
+def _drawn(k: Floats, n: Floats, sides: tuple[Ints, Ints], weights: Sequence[Floats]) -> tuple[Floats, str]:
+    """The rate of some cells in each draw, and what the draws range over."""
+    (rows, row), (columns, column) = (_present(side) for side in sides)
     shape, place = (len(rows), len(columns)), row * len(columns) + column
-    if shape == (1, 1):
-        low, high = wilson(np.array([total_k]), np.array([total_n]))
-        return total_n, total_k, total_k / total_n, float(low[0]), float(high[0]), IMAGES
-    # one model cannot be drawn from
+    varied = [name for name, size in zip(("surrogates", "victims"), shape, strict=True) if size > 1]
+    if not varied:  # one model cannot be drawn from
+        return np.full(DRAWS, np.nan), IMAGES
     down, across = (
         w[:, at] if len(at) > 1 else np.ones((DRAWS, 1)) for w, at in zip(weights, (rows, columns), strict=True)
     )
 
-    def drawn(values: Floats) -> Floats:
+    def summed(values: Floats) -> Floats:
         whole = np.bincount(place, values, shape[0] * shape[1]).reshape(shape)
-        return np.einsum("dc,dc->d", down @ whole, across)
+        return np.asarray(((down @ whole) * across).sum(1), dtype=np.float64)
 
-    low, high = quantiles(ratio(drawn(k), drawn(n))[:, None])
-    varied = [name for name, size in zip(("surrogates", "victims"), shape, strict=True) if size > 1]
-    return total_n, total_k, total_k / total_n, float(low[0]), float(high[0]), f"trained {' and '.join(varied)}"
+    return ratio(summed(k), summed(n)), f"trained {' and '.join(varied)}"
+
+
+def _present(side: Ints) -> tuple[Ints, Ints]:
+    """Which models there are, and the place of each cell's among them."""
+    there = np.bincount(side) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[side]
 
 
 def _codes(values: pd.Series) -> Ints:
