@@ -22,8 +22,10 @@ def chart(verdicts: pd.DataFrame) -> alt.LayerChart:
         least=verdicts["before"] - verdicts["high"],
         limit=verdicts["before"] - verdicts["allowed"],
     ).sort_values("time")
+    brief = (table["time"].max() - table["time"].min()) < pd.Timedelta(days=2)
+    written = "%m-%d %H:%M:%S" if brief else "%Y-%m-%d"
     base = alt.Chart(table).encode(
-        x=alt.X("time:T", title="time, UTC"),
+        x=alt.X("time:T", title="time, UTC", axis=alt.Axis(format=written, tickCount=6, labelOverlap=True)),
         tooltip=[
             alt.Tooltip("time:T", format="%Y-%m-%d %H:%M:%S"),
             alt.Tooltip("verdict:N"),
@@ -52,5 +54,6 @@ def chart(verdicts: pd.DataFrame) -> alt.LayerChart:
         ),
         shape=alt.Shape("verdict:N", scale=alt.Scale(domain=names, range=[VERDICTS[n][1] for n in names])),
     )
-    whole: alt.LayerChart = alt.layer(reach, baseline, limit, *ticks, points).properties(height=340)
-    return whole.configure_view(strokeWidth=0)
+    layers = alt.layer(reach, baseline, limit, *ticks, points).properties(height=340)
+    whole: alt.LayerChart = layers.configure_view(strokeWidth=0)
+    return whole

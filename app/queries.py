@@ -461,7 +461,7 @@ def _rate(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def gate_label(row: Mapping[str, Any]) -> str:
+def gate_label(row: Mapping[Any, Any]) -> str:
     """How a gate is named to people: its test, and its name within the test."""
     return f"{row['test']} · {row['name']}" if row["name"] else str(row["test"])
 

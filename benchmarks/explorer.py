@@ -27,7 +27,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app import frame, serve
+from carom.app import frame, queries, serve
 from carom.scenarios.store import Store, cells, run_cells
 
 PAGES = Path(carom.app.__file__).parent / "pages"
@@ -136,7 +136,7 @@ def new_cells(folder: Path) -> dict[str, float]:
                 seconds = drawn(at, copy)
                 found[page] = round(frame.wait_of(seconds) + seconds, 2)
             start = time.perf_counter()
-            frame.queries.progress(copy, run)
+            queries.progress(copy, run)
             found["progress"] = round(frame.POLL + time.perf_counter() - start, 2)
     return found
 

@@ -73,13 +73,12 @@ def make(folder: Path, *, cell_count: int = 1_000_000, victims: int = 1_000, ima
         images: Of each set.
         seed: Of all draws.
     """
+    planned = [("small-one", 60, 6), ("small-two", 60, 6), ("small-three", 200, 20), ("large", cell_count, victims)]
+    ids = [f"{name}-{seed:06x}" for name, _, _ in planned]
     with Store(folder, write=True) as store:
-        for day, (name, count, met) in enumerate(
-            [("small-one", 60, 6), ("small-two", 60, 6), ("small-three", 200, 20), ("large", cell_count, victims)], 1
-        ):
-            id_ = f"{name}-{seed:06x}"
+        for day, (id_, (name, count, met)) in enumerate(zip(ids, planned, strict=True), 1):
             _make_run(store, id_, name, day, max(1, count // met), met, images, np.random.default_rng([seed, day]))
-    return id_
+    return ids[-1]
 
 
 def _make_run(
@@ -232,7 +231,8 @@ def _chances(
 ) -> tuple[NDArray[np.float64], list[int | None]]:
     """Log-odds of success on each victim, and the case of each."""
     size = int(eps.split("/")[0]) / 16
-    odds, numbers = [], []
+    odds: list[float] = []
+    numbers: list[int | None] = []
     for m in met:
         if control:
             odds.append(-4.0)

@@ -76,7 +76,8 @@ def _words(table: pd.DataFrame) -> pd.DataFrame:
         "–" if np.isnan(low) else f"{100 * low:.1f}–{100 * high:.1f}%"
         for low, high in zip(table["low"], table["high"], strict=True)
     ]
-    table = table.assign(**{"ASR": table["asr"], "95% interval": written, "clean accuracy": table["clean_accuracy"]})
+    table = table.assign(ASR=table["asr"])
+    table["95% interval"], table["clean accuracy"] = written, table["clean_accuracy"]
     return table.astype({c: object for c in table if isinstance(table[c].dtype, pd.CategoricalDtype)})
 
 

@@ -1,6 +1,7 @@
 """Gates: what each judged over time, and what moved."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -62,7 +63,7 @@ def overview(found: queries.Gates, latest: pd.DataFrame) -> None:
             "commit": latest["commit"].str[:12],
         }
     )
-    rates = {c: "{:.1%}" for c in ("robust accuracy", "baseline", "clean accuracy")}
+    rates: dict[Any, Any] = {c: "{:.1%}" for c in ("robust accuracy", "baseline", "clean accuracy")}
     styled = table.style.format(rates, na_rep="–").apply(_colour, subset=["latest verdict"])
     st.dataframe(styled, hide_index=True)
 
@@ -98,7 +99,7 @@ def one(found: queries.Gates, gate: str) -> None:
     moved(found, row)
 
 
-def moved(found: queries.Gates, row: "pd.Series[object]") -> None:
+def moved(found: queries.Gates, row: "pd.Series[Any]") -> None:
     """The sets and classes that changed most."""
     st.subheader("What moved")
     table = queries.moved(found, str(row["gate"]), pd.Timestamp(str(row["time"])))
@@ -119,7 +120,7 @@ def moved(found: queries.Gates, row: "pd.Series[object]") -> None:
     if len(checks) > 1:
         st.subheader("What was judged")
         columns = ["what", "verdict", "before", "now", "drop", "low", "high", "allowed", "n"]
-        rates = {c: "{:.1%}" for c in ("before", "now", "drop", "low", "high", "allowed")}
+        rates: dict[Any, Any] = {c: "{:.1%}" for c in ("before", "now", "drop", "low", "high", "allowed")}
         shown = checks[columns].astype({c: float for c in rates})
         st.dataframe(shown.style.format(rates, na_rep="–").apply(_colour, subset=["verdict"]), hide_index=True)
         st.caption("low, high: one-sided bounds of the drop; for a floor, of robust accuracy itself.")

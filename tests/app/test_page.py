@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -267,7 +268,8 @@ def table_of(at: AppTest, title: str) -> pd.DataFrame:
     """The table below this subheader."""
     inside = [e for e in at.main if e.type in ("subheader", "dataframe")]
     place = next(i for i, e in enumerate(inside) if e.type == "subheader" and shown([e]) == title)
-    frame: pd.DataFrame = next(e for e in inside[place:] if e.type == "dataframe").value
+    below: Any = next(e for e in inside[place:] if e.type == "dataframe")
+    frame: pd.DataFrame = below.value
     return frame
 
 
