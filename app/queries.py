@@ -21,7 +21,6 @@ from carom.scenarios.reader import (
     Run,
     changes,
     count_images,
-    find_run,
     list_answering,
     list_attempts,
     list_failures,
@@ -31,6 +30,7 @@ from carom.scenarios.reader import (
     read_outcomes,
     read_pictures,
     read_rates,
+    run_size,
 )
 from carom.scenarios.show import Form, Shown, compare_runs, show_run
 from carom.scenarios.statistics import case_table, cell_rates, class_rates, wilson
@@ -142,11 +142,11 @@ def view(folder: Path, run: str) -> View:
     """Tables and cells of a run; a run without outcomes yet is a view with a problem, not an error."""
     try:
         with Store(folder) as store:
-            found = find_run(store, run)
-            if found.status == "published":
+            status, planned = run_size(store, run)
+            if status == "published":
                 return View(tables=show_run(store, run))
             aside = [t for t in (failures_shown(store, run), attempts_shown(store, run)) if len(t.frame)]
-            if found.cells > (LIVE if found.status == "running" else LARGE):
+            if planned > (LIVE if status == "running" else LARGE):
                 return _large_view(store, run, aside)
             try:
                 outcomes = read_outcomes(store, run)
@@ -177,7 +177,7 @@ def _large_view(store: Store, run: str, aside: Sequence[Shown]) -> View:
 def about(folder: Path, run: str) -> list[Shown]:
     """What failed in a run, its jobs and its models; empty tables are left out."""
     with Store(folder) as store:
-        if find_run(store, run).status == "published":
+        if run_size(store, run)[0] == "published":
             return []
         tables = [failures_shown(store, run), attempts_shown(store, run), jobs_shown(store, run)]
         return [*(t for t in tables if len(t.frame)), *models_shown(store, run)]
@@ -187,11 +187,9 @@ def comparison(folder: Path, first: str, second: str) -> View:
     """What differs between two runs, on the cells and images that both have; or the problem with that."""
     try:
         with Store(folder) as store:
-            for run in (find_run(store, first), find_run(store, second)):
-                if run.cells > LARGE:
-                    return View(
-                        problem=f"{run.id}: {run.cells:,} cells; expected at most {LARGE:,} to compare image by image"
-                    )
+            for run in (first, second):
+                if (size := run_size(store, run)[1]) > LARGE:
+                    return View(problem=f"{run}: {size:,} cells; expected at most {LARGE:,} to compare image by image")
             return View(tables=compare_runs(store, first, second))
     except CaromError as error:
         return View(problem=str(error))

@@ -200,7 +200,7 @@ def _suites() -> list[Entry]:
             {
                 "name": name,
                 "summary": suite.description,
-                "paper": "",
+                "paper": "Alecci et al. 2023, RAID, arXiv:2306.15363",
                 "task": suite.task,
                 "images": len(suite),
                 "sets": [made.name for made in suite.sets],

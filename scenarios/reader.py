@@ -117,6 +117,21 @@ def list_runs(store: Store) -> list[Run]:
     ]
 
 
+def run_size(store: Store, run: str) -> tuple[str, int]:
+    """Status of a run and its planned cells: what of `Run` is there at once in a run of a million cells.
+
+    Raises:
+        InputError: No such run.
+    """
+    with store.reading() as connection:
+        status = connection.execute(sa.select(runs.c.status).where(runs.c.id == run)).scalar()
+        count = sa.select(sa.func.count()).select_from(run_cells).where(run_cells.c.run == run)
+        planned = connection.execute(count).scalar_one()
+    if status is None:
+        raise InputError(f"{store.folder}: no run {run!r}; `carom show` lists them")
+    return str(status), int(planned)
+
+
 def find_run(store: Store, name: str | None = None) -> Run:
     """A run by its id, the start of its id, or its scenario's name (the latest); without a name the latest of all.
 

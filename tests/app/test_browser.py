@@ -1,4 +1,4 @@
-"""The page as a browser shows it; needs Chromium and its driver."""
+"""The pages as a browser shows them; needs Chromium and its driver."""
 
 import os
 import socket
@@ -75,38 +75,150 @@ def wait(ready: Callable[[], object], why: str, seconds: float = 60) -> None:
         time.sleep(0.2)
 
 
-def test_tables_and_matrix_in_a_browser(
-    address: str, browser: Any, tmp_path: Path, changed: Callable[..., Path]
-) -> None:
-    from selenium.webdriver.common.by import By
+PAGES = {
+    "": ("Runs", "Scenario file"),
+    "cases": ("Cases", "C5"),
+    "matrix": ("Matrix", "fields pool"),
+    "methods?methods=attacks": ("Methods", "Strength against visibility"),
+    "images": ("Images", "perturbation"),
+    "gates": ("Gates", "robustness_history"),
+}
+MARKUP = "**x** <b>y :smile: :red[r] $a$"
 
-    def found(selector: str) -> list[Any]:
-        return list(browser.find_elements(By.CSS_SELECTOR, selector))
 
-    def body() -> str:
-        return str(browser.execute_script("return document.body.textContent"))
+class Explorer:
+    """A browser on the explorer: opens pages, waits for them, and knows what must not be there."""
 
-    browser.get(address)
-    # A table is drawn on a canvas; what it holds stands in the canvas for screen readers.
-    wait(lambda: found("[data-testid=stDataFrame] canvas td"), "no table appeared")
-    wait(lambda: "same weights" in body(), "the cases are not in a table")
-    for words in ("Attack success by case, all attacks", "C5", "95% interval", "no surrogate", "Warned: white box"):
-        assert words in body()
-    assert "**x** <b>y :smile: :red[r] $a$" in found("[data-testid=stText]")[0].text
-    assert not found("[data-testid=stException]")
-    browser.save_screenshot(str(tmp_path / "cases.png"))
+    def __init__(self, driver: Any, address: str, shots: Path) -> None:
+        self.driver, self.address, self.shots = driver, address, shots
 
-    next(button for button in found("button") if button.text == "Matrix").click()
-    wait(lambda: found("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas"), "no heat map")
-    wait(lambda: "fields pool" in body(), "no caption below the heat map")
-    assert "section=matrix" in browser.current_url
-    assert "rows=surrogate" in browser.current_url
-    assert not found("[data-testid=stException]")
-    browser.save_screenshot(str(tmp_path / "matrix.png"))
-    assert (tmp_path / "matrix.png").stat().st_size > 10_000
+    def found(self, selector: str) -> list[Any]:
+        from selenium.webdriver.common.by import By
+
+        return list(self.driver.find_elements(By.CSS_SELECTOR, selector))
+
+    def body(self) -> str:
+        return str(self.driver.execute_script("return document.body.textContent"))
+
+    def open(self, place: str, words: str) -> None:
+        """A page, whole: the words stand on it and nothing is being read any more."""
+        self.driver.get(f"{self.address}/{place}")
+        self.await_words(words, place)
+
+    def await_words(self, words: str, place: str = "") -> None:
+        wait(lambda: words in self.body() and not self.found("[data-testid=stSpinner]"), f"{place}: no {words!r}")
+        self.check()
+
+    def check(self) -> None:
+        """No exception on the page, no error in the console."""
+        assert not self.found("[data-testid=stException]")
+        assert "This view cannot be shown" not in self.body()
+        # Streamlit asks for its base path below the address of a page before it asks at the root
+        severe = [e["message"] for e in self.driver.get_log("browser") if e["level"] == "SEVERE"]
+        assert not [m for m in severe if "/_stcore/" not in m], severe
+
+    def look(self, width: int, scheme: str) -> None:
+        """Size of the window, and light or dark."""
+        self.driver.set_window_size(width, 1200)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def shot(self, name: str) -> None:
+        path = self.shots / f"{name}.png"
+        self.driver.save_screenshot(str(path))
+        assert path.stat().st_size > 10_000
+
+
+@pytest.fixture
+def explorer(address: str, browser: Any, tmp_path: Path) -> Explorer:
+    """The explorer over a copy of the finished store; CAROM_SCREENSHOTS names a folder for screenshots that stay."""
+    shots = Path(os.environ.get("CAROM_SCREENSHOTS", tmp_path / "shots"))
+    shots.mkdir(parents=True, exist_ok=True)
+    return Explorer(browser, address, shots)
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1440, "light"),
+        (1024, "dark"),
+        pytest.param(1440, "dark", marks=pytest.mark.slow),
+        pytest.param(1024, "light", marks=pytest.mark.slow),
+    ],
+)
+def test_every_page_in_a_browser(explorer: Explorer, width: int, scheme: str) -> None:
+    explorer.look(width, scheme)
+    for place, (title, words) in PAGES.items():
+        explorer.open(place, words)
+        assert title in [h.text for h in explorer.found("h1")]
+        dark = explorer.driver.execute_script(
+            "return getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+        )
+        assert (sum(map(int, dark[dark.index("(") + 1 : -1].split(",")[:3])) < 200) == (scheme == "dark")
+        wide = explorer.driver.execute_script(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert wide <= 0, f"{place} is {wide} pixels too wide"
+        explorer.shot(f"{title.lower()}-{width}-{scheme}")
+
+
+def test_from_a_matrix_to_an_image_and_back_by_its_address(explorer: Explorer, changed: Callable[..., Path]) -> None:
+    explorer.look(1440, "light")
+    explorer.open("matrix?attack=mi&budget=linf+32%2F255", "fields pool")
+    explorer.open("", "Scenario file")
+    page = next(a for a in explorer.found("[data-testid=stSidebarNavLink]") if "Matrix" in a.text)
+    page.click()  # what was chosen is carried from page to page
+    explorer.await_words("fields pool")
+    wait(lambda: "rows=surrogate" in explorer.driver.current_url, "the choice is not in the address")
+
+    def option(label: str, number: int) -> None:
+        box = next(b for b in explorer.found("[data-testid=stSelectbox]") if label in b.text)
+        from selenium.webdriver.common.by import By
+
+        box.find_element(By.CSS_SELECTOR, "input").click()
+        wait(lambda: len(explorer.found("[role=option]")) > number, f"{label}: no options")
+        explorer.found("[role=option]")[number].click()
+
+    option("Row:", 1)
+    wait(lambda: "row=&" not in explorer.driver.current_url, "no row in the address")
+    option("Column:", 1)
+    explorer.await_words("Confusion")
+    shared = explorer.driver.current_url
+    explorer.shot("cell-1440-light")
+    link = next(
+        a for a in explorer.found("[data-testid=stPageLink] a, a") if "/images?" in (a.get_attribute("href") or "")
+    )
+    explorer.driver.execute_script("arguments[0].removeAttribute('target'); arguments[0].click()", link)
+    explorer.await_words("perturbation")
+    explorer.shot("images-1440-light-drilled")
+
+    explorer.driver.get("about:blank")
+    explorer.driver.get(shared)  # whoever gets the address sees the same
+    explorer.await_words("Confusion")
 
     changed(cells.delete())  # by another process, so only the change counter tells
-    wait(lambda: "128 of 128 cells lost their outcome" in body(), "the page did not follow the store")
-    assert not found("[data-testid=stException]")
-    errors = [entry for entry in browser.get_log("browser") if "carom" in entry["message"]]
-    assert not errors
+    wait(lambda: "128 of 128 cells lost their outcome" in explorer.body(), "the page did not follow the store")
+    explorer.check()
+
+
+def test_a_figure_and_a_table_can_be_taken_along(explorer: Explorer, tmp_path: Path) -> None:
+    explorer.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path / "got")}
+    )
+    explorer.open("matrix", "fields pool")
+    for kind in ("PNG", "SVG", "CSV"):
+        wait(lambda kind=kind: [b for b in explorer.found("button") if b.text == kind], f"no {kind}")  # type: ignore[misc]
+        next(b for b in explorer.found("button") if b.text == kind).click()
+        path = tmp_path / "got" / f"matrix.{kind.lower()}"
+        wait(path.exists, f"{path.name} did not come")
+    assert (tmp_path / "got/matrix.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (tmp_path / "got/matrix.svg").read_bytes()
+    assert "ASR" in (tmp_path / "got/matrix.csv").read_text().splitlines()[0]
+    explorer.check()
+
+
+def test_names_are_text_in_a_browser(explorer: Explorer) -> None:
+    explorer.open("cases", "C5")
+    assert MARKUP in explorer.found("[data-testid=stText]")[0].text
+    assert not explorer.found("b b")
+    assert not [e for e in explorer.found("[data-testid=stMain] b") if e.text.startswith("y")]
