@@ -20,6 +20,7 @@ from carom.errors import CaromError, one_line
 from carom.scenarios.reader import Run
 
 POLL = 2.0  # seconds between looks at the change counter
+SEEN = 4.5  # seconds from a write to its being on the page, drawing apart
 PACED = 60  # looks that the pace of a run is taken from
 STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
@@ -133,8 +134,8 @@ def _show(page: Callable[[Opened], float | None], folder: Path) -> None:
 
 
 def wait_of(seconds: float) -> float:
-    """Seconds until the next look at what took so many to read: a run writes several times a second."""
-    return max(POLL, min(4.0, 10 * seconds))
+    """Seconds until the next look at what took so many to read: what a run writes is there within five if it can be."""
+    return max(POLL / 2, min(POLL, SEEN - seconds))
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
