@@ -60,7 +60,7 @@ def chart(table: pd.DataFrame, *, line: str, across: str, title: str, log: bool 
     colour = alt.Color("drawn:N", scale=alt.Scale(domain=known, range=colours), legend=legend)
     places = alt.Scale(type="log" if log else "linear", domain=labels.domain(table[across].astype(float), log=log))
     x = alt.X(f"{across}:Q", title=title, scale=places)
-    percent = alt.Axis(format=".0%")
+    percent = alt.Axis(format=".0%", tickMinStep=0.01)
     reach = alt.Scale(domain=labels.domain(pd.concat([table["asr"], table["low"], table["high"]])), nice=False)
     y = alt.Y("asr:Q", title="ASR", axis=percent, scale=reach)
     base = alt.Chart(shown)

@@ -13,7 +13,7 @@ MOST_SERIES = len(COLOURS)
 CONTROL = "no surrogate"
 FEW = 2  # up to so many cases the empty ones are left out
 MARGIN = 2.0  # points: effects that are surely smaller are called none
-PERCENT = alt.Axis(format=".0%")
+PERCENT = alt.Axis(format=".0%", tickMinStep=0.01)
 
 
 def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
@@ -27,7 +27,8 @@ def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
     first = "same weights" if "same weights" in set(points.loc[points["case"] == "C1", "mismatch"]) else "another seed"
     left = [("C0", "same weights"), ("control", CONTROL)]
     right = [(c.name, first if c.number == 1 else c.mismatch) for c in CASES[1:]]
-    named = {name: f"{name}|{words}" for name, words in (*left, *right)} | {"C?": "C?|unknown"}
+    # a word a line: names of ten cases stand side by side in a narrow window
+    named = {name: "|".join((name, *words.split())) for name, words in (*left, *right)} | {"C?": "C?|unknown"}
     there = {*points["case"], *published.get("case", [])}
     if sum(name in there for name, _ in right) <= FEW:
         right = [(name, words) for name, words in right if name in there]

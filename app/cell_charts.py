@@ -19,7 +19,7 @@ def by_class(table: pd.DataFrame) -> alt.LayerChart:
         x=alt.X("class:N", title="true class", sort=list(table["class"]), axis=alt.Axis(labelAngle=-90, labelLimit=140))
     )
     scale = alt.Scale(domain=[0, 1])
-    percent = alt.Axis(format=".0%")
+    percent = alt.Axis(format=".0%", tickMinStep=0.01)
     reach = base.mark_rule(strokeWidth=2, color=COLOURS[0]).encode(
         y=alt.Y("low:Q", title="ASR", scale=scale, axis=percent), y2="high:Q"
     )

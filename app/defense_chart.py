@@ -34,7 +34,7 @@ def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChar
     spot = labels.placed(marks["clean"], marks["accuracy"], marks["name"], marks["named"])
     marks["place"] = [place if named else "" for place, named in zip(spot, marks["named"], strict=True)]
     reach = labels.domain(pd.concat([marks["accuracy"], marks["low"], marks["high"]]))
-    percent = alt.Axis(format=".0%")
+    percent = alt.Axis(format=".0%", tickMinStep=0.01)
     clean = alt.Scale(domain=labels.domain(marks["clean"]), nice=False)
     x = alt.X("clean:Q", title="clean accuracy", axis=percent, scale=clean)
     y = alt.Y("accuracy:Q", title="accuracy under attack", axis=percent, scale=alt.Scale(domain=reach, nice=False))

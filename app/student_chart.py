@@ -15,7 +15,7 @@ def chart(table: pd.DataFrame) -> alt.LayerChart:
     macs = alt.Scale(type="log", domain=labels.domain(table["MACs"].astype(float), log=True), nice=False)
     x = alt.X("MACs:Q", title="MACs of an image, log", scale=macs, axis=alt.Axis(format="~s"))
     up = alt.Scale(domain=labels.domain(table["robust accuracy"]), nice=False)
-    y = alt.Y("robust accuracy:Q", axis=alt.Axis(format=".0%"), scale=up)
+    y = alt.Y("robust accuracy:Q", axis=alt.Axis(format=".0%", tickMinStep=0.01), scale=up)
     base = alt.Chart(table)
     points = base.mark_point(filled=True).encode(
         x=x,

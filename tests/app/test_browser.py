@@ -182,19 +182,19 @@ def test_from_a_matrix_to_an_image_and_back_by_its_address(explorer: Explorer, c
     option("Row:", 1)
     wait(lambda: "row=&" not in explorer.driver.current_url, "no row in the address")
     option("Column:", 1)
-    explorer.await_words("Confusion")
+    explorer.await_words("right on the adversarial image, of all")
     shared = explorer.driver.current_url
     explorer.shot("cell-1440-light")
-    link = next(
-        a for a in explorer.found("[data-testid=stPageLink] a, a") if "/images?" in (a.get_attribute("href") or "")
-    )
-    explorer.driver.execute_script("arguments[0].removeAttribute('target'); arguments[0].click()", link)
+    wait(lambda: "All images of this cell" in explorer.body(), "no link to the images")
+    link = next(a for a in explorer.found("a") if a.text.endswith("All images of this cell"))
+    assert "images" in str(link.get_attribute("href"))
+    link.click()
     explorer.await_words("perturbation")
     explorer.shot("images-1440-light-drilled")
 
     explorer.driver.get("about:blank")
     explorer.driver.get(shared)  # whoever gets the address sees the same
-    explorer.await_words("Confusion")
+    explorer.await_words("right on the adversarial image, of all")
 
     changed(cells.delete())  # by another process, so only the change counter tells
     wait(lambda: "128 of 128 cells lost their outcome" in explorer.body(), "the page did not follow the store")
