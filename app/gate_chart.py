@@ -38,7 +38,8 @@ def chart(verdicts: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("commit:N"),
         ],
     )
-    up = alt.Y("now:Q", title="robust accuracy", axis=alt.Axis(format=".0%", tickMinStep=0.01), scale=alt.Scale(zero=False))
+    percent = alt.Axis(format=".0%", tickMinStep=0.01)
+    up = alt.Y("now:Q", title="robust accuracy", axis=percent, scale=alt.Scale(zero=False))
     baseline = base.mark_line(interpolate="step-after", color="gray", opacity=0.8).encode(y=alt.Y("before:Q"))
     limit = base.mark_line(interpolate="step-after", color="gray", strokeDash=[5, 4], opacity=0.8).encode(y="limit:Q")
     ticks = [

@@ -42,7 +42,8 @@ def chart(
     scale = alt.Scale(type="log" if log else "linear", domain=labels.domain(places, log=log), nice=False)
     x = alt.X(f"{across}:Q", title=title, scale=scale)
     reach = labels.domain(pd.concat([rows["asr"], rows["low"], rows["high"]]))
-    y = alt.Y("asr:Q", title="ASR", axis=alt.Axis(format=".0%", tickMinStep=0.01), scale=alt.Scale(domain=reach, nice=False))
+    percent = alt.Axis(format=".0%", tickMinStep=0.01)
+    y = alt.Y("asr:Q", title="ASR", axis=percent, scale=alt.Scale(domain=reach, nice=False))
     base = alt.Chart(rows)
     pointed = alt.selection_point(on="pointerover", clear="pointerout", fields=[name], empty=False)
     tooltip = [
