@@ -1,5 +1,6 @@
 """What stands between pixels in [0, 1] and a network: channels, size, mean and deviation."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,7 +13,7 @@ from carom.typing import Images
 Shape = tuple[int, int, int]  # channels, rows, columns
 Inputs = Float[Tensor, "n channels rows columns"]  # what a network gets
 PerChannel = Float[Tensor, "1 channels 1 1"]
-Interpolation = Literal["bilinear", "bicubic", "nearest"]
+Interpolation = Literal["bilinear", "bicubic", "nearest", "nearest-exact"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +24,12 @@ class Preprocessing:
         mean: One number a channel of the network. Three numbers on images of one channel repeat that channel.
         std: As `mean`, above 0.
         resize: Rows and columns that the network wants; None keeps those of the images. There is no crop.
-        interpolation: How to resize.
-        antialias: Low-pass before shrinking. Nearest has none.
+        interpolation: How to resize. "nearest" rounds places down, as torch does; "nearest-exact" takes the nearest
+            pixel, as PIL does.
+        antialias: Low-pass before shrinking. Neither nearest has one.
 
     Raises:
-        InputError: Lengths differ, a deviation is not above 0, or a size is not above 0.
+        InputError: Lengths differ, a number is not finite, or a deviation or a size is not above 0.
     """
 
     mean: tuple[float, ...] = (0.5,)
@@ -43,6 +45,8 @@ class Preprocessing:
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
         if not self.mean or len(self.mean) != len(self.std):
             raise InputError(f"preprocessing: {len(self.mean)} means and {len(self.std)} deviations; expected equal")
+        if not all(math.isfinite(v) for v in (*self.mean, *self.std)):
+            raise InputError(f"preprocessing: mean {self.mean} and std {self.std}; expected finite numbers")
         if not all(v > 0 for v in self.std):
             raise InputError(f"preprocessing: deviations must be above 0, got {self.std}")
         if self.resize is not None and not all(v > 0 for v in self.resize):
@@ -52,6 +56,11 @@ class Preprocessing:
     def channels(self) -> int:
         """How many channels the network gets."""
         return len(self.mean)
+
+    @property
+    def normalises(self) -> bool:
+        """Whether what the network gets leaves [0, 1]."""
+        return any(self.mean) or any(v != 1 for v in self.std)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Of what the network gets, from the shape of the images."""
@@ -73,12 +82,50 @@ class Preprocessing:
     def apply(self, x: Images, mean: PerChannel, std: PerChannel) -> Inputs:
         """What the network gets, from images in [0, 1]; `mean` and `std` as tensors."""
         if self.resize is not None and self.resize != (x.shape[2], x.shape[3]):
-            smooth = self.antialias and self.interpolation != "nearest"
-            corners = None if self.interpolation == "nearest" else False
+            near = self.interpolation in ("nearest", "nearest-exact")
+            smooth, corners = self.antialias and not near, None if near else False
             x = nn.functional.interpolate(
                 x, self.resize, mode=self.interpolation, align_corners=corners, antialias=smooth
             )
         return (x - mean) / std
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resized:
+    """A preprocessing without mean and deviation: the network gets pixels in [0, 1], whatever their channels.
+
+    Attributes:
+        resize: As in `Preprocessing`.
+        interpolation: As in `Preprocessing`.
+        antialias: As in `Preprocessing`.
+
+    Raises:
+        InputError: A size is not above 0.
+    """
+
+    resize: tuple[int, int] | None = None
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        self.of((1, 1, 1))
+
+    def of(self, shape: Shape) -> Preprocessing:
+        """The same for images of this shape."""
+        mean, std = (0.0,) * shape[0], (1.0,) * shape[0]
+        return Preprocessing(
+            mean=mean, std=std, resize=self.resize, interpolation=self.interpolation, antialias=self.antialias
+        )
+
+
+Declared = Preprocessing | Resized
+
+
+def on_images(declared: Declared, shape: Shape) -> Preprocessing:
+    """A declared preprocessing for images of this shape."""
+    return declared.of(shape) if isinstance(declared, Resized) else declared
 
 
 def centred(shape: Shape) -> Preprocessing:

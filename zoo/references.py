@@ -28,6 +28,7 @@ from .outside.onnx_file import OnnxFile
 from .outside.programs import Program
 from .outside.robustbench_models import RobustBench
 from .outside.transformers_folder import TransformersFolder
+from .preprocessing import Declared, on_images
 from .victims import (
     Answers,
     CallableVictim,
@@ -90,7 +91,7 @@ class WeightsFile:
     path: str
     sha256: str
     architecture: Architecture | None = None
-    preprocessing: Preprocessing | None = None
+    preprocessing: Declared | None = None
 
     version: ClassVar[int] = 1
 
@@ -140,7 +141,7 @@ class Preprocessed:
     """
 
     model: Outsider
-    preprocessing: Preprocessing
+    preprocessing: Declared
 
     version: ClassVar[int] = 1
 
@@ -181,6 +182,11 @@ def reference(value: str | Mapping[str, object], *, where: str = "model") -> Ref
         return transformers_folder.transformers_folder(rest, table, where=where)
     processing = declared_preprocessing(table, where=where)
     outsider = _outsider(name, {k: v for k, v in table.items() if k != "preprocessing"}, where)
+    if isinstance(outsider, Endpoint) and isinstance(processing, Preprocessing) and processing.normalises:
+        raise InputError(
+            f"{where}: images are sent in [0, 1]; expected a preprocessing without mean and std, such as resize alone: "
+            "let the service normalise"
+        )
     return outsider if processing is None else Preprocessed(model=outsider, preprocessing=processing)
 
 
@@ -246,9 +252,15 @@ def load_reference(
     if isinstance(reference, TransformersFolder):
         return transformers_folder.load_transformers(reference, shape=shape, classes=classes, where=where)
     if isinstance(reference, Preprocessed):
-        reference.preprocessing.check(shape, where=f"{where}.preprocessing")
-        inner = _load(reference.model, reference.preprocessing.output_shape(shape), classes, where)
-        return preprocessed(inner, reference.preprocessing, shape=shape, classes=classes)
+        processing = on_images(reference.preprocessing, shape)
+        processing.check(shape, where=f"{where}.preprocessing")
+        inner = _load(reference.model, processing.output_shape(shape), classes, where)
+        if processing.normalises and isinstance(inner, CallableVictim) and onnx_file.takes_bytes(inner):
+            raise ModelError(
+                f"{where}: its input is uint8, 0 to 255; expected a preprocessing without mean and std, such as resize "
+                "alone"
+            )
+        return preprocessed(inner, processing, shape=shape, classes=classes)
     return _load(reference, shape, classes, where)
 
 
@@ -283,7 +295,10 @@ def _restored(reference: WeightsFile, shape: Shape, classes: int, where: str) ->
     if file_digest(path) != reference.sha256:
         raise ModelError(f"{where}: the file changed after it was named; start again")
     chosen = _agreed(reference, said, shape, classes, where)
-    preprocessing = reference.preprocessing or (said.preprocessing if said is not None else None)
+    declared = reference.preprocessing
+    preprocessing = said.preprocessing if declared is None and said is not None else None
+    if declared is not None:
+        preprocessing = on_images(declared, shape)
     return restore(chosen, tensors, shape=shape, classes=classes, preprocessing=preprocessing, where=where)
 
 

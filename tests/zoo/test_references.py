@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from typing_extensions import override
@@ -313,6 +314,43 @@ def test_declared_preprocessing_wraps_modules_and_functions(module: str, images:
     assert isinstance(net, Classifier)
     assert isinstance(other, Classifier)
     assert net.fingerprint() != other.fingerprint()
+
+
+def test_a_preprocessing_without_mean_and_deviation_has_none(module: str, tmp_path: Path, images: Pixels) -> None:
+    x = images.float() / 255
+    small = nn.functional.interpolate(x[:, :1], (12, 14), mode="bilinear", antialias=True)
+    victim = load_reference(
+        reference({"model": f"{module}:predict", "preprocessing": {"resize": [12, 14]}}),
+        shape=(1, 8, 7),
+        classes=CLASSES,
+    )
+    plain = load(f"{module}:predict")
+    torch.testing.assert_close(victim(x[:, :1]), plain(small))
+    made = create(architecture("lenet"), shape=SHAPE, classes=CLASSES)
+    save_state_dict(made, tmp_path / "model.safetensors")
+    again = load({"model": str(tmp_path / "model.safetensors"), "preprocessing": {}})
+    assert isinstance(again, Classifier)
+    assert (again.preprocessing.mean, again.preprocessing.std) == ((0.0,) * 3, (1.0,) * 3)
+    for declared, message in (
+        ({"mean": [0.5]}, r"preprocessing: mean without std; declare both, or neither"),
+        ({"std": [0.5]}, r"preprocessing: std without mean; declare both, or neither"),
+        ({"mean": [float("nan")], "std": [1.0]}, "expected finite numbers"),
+        ({"mean": [0.0], "std": [float("inf")]}, "expected finite numbers"),
+        ({"resize": [0, 3]}, "rows and columns must be above 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            reference({"model": f"{module}:predict", "preprocessing": declared}, where="s.toml: victims[0]")
+
+
+def test_nearest_as_pil_and_as_torch_does_it(images: Pixels) -> None:
+    x = images.float() / 255
+    exact = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3, resize=(5, 4), interpolation="nearest-exact")
+    plain = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3, resize=(5, 4), interpolation="nearest")
+    mean, std = torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
+    theirs = [np.asarray(Image.fromarray(i.permute(1, 2, 0).numpy()).resize((4, 5), 0)) for i in images]
+    assert torch.equal((exact.apply(x, mean, std) * 255).round(), torch.tensor(np.stack(theirs)).permute(0, 3, 1, 2))
+    assert torch.equal(plain.apply(x, mean, std), nn.functional.interpolate(x, (5, 4)))
+    assert not torch.equal(plain.apply(x, mean, std), exact.apply(x, mean, std))
 
 
 # --- the accuracy that is stated

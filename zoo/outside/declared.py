@@ -14,7 +14,7 @@ from carom.identity import file_digest
 from carom.registry import build
 from carom.typing import Images
 from carom.zoo.classifier import Classifier
-from carom.zoo.preprocessing import Preprocessing, Shape
+from carom.zoo.preprocessing import Declared, Preprocessing, Resized, Shape
 from carom.zoo.victims import CallableVictim
 
 
@@ -49,18 +49,24 @@ def named_files(paths: Sequence[Path], *, where: str) -> str:
     return total.hexdigest()
 
 
-def declared_preprocessing(table: Mapping[str, Any], *, where: str) -> Preprocessing | None:
+def declared_preprocessing(table: Mapping[str, Any], *, where: str) -> Declared | None:
     """The preprocessing in a model's table; None where it has none.
 
     Raises:
-        InputError: It is no table, or a field is unknown or wrong.
+        InputError: It is no table, a field is unknown or wrong, or `mean` or `std` stands without the other.
     """
     found = table.get("preprocessing")
     if found is None:
         return None
     if not isinstance(found, Mapping):
         raise InputError(f"{where}.preprocessing: expected a table of mean, std, ..., got {found!r}")
-    return build(Preprocessing, found, where=f"{where}.preprocessing")
+    where = f"{where}.preprocessing"
+    if "mean" in found and "std" in found:
+        return build(Preprocessing, found, where=where)
+    for there, missing in (("mean", "std"), ("std", "mean")):
+        if there in found:
+            raise InputError(f"{where}: {there} without {missing}; declare both, or neither for pixels in [0, 1]")
+    return build(Resized, found, where=where)
 
 
 def as_it_is(network: nn.Module, *, shape: Shape, classes: int, kind: str, content: str) -> Classifier:

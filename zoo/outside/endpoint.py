@@ -9,12 +9,12 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, ClassVar, Literal
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import numpy as np
@@ -32,6 +32,7 @@ SCHEMES = ("http://", "https://")
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 60.0  # seconds that a service may ask us to wait before the next try
 _LARGEST = 1 << 26  # bytes of an answer
+_QUOTED = 1 << 14  # bytes of an answer that are looked at where it is quoted: a secret in it is hidden before it is cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class Endpoint:
         deterministic: The same images always get the same answer.
 
     Raises:
-        InputError: A number out of its range, or a header without a secret.
+        InputError: A number out of its range, a header without a secret, or an address that cannot be one.
     """
 
     url: str
@@ -93,11 +94,14 @@ class Endpoint:
             raise InputError(f"{where}: header is a name such as Authorization, got {self.header!r}")
         try:
             parts = urlsplit(self.url)
-            known = parts.hostname is not None and parts.port != 0
+            known = parts.hostname is not None and parts.port != 0 and re.fullmatch("[!-~]+", self.url) is not None
         except ValueError:
             parts, known = urlsplit(""), False
         if not known:
-            raise InputError(f"{where}: {self.url!r} is no address; expected https://HOST/PATH")
+            raise InputError(
+                f"{where}: {place(self.url)!r} is no address; expected https://HOST/PATH without blanks, other letters "
+                "as %XX"
+            )
         if parts.username is not None or parts.password is not None:
             raise InputError(f"{where}: the address holds a password; name header and secret instead")
 
@@ -125,24 +129,23 @@ def load_endpoint(reference: Endpoint, *, classes: int, where: str) -> CallableV
     Raises:
         InputError: Its secret is not in the environment, or the named classes are not as many as the task's.
     """
-    where = f"{where}: {_place(reference.url)}"
+    where = f"{where}: {place(reference.url)}"
     if reference.classes is not None and len(reference.classes) != classes:
         raise InputError(f"{where}: {len(reference.classes)} names of classes, the task has {classes}")
     value = None
     if reference.secret is not None:
         value = os.environ.get(reference.secret)
-        if not value or not value.isprintable():
+        if not value or not (value.isprintable() and value.isascii()):
             raise InputError(
                 f"{where}: the environment variable {reference.secret} holds no value for the header "
-                f"{reference.header}; set it to one line"
+                f"{reference.header}; set it to one line of ASCII"
             )
     return CallableVictim(_Client(reference, value, where), where, reference.answers, reference.deterministic)
 
 
-def _place(url: str) -> str:
-    """The address without its query, which may hold a token."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+def place(url: str) -> str:
+    """The address without its query, which may hold a token, and without a password."""
+    return re.sub("//[^/]*@", "//", re.split("[?#]", url)[0])
 
 
 # ------------------------------------------------------------------------------------------------------------ sending
@@ -171,6 +174,11 @@ class _Meter:
         if wait:
             time.sleep(wait)
 
+    def give_back(self, images: int) -> None:
+        """For images that never left."""
+        with self.lock:
+            self.images -= images
+
 
 _METERS: dict[str, _Meter] = {}
 
@@ -179,8 +187,10 @@ class _NoRedirect(HTTPRedirectHandler):
     """A redirect is an answer like any other: a header with a secret does not follow it to another host."""
 
     @override
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+    def http_error_302(self, *args: Any, **kwargs: Any) -> None:
         return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 class _Client:
@@ -191,6 +201,7 @@ class _Client:
         self.headers = {"Accept": "application/json", "User-Agent": "carom"}
         if reference.header is not None and value is not None:
             self.headers[reference.header] = value
+        self.hide = _hiding(value)
         self.where = where
         self.meter = _METERS.setdefault(reference.url, _Meter())
         self.opener = build_opener(_NoRedirect)
@@ -199,8 +210,11 @@ class _Client:
         images = x.cpu().numpy()  # not detached on purpose: images that want a gradient fail here, and are not sent
         rows: list[Any] = []
         size = 1 if self.reference.send == "png" else self.reference.batch
-        for start in range(0, len(images), size):
-            rows += self._rows(images[start : start + size])
+        try:
+            for start in range(0, len(images), size):
+                rows += self._rows(images[start : start + size])
+        except ModelError as error:  # what the service said may be in it
+            raise ModelError(self.hide(str(error))) from None
         values = np.asarray(rows, dtype=np.int64 if self.reference.answers == "labels" else np.float32)
         return torch.from_numpy(values).to(x.device)
 
@@ -208,8 +222,8 @@ class _Client:
         if self.reference.send == "png":
             body, kind = png(images[0], where=self.where), "image/png"
         else:
-            body, kind = json.dumps({"images": images.tolist()}).encode(), "application/json"
-        found = _inside(self._sent(body, kind, len(images)), self.reference.field, self.where)
+            body, kind = json.dumps({"images": images.clip(0, 1).tolist()}).encode(), "application/json"
+        found = _inside(self._sent(body, kind, len(images)), self.reference.field, self.where, self.hide)
         alone = self.reference.send == "png" and not (
             isinstance(found, list) and len(found) == 1 and (self.reference.answers == "labels" or _is_row(found[0]))
         )
@@ -217,11 +231,11 @@ class _Client:
         if not isinstance(rows, list):
             raise ModelError(
                 f"{self.where}: expected a list with one entry an image in {_named(self.reference.field)}, got "
-                f"{_short(found)}"
+                f"{_short(found, self.hide)}"
             )
         if len(rows) != len(images):
             raise ModelError(f"{self.where}: answered {len(images)} images with {len(rows)} rows; expected one each")
-        return [_row(row, self.reference, self.where) for row in rows]
+        return [_row(row, self.reference, self.where, self.hide) for row in rows]
 
     def _sent(self, body: bytes, kind: str, images: int) -> Any:
         """The JSON that comes back, tried again where that may help."""
@@ -232,12 +246,15 @@ class _Client:
             request = Request(self.reference.url, body, {**self.headers, "Content-Type": kind}, method="POST")
             try:
                 with self.opener.open(request, timeout=self.reference.timeout) as response:
-                    return _json(response.read(_LARGEST + 1), response.headers.get_content_type(), self.where)
+                    data, form = response.read(_LARGEST + 1), response.headers.get_content_type()
+                    return _json(data, form, self.where, self.hide)
             except HTTPError as error:
                 with error:
                     problem, after = self._refused(error)
             except (TimeoutError, URLError, HTTPException, OSError) as error:
                 problem = self._unreachable(error)
+                if isinstance(getattr(error, "reason", error), ConnectionRefusedError):
+                    self.meter.give_back(images)
             if after > _LONGEST_WAIT:
                 raise ModelError(
                     f"{self.where}: {problem}, and asks to wait {after:g} s; lower per_second, or go on later"
@@ -256,10 +273,10 @@ class _Client:
             meaning = "rate-limited" if error.code == 429 else "failed"
             return f"{meaning} (HTTP {error.code})", _seconds(error.headers.get("Retry-After"))
         if 300 <= error.code < 400:
-            target = _place(error.headers.get("Location") or "nowhere")
+            target = place(error.headers.get("Location") or "nowhere")
             raise ModelError(f"{self.where}: redirects to {target} (HTTP {error.code}); name that address")
         hint = {401: "check header and secret", 403: "check header and secret", 404: "check the address"}
-        said = " ".join(error.read(200).decode("utf-8", "replace").split())
+        said = " ".join(self.hide(error.read(_QUOTED).decode("utf-8", "replace"))[:200].split())
         advice = hint.get(error.code, "check send, and what the service expects")
         raise ModelError(f"{self.where}: refused (HTTP {error.code}: {said or 'no message'}); {advice}")
 
@@ -283,48 +300,60 @@ def _seconds(value: str | None) -> float:
 # ---------------------------------------------------------------------------------------------------------- answering
 
 
-def _json(data: bytes, kind: str, where: str) -> Any:
+def _hiding(secret: str | None) -> Callable[[str], str]:
+    """Puts *** for a secret, and for its part behind a scheme such as Bearer, in any case and however it is escaped."""
+    if secret is None:
+        return str
+    plain = [secret, *secret.split()[-1:]]
+    escaped = [form for v in plain for form in (v, quote(v), quote(v, safe=""), json.dumps(v)[1:-1], repr(v)[1:-1])]
+    forms = {form for v in escaped for form in (v, v.replace("/", "\\/"))}
+    any_form = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))), re.IGNORECASE)
+    return lambda text: any_form.sub("***", text)
+
+
+def _json(data: bytes, kind: str, where: str, hide: Callable[[str], str]) -> Any:
     if len(data) > _LARGEST:
         raise ModelError(f"{where}: an answer of more than {_LARGEST >> 20} MiB; expected labels or scores")
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
-        start = " ".join(data[:60].decode("utf-8", "replace").split())
+        start = " ".join(hide(data[:_QUOTED].decode("utf-8", "replace"))[:60].split())
         raise ModelError(
             f"{where}: answered {kind} that begins {start!r}; expected JSON: check that the address is the service's"
         ) from None
 
 
-def _inside(found: Any, field: str, where: str) -> Any:
+def _inside(found: Any, field: str, where: str, hide: Callable[[str], str]) -> Any:
     for part in field.split(".") if field else ():
         if isinstance(found, dict) and part in found:
             found = found[part]
         elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
             found = found[int(part)]
         else:
-            has = f"has {', '.join(map(str, found))}" if isinstance(found, dict) else f"is {_short(found)}"
-            raise ModelError(f"{where}: no {part!r} in the answer, which {has[:200]}; check field = {field!r}")
+            has = f"has {', '.join(map(str, found))}" if isinstance(found, dict) else f"is {_short(found, hide)}"
+            has = " ".join(hide(has)[:200].split())
+            raise ModelError(f"{where}: no {part!r} in the answer, which {has}; check field = {field!r}")
     return found
 
 
-def _row(row: Any, reference: Endpoint, where: str) -> Any:
+def _row(row: Any, reference: Endpoint, where: str, hide: Callable[[str], str]) -> Any:
     """A label, or a list of scores in the task's order."""
     names = reference.classes
     if reference.answers == "labels":
         if isinstance(row, str) and names is not None:
             if row not in names:
-                raise ModelError(f"{where}: answered {_short(row)}; expected one of {', '.join(names)}")
+                raise ModelError(f"{where}: answered {_short(row, hide)}; expected one of {', '.join(names)}")
             return names.index(row)
         if isinstance(row, bool) or not isinstance(row, int) or not -(1 << 62) < row < 1 << 62:
             more = "; add classes = [names]" if isinstance(row, str) else ""
-            raise ModelError(f"{where}: expected a label for each image, got {_short(row)}{more}")
+            raise ModelError(f"{where}: expected a label for each image, got {_short(row, hide)}{more}")
         return row
     if isinstance(row, dict) and names is not None:
         if missing := [name for name in names if name not in row]:
             raise ModelError(f"{where}: no score for {missing[0]!r} in the answer; expected one for each of classes")
         row = [row[name] for name in names]
     if not _is_row(row) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in row):
-        raise ModelError(f"{where}: expected a list of {reference.answers} for each image, got {_short(row)}")
+        raise ModelError(f"{where}: expected a list of {reference.answers} for each image, got {_short(row, hide)}")
     if reference.classes is not None and len(row) != len(reference.classes):
         raise ModelError(f"{where}: answers with {len(row)} scores for {len(reference.classes)} named classes")
     return row
@@ -338,8 +367,8 @@ def _named(field: str) -> str:
     return f"the field {field!r}" if field else "the answer"
 
 
-def _short(value: Any) -> str:
-    text = " ".join(json.dumps(value).split())
+def _short(value: Any, hide: Callable[[str], str]) -> str:
+    text = " ".join(hide(json.dumps(value)).split())
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -43,7 +43,7 @@ class OnnxFile:
     answers: Answers = "logits"
     output: str | None = None
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def key(self) -> str:
         """What is asked for; changes with the content, not with the place."""
@@ -85,6 +85,11 @@ def load_onnx(reference: OnnxFile, *, shape: Shape, where: str) -> CallableVicti
     return CallableVictim(_Graph(session, reference.output, shape, where), where, reference.answers)
 
 
+def takes_bytes(victim: CallableVictim) -> bool:
+    """Whether it is a graph that gets pixels of 0 to 255."""
+    return isinstance(victim.function, _Graph) and victim.function.type is np.uint8
+
+
 def _sha256(name: str, where: str) -> str:
     path = Path(name).expanduser()
     beside = path.with_name(path.name + ".data")
@@ -114,7 +119,7 @@ class _Graph:
     def _ask(self, x: Tensor) -> Tensor:
         images = x.permute(0, 2, 3, 1) if self.rows_first else x
         if self.type is np.uint8:
-            images = (images * 255).round()
+            images = (images * 255).round().clamp(0, 255)  # bicubic resizing overshoots, and 256 would be 0
         # not detached on purpose: images that want a gradient fail here
         found = self.session.run([self.output], {self.input: images.cpu().contiguous().numpy().astype(self.type)})[0]
         return torch.from_numpy(np.asarray(found)).to(x.device)

@@ -18,7 +18,7 @@ from carom.identity import content_key
 from carom.registry import check_keys
 from carom.typing import Images
 from carom.zoo.classifier import Classifier
-from carom.zoo.preprocessing import Interpolation, Preprocessing, Shape
+from carom.zoo.preprocessing import Declared, Interpolation, Preprocessing, Shape, on_images
 
 from .declared import Outside, declared_preprocessing, named_files, not_installed
 
@@ -39,7 +39,7 @@ class TransformersFolder:
 
     path: str
     sha256: str
-    preprocessing: Preprocessing | None = None
+    preprocessing: Declared | None = None
 
     version: ClassVar[int] = 1
 
@@ -93,7 +93,8 @@ def load_transformers(reference: TransformersFolder, *, shape: Shape, classes: i
         )
     if model.config.num_labels != classes:
         raise ModelError(f"{where}: answers with {model.config.num_labels} classes, the task has {classes}")
-    processing = reference.preprocessing or _preprocessing(folder, where)
+    declared = reference.preprocessing
+    processing = _preprocessing(folder, where) if declared is None else on_images(declared, shape)
     return Classifier(
         _Logits(model.float()),
         shape=shape,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -257,6 +258,72 @@ def test_a_secret_is_sent_and_nowhere_else(
     assert "123secret" not in str(error.value) + "".join(capsys.readouterr())
 
 
+LONG = "Bearer " + "/+a1B2" * 30
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda s, told: fine({"predictions": told}),
+        lambda s, told: fine({"predictions": "x" * 40 + told}),  # would be cut within the secret
+        lambda s, told: fine({"headers": {"Authorization": told}}),
+        lambda s, told: fine({told: 1}),
+        lambda s, told: (200, {}, ("x" * 50 + told).encode()),
+        lambda s, told: (200, {"Content-Type": f"{told}/x"}, b"<html>"),
+        lambda s, told: (200, {}, json.dumps({"predictions": told}).replace("/", "\\/").encode()),
+        lambda s, told: (200, {}, json.dumps(["no", told]).replace("/", "\\/")[:-1].encode()),
+        lambda s, told: (401, {}, ("you sent " + "x" * 170 + told).encode()),
+        lambda s, told: (400, {}, told.split()[1].encode()),
+        lambda s, told: (302, {"Location": f"http://h/{quote(told)}?x"}, b""),
+        lambda s, told: (302, {"Location": f"http://{told}:[/"}, b""),
+    ],
+)
+@pytest.mark.parametrize("value", ["Bearer 123secret", "123secret", LONG, 'Bearer a"\\12secret'])
+def test_a_secret_that_the_service_sends_back_is_not_shown(
+    answer: Callable[["Service", str], Answer], value: str, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", value)
+    victim = load(service, header="Authorization", secret="MY_TOKEN", classes=NAMES, retries=0)
+    service.answer = lambda s: answer(s, f"{s.requests[-1][0]['Authorization']} {value.split()[-1]}")
+    with pytest.raises(ModelError) as error:
+        victim(torch.zeros(1, *SHAPE))
+    assert str(error.value).startswith(f"victims[0]: {service.url}: ")
+    bare = value.split()[-1]
+    for start in range(len(bare) - 7):
+        assert bare[start : start + 8] not in str(error.value)
+
+
+def test_a_secret_is_one_line_of_ascii(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "Bearer \u2603")
+    with pytest.raises(InputError, match=r"MY_TOKEN holds no value .*; set it to one line of ASCII") as error:
+        load(service, header="Authorization", secret="MY_TOKEN")
+    assert "\u2603" not in str(error.value)
+
+
+def test_what_was_never_sent_is_not_charged(service: Service) -> None:
+    up, service.url = service.url, "http://127.0.0.1:9/budget"  # the port discard: nobody listens
+    for _ in range(3):
+        with pytest.raises(ModelError, match="cannot be reached"):
+            load(service, budget=1, retries=1)(torch.zeros(1, *SHAPE))
+    service.url = up
+    load(service, budget=1)(torch.zeros(1, *SHAPE))
+    with pytest.raises(ModelError, match="its budget of 1 images is spent"):
+        load(service, budget=1)(torch.zeros(1, *SHAPE))
+
+
+def test_an_endpoint_takes_resized_images_and_no_normalised_ones(service: Service, images: Pixels) -> None:
+    service.answer = lambda s: fine({"predictions": [0] * len(s.images)})
+    for declared in ({"mean": [0.5] * 3, "std": [0.5] * 3}, {"mean": [0.0] * 3, "std": [1 / 255] * 3}):
+        with pytest.raises(InputError, match=r"^s.toml: .*are sent in \[0, 1\]; .* resize alone") as error:
+            load(service, preprocessing=declared)
+        assert "\n" not in str(error.value)
+    for more in ({}, {"mean": [0.0] * 3, "std": [1.0] * 3}):
+        declared = {"resize": [4, 5], "interpolation": "bicubic", **more}
+        load(service, send="json", preprocessing=declared)(images.float() / 255)
+        assert service.images.shape == (5, 3, 4, 5)
+        assert 0 <= service.images.min() <= service.images.max() <= 1
+
+
 def test_images_that_want_a_gradient_are_not_sent(service: Service, images: Pixels) -> None:
     check_victim(load(service), name="v", shape=SHAPE, classes=CLASSES, images=images[:1])
     assert len(service.requests) == 3  # once, again, alone
@@ -268,6 +335,10 @@ def test_images_that_want_a_gradient_are_not_sent(service: Service, images: Pixe
         ("http://[", {}, "is no address"),
         ("https:///x", {}, "is no address"),
         ("https://u:secret@h/x", {}, "the address holds a password"),
+        ("https://u:secret@[/x?secret", {}, r"'https://\[/x' is no address"),
+        ("https://h/a b?secret", {}, r"'https://h/a b' is no address; .* without blanks, other letters as %XX"),
+        ("https://h/\u00e9#secret", {}, "is no address"),
+        ("https://h/x\n", {}, "is no address"),
         ("https://h/x", {"header": "X"}, "header and secret belong together"),
         ("https://h/x", {"header": "X: 1\nY", "secret": "S"}, "header is a name"),
         ("https://h/x", {"per_second": 0.0}, "per_second must be above 0"),
@@ -281,6 +352,9 @@ def test_wrong_settings(url: str, table: dict[str, object], message: str) -> Non
     with pytest.raises(InputError, match=message) as error:
         reference({"model": url, **table}, where="s.toml: victims[0]")
     assert str(error.value).startswith("s.toml: victims[0]")
+    assert "secret@" not in str(error.value)
+    assert "?secret" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_key_needs_a_revision_and_leaves_out_how_it_is_sent() -> None:

@@ -116,6 +116,22 @@ def test_onnx_behind_declared_preprocessing(tmp_path: Path, images: Pixels) -> N
         load(str(path))
 
 
+def test_onnx_of_8_bit_images_is_not_normalised_and_does_not_wrap_around(tmp_path: Path, images: Pixels) -> None:
+    path = tmp_path / "bytes.onnx"
+    weight = graph(path, kind=TensorProto.UINT8, size=(3, 16, 14))
+    x = (images.float() / 255).round()  # black and white, so that bicubic resizing leaves [0, 1]
+    larger = nn.functional.interpolate(x, (16, 14), mode="bicubic", antialias=True)
+    assert larger.max() > 1.01
+    assert larger.min() < -0.01
+    victim = load({"model": str(path), "preprocessing": {"resize": [16, 14], "interpolation": "bicubic"}})
+    expected = (larger.clamp(0, 1) * 255).round().flatten(1) @ weight
+    torch.testing.assert_close(victim(x), expected, rtol=1e-4, atol=0.1)
+    declared = {"mean": [0.5] * 3, "std": [0.5] * 3, "resize": [16, 14]}
+    with pytest.raises(ModelError, match=r"its input is uint8, 0 to 255; expected .* resize alone$") as error:
+        load({"model": str(path), "preprocessing": declared})
+    assert "\n" not in str(error.value)
+
+
 def test_onnx_outputs_and_probabilities(tmp_path: Path, images: Pixels) -> None:
     path = tmp_path / "net.onnx"
     graph(path, outputs=2)
