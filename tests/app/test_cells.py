@@ -323,7 +323,7 @@ def test_the_white_box_stands_apart_in_the_chart_of_cases() -> None:
     assert "xOffset" in spec["layer"][0]["encoding"]
     theirs = points[points["case"] == "C1"].assign(mismatch="same weights")
     drawn = case_chart.cases(theirs, pd.DataFrame()).to_dict()
-    assert drawn["layer"][0]["encoding"]["x"]["scale"]["domain"] == ["C1|same weights"]
+    assert drawn["layer"][0]["encoding"]["x"]["scale"]["domain"] == ["C1|same|weights"]
     few = case_chart.cases(points[points["case"].isin(["C0", "C1"])], pd.DataFrame()).to_dict()
     assert len(few["layer"][0]["encoding"]["x"]["scale"]["domain"]) == 3
 
