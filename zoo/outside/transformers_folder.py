@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -24,7 +26,8 @@ from .declared import Outside, declared_preprocessing, named_files, not_installe
 
 PREFIX = "transformers"
 _CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
-_RESAMPLING: Mapping[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as PIL numbers them
+_NESTED = "processor_config.json"  # wins where it holds an image processor
+_RESAMPLING: Mapping[int, Interpolation] = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}  # as PIL numbers them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,7 @@ class TransformersFolder:
     sha256: str
     preprocessing: Declared | None = None
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def key(self) -> str:
         """What is asked for; changes with the content, not with the place."""
@@ -114,7 +117,7 @@ def _sha256(name: str, where: str) -> str:
             f"{where}: {name}: no weights as safetensors in it; write them: model.save_pretrained(FOLDER), pickled "
             "weights are not opened"
         )
-    beside = [folder / _PROCESSOR] if (folder / _PROCESSOR).is_file() else []
+    beside = [folder / name for name in (_PROCESSOR, _NESTED) if (folder / name).is_file()]
     return named_files([folder / _CONFIG, *beside, *weights], where=where)
 
 
@@ -153,20 +156,63 @@ class _Logits(nn.Module):
 
 def _preprocessing(folder: Path, where: str) -> Preprocessing:
     """What the folder's image processor does, without its crop: all of the image is resized to the crop's size."""
-    if not (folder / _PROCESSOR).is_file():
+    if not any((folder / name).is_file() for name in (_PROCESSOR, _NESTED)):
         raise ModelError(f"{where}: no {_PROCESSOR} in it; add preprocessing = {{mean, std, resize}}")
     where = f"{where}/{_PROCESSOR}"
-    told = _told(folder, where)
+    processor, told = _told(folder, where)
     try:
-        return _read(told)
+        found = _read(told)
     except (InputError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ModelError(
             f"{where}: not understood ({one_line(error)}); add preprocessing = {{mean, std, resize}}"
         ) from None
+    if differs := _differs(found, processor, told):
+        raise ModelError(
+            f"{where}: {type(processor).__name__} does more than resize, mean and std: on a noise image {differs}; add "
+            "preprocessing = {mean, std, resize}"
+        )
+    return found
 
 
-def _told(folder: Path, where: str) -> Mapping[str, Any]:
-    """The processor's settings, with its class's defaults where the file is silent."""
+def _differs(found: Preprocessing, processor: Any, told: Mapping[str, Any]) -> str:
+    """How a preprocessing differs from the library's own, without its crop, on a noise image; "" where it does not.
+
+    Processors have steps that their settings do not name, such as another order of channels.
+    """
+    rng = np.random.default_rng(0)
+    # each channel in a range of its own; far from black and white, where only the library cuts bicubic resizing off
+    noise = np.stack([rng.integers(70 + 10 * c, 150 + 10 * c, (24, 24)) for c in range(found.channels)], 2)
+    asked: dict[str, Any] = {"do_center_crop": False} if "do_center_crop" in told else {}
+    if told.get("crop_pct") is not None:
+        asked["crop_pct"] = 1.0
+    sizes: list[dict[str, Any]] = [{}]
+    if found.resize is not None:  # of the same two meanings on a square image, a processor may know one
+        rows, columns = found.resize
+        sizes = [{"size": {"height": rows, "width": columns}}]
+        sizes += [{"size": {"shortest_edge": rows}}] if rows == columns else []
+    mean, std = (torch.tensor(v)[None, :, None, None] for v in (found.mean, found.std))
+    ours = found.apply(torch.from_numpy(noise).permute(2, 0, 1)[None].float() / 255, mean, std)
+    differs = ""
+    for size in sizes:
+        try:
+            with _quiet():
+                inputs = processor(images=[noise.astype(np.uint8)], return_tensors="pt", **asked, **size)
+            theirs = inputs["pixel_values"]
+        except Exception as error:
+            differs = f"it fails: {one_line(error)}"
+            continue
+        if theirs.shape != ours.shape:
+            differs = f"it gives {tuple(theirs.shape)}, expected {tuple(ours.shape)}"
+            continue
+        levels = ((ours - theirs).abs() * std * 255).max().item()
+        if levels <= 3:  # it resizes in whole numbers, rounded after rows and after columns
+            return ""
+        differs = f"it is off by {levels:.0f} of 255 levels"
+    return differs
+
+
+def _told(folder: Path, where: str) -> tuple[Any, Mapping[str, Any]]:
+    """The processor, and its settings with its class's defaults where the file is silent."""
     try:
         transformers: Any = importlib.import_module("transformers")
         with _quiet():
@@ -178,7 +224,7 @@ def _told(folder: Path, where: str) -> Mapping[str, Any]:
         raise ModelError(
             f"{where}: transformers cannot open it: {one_line(error)}; add preprocessing = {{mean, std, resize}}"
         ) from None
-    return told
+    return processor, told
 
 
 def _read(told: Mapping[str, Any]) -> Preprocessing:

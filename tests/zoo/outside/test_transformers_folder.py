@@ -90,6 +90,24 @@ def test_it_answers_as_the_library_does_with_its_own_processor(folder: Path, ima
         ({}, Preprocessing(mean=MEAN, std=STD, resize=(12, 8), interpolation="bicubic")),
         ({"do_resize": False}, Preprocessing(mean=MEAN, std=STD)),
         ({"size": 9, "resample": 2}, Preprocessing(mean=MEAN, std=STD, resize=(9, 9))),
+        ({"resample": 0}, Preprocessing(mean=MEAN, std=STD, resize=(12, 8), interpolation="nearest-exact")),
+        (
+            {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 12}, "crop_pct": 0.8},
+            Preprocessing(mean=MEAN, std=STD, resize=(12, 12), interpolation="bicubic"),
+        ),
+        (
+            {
+                "image_processor_type": "CLIPImageProcessor",
+                "size": {"shortest_edge": 14},
+                "do_center_crop": True,
+                "crop_size": {"height": 12, "width": 10},
+            },
+            Preprocessing(mean=MEAN, std=STD, resize=(12, 10), interpolation="bicubic"),
+        ),
+        (
+            {"image_processor_type": "EfficientNetImageProcessor", "include_top": False},
+            Preprocessing(mean=MEAN, std=STD, resize=(12, 8), interpolation="bicubic"),
+        ),
         ({"do_normalize": False, "do_resize": False}, Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)),
         (
             {"do_rescale": False, "do_resize": False, "image_mean": [51.0] * 3, "image_std": [102.0] * 3},
@@ -121,6 +139,34 @@ def test_preprocessing_that_cannot_be_had(changed: dict[str, object], folder: Pa
     with pytest.raises(ModelError, match=r"preprocessor_config.json: .*add preprocessing = {mean, std") as error:
         load(folder)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"image_processor_type": "EfficientNetImageProcessor", "include_top": True},  # divides by the deviation twice
+        {"image_processor_type": "EfficientNetImageProcessor", "include_top": True, "do_resize": False},
+        {"image_processor_type": "PPLCNetImageProcessor"},  # RGB to BGR
+        {"image_processor_type": "ViTImageProcessor", "do_pad": True, "pad_size": {"height": 20, "width": 20}},
+    ],
+)
+def test_processors_that_do_more_than_is_taken_of_them(changed: dict[str, object], folder: Path) -> None:
+    process(folder, **changed)
+    with pytest.raises(ModelError, match=r"ImageProcessor .* a noise image.*; add preprocessing = {mean, std") as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+    declared = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    assert load(folder, preprocessing=declared).preprocessing.mean == (0.5,) * 3
+
+
+def test_a_processor_nested_in_that_of_a_pair_is_read_and_is_in_the_key(folder: Path) -> None:
+    before = reference(f"transformers:{folder}").key()
+    nested = folder / "processor_config.json"
+    nested.write_text(json.dumps({"image_processor": {**PROCESSOR, "resample": 2}}))
+    assert reference(f"transformers:{folder}").key() != before
+    assert load(folder).preprocessing.interpolation == "bilinear"  # it wins, as in the library
+    (folder / "preprocessor_config.json").unlink()
+    assert load(folder).preprocessing.interpolation == "bilinear"
 
 
 def test_the_key_is_the_content(folder: Path) -> None:
