@@ -37,7 +37,7 @@ def page(folder: Path) -> None:
     red = int((latest["verdict"] == "weaker").sum())
     doubt = int((latest["verdict"] == "cannot tell").sum())
     st.caption(
-        f"{len(latest):,} gates, {len(found.verdicts):,} verdicts; "
+        f"{len(latest):,} {'gate' if len(latest) == 1 else 'gates'}, {len(found.verdicts):,} verdicts; "
         f"of the latest, {red:,} weaker, {doubt:,} cannot tell."
     )
     overview(found, latest)

@@ -387,8 +387,9 @@ def _word(column: str, value: object) -> str:
 
 def _rests(rows: pd.DataFrame, drawn: str = "lines") -> str:
     """What the intervals are, and n."""
-    ranges = "; ".join(dict.fromkeys(rows["ranges_over"].dropna().astype(str))) if "ranges_over" in rows else ""
-    over = f", which range over {ranges}" if ranges else ""
+    ranges = list(dict.fromkeys(rows["ranges_over"].dropna().astype(str))) if "ranges_over" in rows else []
+    over = f", which range over {' or, where there is one seed, '.join(sorted(ranges, key=len, reverse=True))}"
+    over = over if ranges else ""
     n = f" n is {_count(rows['n'])} a row, right on clean images." if "n" in rows else ""
     return f"{drawn.capitalize()}: 95% intervals{over}.{n}"
 

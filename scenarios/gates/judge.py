@@ -367,8 +367,8 @@ def _sentence(check: Check, share: float) -> str:
             fall = f"by {_points(check.drop)} points, by at least {_points(check.low)} with {certainty}"
             return f"{check.what} fell from {before} to {now}: {fall}; {allowed}"
         case "holds":
-            most = max(check.high, 0.0)
-            return f"{check.what} {before} -> {now}: fell by at most {_points(most)} points with {certainty}; {allowed}"
+            fall = f"fell by at most {_points(check.high)} points" if check.high > 0 else "did not fall,"
+            return f"{check.what} {before} -> {now}: {fall} with {certainty}; {allowed}"
         case _:
             return (
                 f"{check.what} {before} -> {now}: {check.n:,} images cannot tell with {certainty} whether it fell by "
