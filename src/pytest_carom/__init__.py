@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .baselines import Baselines, lines
+from .baselines import SAID, Baselines, lines, plain_id
 
 if TYPE_CHECKING:
     from carom.scenarios.gates.judge import Verdict
 
 __all__ = ["Robustness", "RobustnessWarning", "robustness"]
 
-PROPERTY = "robustness"
+PROPERTY = "carom-robustness"  # of a test and of a worker; a user's own may be called robustness
 _BASELINES = pytest.StashKey[Baselines]()
 
 
@@ -66,7 +66,7 @@ class Robustness:
             allowance: The drop of robust accuracy that is allowed; None for the ini option `robustness_allowance`.
             floor: The robust accuracy that must be kept, whatever the baseline.
             per_class: The drop that is allowed within each class.
-            per_case: The drop that is allowed within the sets of each case, C0 to C8; needs `conditions`.
+            per_case: The drop that is allowed within the sets of each case, C1 to C8; needs `conditions`.
             conditions: The model's own `source`, `balance` and `architecture`, as the suite's scenario names them.
             device: Where the model is asked.
 
@@ -158,8 +158,8 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     if not 0 <= _share(config, "robustness_allowance") < 1:
         raise pytest.UsageError("robustness_allowance: expected a share of images from 0 to below 1, such as 0.02")
-    if not 0 < _share(config, "robustness_level") < 1:
-        raise pytest.UsageError("robustness_level: expected a chance between 0 and 1, such as 0.05")
+    if not 0 < _share(config, "robustness_level") < 0.5:
+        raise pytest.UsageError("robustness_level: expected a chance above 0 and below 0.5, such as 0.05")
     arguments = [str(argument) for argument in config.args]
     config.stash[_BASELINES] = Baselines(
         update=update,
@@ -168,6 +168,7 @@ def pytest_configure(config: pytest.Config) -> None:
         whole=not any("::" in argument for argument in arguments)
         and not config.getoption("lf", False)
         and not config.getoption("collectonly", False),
+        roots=tuple(config.invocation_params.dir / argument for argument in arguments),
     )
 
 
@@ -179,18 +180,20 @@ def pytest_make_collect_report(
     report = yield
     if isinstance(collector, pytest.File | pytest.Class):
         collector.config.stash[_BASELINES].collected(collector.path, whole=report.outcome == "passed")
+    elif isinstance(collector, pytest.Directory):
+        collector.config.stash[_BASELINES].add_folder(collector.path)
     return report
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Which tests there are, those that `-k` leaves out among them."""
-    item.config.stash[_BASELINES].add_test(item.path, item.nodeid)
+    item.config.stash[_BASELINES].add_test(item.path, plain_id(item))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Count the baselines before the first test: what this run writes changes no verdict of this run."""
     baselines = session.config.stash[_BASELINES]
-    for folder in {item.path.parent for item in session.items if PROPERTY in getattr(item, "fixturenames", ())}:
+    for folder in {item.path.parent for item in session.items if "robustness" in getattr(item, "fixturenames", ())}:
         baselines.count(folder)
 
 
@@ -207,7 +210,9 @@ class _Reports:
         elif report.outcome == "failed":
             baselines.passed.discard(report.nodeid)
         if report.when == "teardown":
-            baselines.said += [json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY]
+            baselines.said += [
+                said for name, value in report.user_properties if name == PROPERTY and (said := _said(value)) is not None
+            ]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -229,9 +234,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[PROPERTY] = baselines.found()
         return
-    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    nothing = pytest.ExitCode.NO_TESTS_COLLECTED
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, nothing):
         return
-    if baselines.settle() and exitstatus == pytest.ExitCode.OK:
+    if baselines.settle() and exitstatus in (pytest.ExitCode.OK, nothing):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -242,6 +248,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("robustness")
         for line in text:
             terminalreporter.write_line(line)
+
+
+def _said(value: object) -> dict[str, str] | None:
+    """What a gate recorded; None for what is not a gate's."""
+    try:
+        said = json.loads(str(value))
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(said, dict) and set(said) == SAID and all(isinstance(text, str) for text in said.values())
+    return said if known else None
 
 
 def _share(config: pytest.Config, name: str) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 FOLDER = "robustness_baselines"
+SAID = frozenset({"test", "baseline", "status", "line"})  # what a gate records of itself
 _LONGEST = 100  # characters of a file's name
 
 
@@ -24,6 +25,7 @@ class Baselines:
         new_only: Write those that are missing.
         strict: "Cannot tell" fails.
         whole: Test files are collected whole: no test was named, and `--lf` left none out.
+        roots: What pytest was told to collect, folders and files.
         passed: Ids of the tests that passed.
         said: What each gate found, as `gate.py` records it.
         judged: Which test judged a baseline.
@@ -36,6 +38,7 @@ class Baselines:
     new_only: bool
     strict: bool
     whole: bool
+    roots: tuple[Path, ...] = ()
     passed: set[str] = field(default_factory=set)
     said: list[dict[str, str]] = field(default_factory=list)
     judged: dict[Path, str] = field(default_factory=dict)
@@ -43,12 +46,17 @@ class Baselines:
     unused: list[tuple[Path, str]] = field(default_factory=list)
     removed: list[Path] = field(default_factory=list)
     _files: dict[Path, bool] = field(default_factory=dict)
+    _folders: set[Path] = field(default_factory=set)
     _tests: dict[Path, list[str]] = field(default_factory=dict)
     _counts: dict[Path, int] = field(default_factory=dict)
 
     def collected(self, file: Path, *, whole: bool) -> None:
         """Note a test file; `whole` is false where a part of it could not be collected."""
         self._files[file] = self._files.get(file, True) and whole
+
+    def add_folder(self, folder: Path) -> None:
+        """Note a folder that was looked into, with or without test files."""
+        self._folders.add(folder)
 
     def add_test(self, file: Path, nodeid: str) -> None:
         """Note a test."""
@@ -63,20 +71,26 @@ class Baselines:
     def found(self) -> dict[str, Any]:
         """What was collected in folders with baselines, to send to the controller of xdist."""
         kept = [file for file in self._files if (file.parent / FOLDER).is_dir()]
-        return {str(file): [self._files[file], self._tests.get(file, [])] for file in kept}
+        return {
+            "files": {str(file): [self._files[file], self._tests.get(file, [])] for file in kept},
+            "folders": [str(folder) for folder in sorted(self._folders) if (folder / FOLDER).is_dir()],
+        }
 
     def receive(self, found: Mapping[str, Any]) -> None:
         """What a worker found; all collect the same."""
-        for file, (whole, tests) in found.items():
+        for file, (whole, tests) in found["files"].items():
             self.collected(Path(file), whole=whole)
             self._tests[Path(file)] = tests
+        self._folders |= {Path(folder) for folder in found["folders"]}
 
     def settle(self) -> bool:
         """Find the baselines that no test uses; remove them when updating. True if they fail the run."""
         if not self.whole:
             return False
         used = {Path(said["baseline"]) for said in self.said if said["baseline"]}
-        for folder in sorted({file.parent for file in self._files}):
+        # pytest also looks into the folders above what it was told to collect
+        searched = {folder for folder in self._folders if any(folder.is_relative_to(root) for root in self.roots)}
+        for folder in sorted({file.parent for file in self._files} | searched):
             for stem in sorted(path for path in (folder / FOLDER).glob("*") if path.is_dir()):
                 self.unused += [
                     (path, why)
@@ -95,19 +109,31 @@ class Baselines:
 
     def _unused(self, path: Path, folder: Path) -> str | None:
         """Why a baseline that no gate has read is unused; None where this run cannot know."""
-        stem = path.parent.name
-        file = next((file for file in self._files if file.parent == folder and file.stem == stem), None)
-        if file is None:
-            there = any(other.is_file() and other.stem == stem for other in folder.iterdir())
-            return None if there else f"its test file {stem}.py is gone"
-        if not self._files[file]:
+        owner, stem = _owner(path), path.parent.name
+        name = f"{stem}.py" if owner is None else owner.partition("::")[0]
+        files = [
+            file
+            for file in self._files
+            if file.parent == folder and (file.name == name if owner is not None else file.stem == stem)
+        ]
+        if not files:
+            there = [other.name for other in folder.iterdir() if other.is_file() and other.stem == stem]
+            return None if name in there or (owner is None and there) else f"its test file {name} is gone"
+        if not all(self._files[file] for file in files):
             return None
-        owner, tests = _owner(path), {test_id(file, nodeid): nodeid for nodeid in self._tests.get(file, [])}
+        tests = {test_id(file, nodeid): nodeid for file in files for nodeid in self._tests.get(file, [])}
+        # pytest-xdist adds the group to the ids of what ran, with --dist loadgroup
+        passed = self.passed | {nodeid.rpartition("@")[0] for nodeid in self.passed}
         if owner is None:  # damaged: some test that did not pass may have wanted it
-            return "no test asked for it" if all(nodeid in self.passed for nodeid in tests.values()) else None
+            return "no test asked for it" if all(nodeid in passed for nodeid in tests.values()) else None
         if owner not in tests:
             return f"there is no test {owner}"
-        return f"{owner} passed without asking for it" if tests[owner] in self.passed else None
+        return f"{owner} passed without asking for it" if tests[owner] in passed else None
+
+
+def plain_id(node: pytest.Item) -> str:
+    """The id of a test, without the group that pytest-xdist adds with --dist loadgroup."""
+    return f"{node.parent.nodeid}::{node.name}" if node.parent is not None else node.nodeid
 
 
 def test_id(file: Path, nodeid: str) -> str:

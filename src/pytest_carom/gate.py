@@ -17,7 +17,7 @@ from carom.scenarios.gates.suite import Suite, find_suite, read_suite
 
 from . import RobustnessWarning, message
 from .baseline import Baseline, read_baseline, write_baseline
-from .baselines import Baselines, baseline_path, shown, test_id
+from .baselines import Baselines, baseline_path, plain_id, shown, test_id
 from .history import keep
 
 CONDITIONS = ("source", "balance", "architecture")
@@ -61,7 +61,7 @@ def run_gate(
         record: Keeps what was found for the summary.
     """
     __tracebackhide__ = True
-    own = test_id(node.path, node.nodeid).partition("::")[2]
+    own = test_id(node.path, plain_id(node)).partition("::")[2]
     test = f"{shown(node.path, node.config.invocation_params.dir)}::{own}"
     path: Path | None = None
     status, line, failure, doubt = "failed", "", "", ""
@@ -117,7 +117,7 @@ def _outcome(
     )
     if old is None:
         new = Baseline(
-            test=test_id(node.path, node.nodeid),
+            test=test_id(node.path, plain_id(node)),
             gate=wanted.name,
             suite=suite.name,
             digest=suite.digest,
@@ -133,7 +133,7 @@ def _outcome(
             wanted.history,
             test=shown(node.path, node.config.rootpath).replace(os.sep, "/")
             + "::"
-            + test_id(node.path, node.nodeid).partition("::")[2],
+            + test_id(node.path, plain_id(node)).partition("::")[2],
             gate=wanted.name,
             baseline=shown(path, node.config.rootpath).replace(os.sep, "/"),
             suite=suite,
@@ -179,7 +179,7 @@ def _suite(wanted: Wanted, baselines: Baselines) -> Suite:
 def _comparable(path: Path, where: str, suite: Suite, node: pytest.Item, name: str | None, test: str) -> Baseline:
     """The baseline, if it is of this gate and this suite."""
     found = read_baseline(path)
-    mine = test_id(node.path, node.nodeid)
+    mine = test_id(node.path, plain_id(node))
     if (found.test, found.gate) != (mine, name):
         whose = found.test if found.gate is None else f"{found.test} name={found.gate!r}"
         raise InputError(

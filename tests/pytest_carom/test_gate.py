@@ -376,3 +376,12 @@ def test_both_ways_to_update_are_refused(run: Run, write: Write) -> None:
     write(test_model=gate())
     both = run("--robustness-update", "--robustness-update-new-only")
     assert both.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_property_of_the_users_own_is_left_alone(run: Run, write: Write) -> None:
+    write(
+        test_model="@pytest.mark.parametrize('value', [0.5, 'high', '{}', '[1]', '{\"test\": 1}'])\n"
+        "@pytest.mark.parametrize('name', ['robustness', 'carom-robustness'])\n"
+        "def test_it(record_property, name, value):\n    record_property(name, value)"
+    )
+    run().assert_outcomes(passed=10)

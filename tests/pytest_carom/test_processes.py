@@ -42,6 +42,26 @@ def test_workers_write_judge_and_report_as_one_process_does(
     assert not files[3].exists()
 
 
+def test_groups_of_workers_change_no_id(pytester: pytest.Pytester, repository: Path, write: Write) -> None:
+    def run(*options: str) -> pytest.RunResult:
+        return pytester.runpytest_subprocess(*PLUGIN, *QUICK, "-p", "no:cacheprovider", *options)
+
+    grouped = "@pytest.mark.xdist_group('one')\n"
+    write(test_model="".join(grouped + GATE.format(name=name, wrong=0.2) for name in "ab"))
+    run("--robustness-update").assert_outcomes(passed=2)
+    files = sorted((repository / "robustness_baselines" / "test_model").iterdir())
+    before = [file.read_bytes() for file in files]
+    for options in ([], ["--robustness-update"]):
+        result = run("-n", "2", "--dist", "loadgroup", *options)
+        result.assert_outcomes(passed=2)
+        assert "@one" not in "".join(line for line in result.stdout.lines if "robust accuracy" in line)
+    assert [file.read_bytes() for file in files] == before
+    write(test_model=grouped + "def test_a():\n    pass\n\n" + grouped + GATE.format(name="b", wrong=0.2))
+    gone = run("-n", "2", "--dist", "loadgroup")
+    assert gone.ret == 1
+    assert "test_model.py::test_a passed without asking for it" in gone.stdout.str()
+
+
 def test_a_repository_may_have_folders_named_as_ours(pytester: pytest.Pytester, repository: Path) -> None:
     for name in ("attacks", "scenarios", "app", "zoo", "surrogates", "defenses"):
         (repository / name).mkdir()

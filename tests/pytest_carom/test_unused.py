@@ -105,3 +105,38 @@ def test_after_last_failed_nothing_is_unused(pytester: pytest.Pytester, write: W
     last = pytester.runpytest_inprocess(*PLUGIN, *QUICK, "--lf")
     last.assert_outcomes(failed=1)
     assert unused(last) == []
+
+
+@pytest.mark.usefixtures("two")
+def test_another_file_of_the_same_name_is_not_the_test_file(run: Run, repository: Path) -> None:
+    (repository / "test_model.md").write_text(">>> 1 + 1\n2\n")
+    for options in ((), ("--robustness-update",)):
+        both = run("--doctest-glob=*.md", "test_model.md", "test_model.py", *options)
+        both.assert_outcomes(passed=3)
+        assert both.ret == 0
+        only = run("--doctest-glob=*.md", "test_model.md", *options)  # test_model.py was not collected
+        assert (only.ret, unused(only)) == (0, [])
+    assert (repository / FILE).exists()
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_last_test_file_of_a_folder_is_gone(beside: bool, run: Run, repository: Path) -> None:
+    folder = repository / "tests" / "models"
+    folder.mkdir(parents=True)
+    for name in ("test_model.py", "robustness_baselines"):
+        (repository / name).rename(folder / name)
+    if beside:
+        (repository / "tests" / "test_beside.py").write_text("def test_beside():\n    pass\n")
+    (folder / "test_model.py").rename(folder / "model_test_old.py")
+    red = run()
+    assert red.ret == pytest.ExitCode.TESTS_FAILED
+    assert len(unused(red)) == 2
+    assert "its test file test_model.py is gone" in red.stdout.str()
+    if beside:
+        assert len(unused(run("tests"))) == 2
+        for other in (("tests/test_beside.py",), ("--ignore=tests/models",)):
+            left = run(*other)
+            assert (left.ret, unused(left)) == (0, [])
+    run("--robustness-update")
+    assert not (folder / "robustness_baselines").exists()
