@@ -1,6 +1,8 @@
 """Victims in .onnx files, answered by onnxruntime on the CPU."""
 
 import importlib
+import mmap
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +34,8 @@ class OnnxFile:
     """A graph in an .onnx file, as a victim: it answers, and has no gradient.
 
     Attributes:
-        path: The file; `PATH.data` beside it holds large weights, where the exporter put them there.
-        sha256: Of the file and of the one beside it when it was named.
+        path: The file; those that it names beside it, such as `PATH.data`, hold large weights.
+        sha256: Of the file and of those beside it when it was named.
         answers: What the output is.
         output: Its name, for graphs with several.
     """
@@ -92,8 +94,21 @@ def takes_bytes(victim: CallableVictim) -> bool:
 
 def _sha256(name: str, where: str) -> str:
     path = Path(name).expanduser()
-    beside = path.with_name(path.name + ".data")
-    return named_files([path, *([beside] if beside.is_file() else [])], where=where)
+    beside = [path.with_name(path.name + ".data"), *(path.with_name(n) for n in _named(path))]
+    return named_files([path, *dict.fromkeys(file for file in beside if file.is_file())], where=where)
+
+
+def _named(path: Path) -> list[str]:
+    """Files that a graph keeps tensors in: the values under the key "location", as protobuf writes such pairs."""
+    if not path.is_file() or not path.stat().st_size:
+        return []
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = set()
+        for pair in re.finditer(rb"\x0a\x08location\x12([\x80-\xff]*[\x00-\x7f])", content):
+            size = sum((byte & 127) << 7 * place for place, byte in enumerate(pair[1]))
+            if 0 < size < 4096:
+                found.add(content[pair.end() : pair.end() + size].decode("utf-8", "replace"))
+    return sorted(name for name in found if "\0" not in name)
 
 
 class _Graph:

@@ -7,6 +7,7 @@ import, the others are held in carom's extra `robustbench`.
 
 import importlib
 import importlib.util
+import itertools
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -73,10 +74,25 @@ def robustbench_model(name: str, table: Mapping[str, Any], *, where: str) -> Rob
                 raise
         raise MissingData(
             f'{where}: {PREFIX}:{name}: no such file: {_folder(named) / name}.pt; download it: python -c "from '
-            f"robustbench.utils import load_model; load_model('{name}', '{named.model_dir}', '{named.dataset}', "
+            f"{__name__} import download; download('{name}', '{named.model_dir}', '{named.dataset}', "
             f"'{named.threat_model}')\""
         )
     return build(RobustBench, {"name": name, "sha256": named_files(files, where=where), **table}, where=where)
+
+
+def download(name: str, model_dir: str, dataset: str, threat_model: str) -> None:
+    """Fetch a checkpoint as the library does: from the addresses that it holds, to where it looks.
+
+    The library unpickles what it fetched, as torch's default is set.
+
+    Raises:
+        InputError: The library has no such model.
+        ModelError: robustbench is missing, or the model is none of a checkpoint.
+    """
+    fields = {"name": name, "sha256": "", "dataset": dataset, "threat_model": threat_model, "model_dir": model_dir}
+    asked = build(RobustBench, fields, where="download")
+    _entry(asked, "download")
+    _load(asked, "download")
 
 
 def load_robustbench(reference: RobustBench, *, shape: Shape, classes: int, where: str) -> Classifier:
@@ -103,13 +119,18 @@ def load_robustbench(reference: RobustBench, *, shape: Shape, classes: int, wher
                 f"{where}: {path} is no plain checkpoint: {one_line(error)}; download it again, what needs "
                 "unpickling is not opened"
             ) from None
+    return as_it_is(_load(reference, where), shape=shape, classes=classes, kind=PREFIX, content=reference.key())
+
+
+def _load(reference: RobustBench, where: str) -> Any:
+    """The library's network; it downloads what is not there."""
     library = _library(where)
+    place = str(Path(reference.model_dir).expanduser())  # which the library would not expand
     try:
         with warnings.catch_warnings(action="ignore"):
-            network = library.load_model(reference.name, reference.model_dir, reference.dataset, reference.threat_model)
+            return library.load_model(reference.name, place, reference.dataset, reference.threat_model)
     except Exception as error:
         raise ModelError(f"{where}: robustbench cannot load it: {one_line(error)}") from None
-    return as_it_is(network, shape=shape, classes=classes, kind=PREFIX, content=reference.key())
 
 
 def _folder(reference: RobustBench) -> Path:
@@ -120,11 +141,26 @@ def _folder(reference: RobustBench) -> Path:
 def _files(reference: RobustBench) -> list[Path]:
     """The checkpoint, or those of an ensemble's members; none where they are not there."""
     whole = _folder(reference) / f"{reference.name}.pt"
-    return [whole] if whole.is_file() else sorted(_folder(reference).glob(f"{reference.name}.pt_m*.pt"))
+    members = (_folder(reference) / f"{reference.name}.pt_m{i}.pt" for i in itertools.count())
+    return [whole] if whole.is_file() else list(itertools.takewhile(Path.is_file, members))
 
 
 def _check_name(reference: RobustBench, where: str) -> None:
-    """Refuse a name that the library does not load from a checkpoint."""
+    """Refuse a name that the library does not load from a checkpoint, and files that it would not look for."""
+    ids = _entry(reference, where)["gdrive_id"]
+    parts = [f"_m{i}.pt" for i in range(len(ids))] if isinstance(ids, list) else [""]
+    wanted = [f"{reference.name}.pt{part}" for part in parts]
+    have = [path.name for path in _files(reference)]
+    if have and have != wanted:
+        named = wanted[0] if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]}"
+        raise MissingData(
+            f"{where}: {sum(w in have for w in wanted)} of its {len(wanted)} checkpoints are in {_folder(reference)}; "
+            f"expected {named} alone"
+        )
+
+
+def _entry(reference: RobustBench, where: str) -> Mapping[str, Any]:
+    """What the library says of a model; refuses those that it does not load from a checkpoint."""
     import timm
 
     library = _library(where)
@@ -132,18 +168,12 @@ def _check_name(reference: RobustBench, where: str) -> None:
     models: Mapping[str, Any] = zoo.get(library.ThreatModel(reference.threat_model.replace("_3d", "")), {})
     entry = lookup(reference.name, models, where=where, what=f"model of {reference.dataset} {reference.threat_model}")
     registered = f"{reference.name}_{reference.dataset}_{reference.threat_model.replace('_3d', '')}"
-    if entry["gdrive_id"] is None or timm.is_model(registered.lower().replace("-", "_")):
+    if not entry["gdrive_id"] or timm.is_model(registered.lower().replace("-", "_")):
         raise ModelError(
             f"{where}: robustbench loads {reference.name} by a download of timm or torchvision, not from a file; name "
             "it by its weights file"
         )
-    wanted = len(entry["gdrive_id"]) if isinstance(entry["gdrive_id"], list) else 1
-    have = len(_files(reference))
-    if 0 < have < wanted:
-        raise MissingData(
-            f"{where}: {have} of its {wanted} checkpoints are in {_folder(reference)}; expected "
-            f"{reference.name}.pt_m0.pt to {reference.name}.pt_m{wanted - 1}.pt"
-        )
+    return entry
 
 
 def _library(where: str) -> Any:

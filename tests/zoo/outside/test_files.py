@@ -159,6 +159,29 @@ def test_the_key_of_a_graph_is_its_content_and_that_of_its_weights_beside_it(tmp
         load_reference(before, shape=SHAPE, classes=CLASSES)
 
 
+def test_the_key_holds_every_file_that_a_graph_names(tmp_path: Path, images: Pixels) -> None:
+    path = tmp_path / "net.onnx"
+    weight = graph(path)
+    alone = reference(str(path)).key()
+    long = "w" * 150
+    for name in ("weights.bin", long):
+        onnx.save(onnx.load(path), path, save_as_external_data=True, location=name, size_threshold=0)
+        x = images.float() / 255
+        torch.testing.assert_close(load(str(path))(x), x.flatten(1) @ weight, rtol=1e-4, atol=1e-4)
+        before = reference(str(path))
+        content = bytearray((tmp_path / name).read_bytes())
+        content[5] ^= 1
+        (tmp_path / name).write_bytes(content)
+        assert reference(str(path)).key() != before.key()
+        with pytest.raises(ModelError, match="changed after it was named"):
+            load_reference(before, shape=SHAPE, classes=CLASSES)
+        (tmp_path / name).unlink()
+        with pytest.raises(ModelError, match="onnxruntime cannot open it"):
+            load(str(path))
+        graph(path)
+    assert reference(str(path)).key() == alone
+
+
 def test_what_is_no_graph_of_images(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(b"no graph")

@@ -1,7 +1,10 @@
 """A model of RobustBench, from a checkpoint at the place where the library looks."""
 
 import importlib.util
+import os
 import pickle
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,6 +83,65 @@ def test_no_checkpoint_is_said_with_its_place_and_nothing_is_downloaded(tmp_path
         named(tmp_path, "Debenedetti2022Light_XCiT-S12", threat_model="Linf")
     with pytest.raises(InputError, match="dataset: input should be 'cifar10'"):
         named(tmp_path, dataset="mnist")
+
+
+def test_the_command_that_downloads_runs(tmp_path: Path) -> None:
+    with pytest.raises(MissingData, match="download it: python -c") as error:
+        named(Path("models"))
+    command = shlex.split(str(error.value).partition("download it: ")[2])
+    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    environment = {**os.environ, **nowhere, "no_proxy": "", "NO_PROXY": ""}
+    done = subprocess.run(
+        [sys.executable, *command[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert "robustbench cannot load it: ProxyError" in done.stderr  # it came as far as the download
+    assert (tmp_path / "models" / "cifar10" / "corruptions").is_dir()
+
+
+def test_a_folder_in_the_home_directory_is_one_for_the_library_too(
+    place: Path, tmp_path: Path, images: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"state_dict": network().state_dict()}, place)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    asked = []
+    library = _library("test")
+    load_model = library.load_model
+    monkeypatch.setattr(library, "load_model", lambda *given: asked.append(given) or load_model(*given))
+    load_reference(named(Path("~")), shape=SHAPE, classes=10)
+    assert asked[0][1] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ([".pt_m0.pt"], NAME),  # of one checkpoint
+        ([".pt_m0.pt", ".pt_m2.pt", ".pt_max.pt"], "Diffenderfer2021Winning_LRR_CARD_Deck"),  # of six
+        ([".pt"], "Diffenderfer2021Winning_LRR_CARD_Deck"),
+        ([f".pt_m{i}.pt" for i in range(7)], "Diffenderfer2021Winning_LRR_CARD_Deck"),
+    ],
+)
+def test_files_that_the_library_would_not_look_for(
+    files: list[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_library("test"), "load_model", lambda *_: pytest.fail("it would be downloaded"))
+    for suffix in files:
+        path = tmp_path / "cifar10" / "corruptions" / f"{name}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({}, path)
+    with pytest.raises(MissingData, match=rf"\d of its \d checkpoints are in .*; expected {name}\.pt.* alone"):
+        load_reference(named(tmp_path, name), shape=SHAPE, classes=10)
+
+
+def test_a_model_whose_address_is_empty_is_downloaded_by_torchvision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_library("test"), "load_model", lambda *_: pytest.fail("it would be downloaded"))
+    path = tmp_path / "imagenet" / "Linf" / "Standard_R50.pt"
+    path.parent.mkdir(parents=True)
+    torch.save({}, path)
+    asked = named(tmp_path, "Standard_R50", dataset="imagenet", threat_model="Linf")
+    with pytest.raises(ModelError, match="by a download of timm or torchvision, not from a file"):
+        load_reference(asked, shape=(3, 224, 224), classes=1000)
 
 
 def test_checkpoints_that_do_not_fit_or_need_unpickling(place: Path, tmp_path: Path) -> None:
