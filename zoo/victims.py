@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -53,7 +54,7 @@ class VictimCheck:
     Attributes:
         name: Of the model.
         answers: What it answers with.
-        differentiable: Gradients reach the images.
+        differentiable: Gradients reach the images; False too where that was not asked.
         deterministic: It answered the same images the same way; None where that was not asked of it.
         was_training: It came in training mode, and was put into eval mode.
     """
@@ -115,7 +116,7 @@ def check_accuracy(
     """
     n, right = len(images), 0
     answers: Answers = getattr(model, "answers", "logits")
-    place = next(model.parameters(), torch.empty(0)).device if isinstance(model, nn.Module) else images.device
+    place = device_of(model, images.device) if isinstance(model, nn.Module) else images.device
     with torch.no_grad():
         for batch, truth in zip(torch.split(images, _BATCH), torch.split(labels, _BATCH), strict=True):
             answer = ask(model, batch.to(place).float() / 255, name=name, answers=answers)
@@ -130,6 +131,12 @@ def check_accuracy(
             "and the order of the classes"
         )
     return accuracy
+
+
+def device_of(module: nn.Module, otherwise: torch.device) -> torch.device:
+    """Where a module's first weight or buffer is."""
+    first = next(chain(module.parameters(), module.buffers()), None)
+    return otherwise if first is None else first.device
 
 
 def asked_only(module: nn.Module) -> Callable[[Tensor], object]:
@@ -185,6 +192,7 @@ def check_victim(
     classes: int,
     images: Pixels,
     surrogate: bool = False,
+    gradient: bool = True,
 ) -> VictimCheck:
     """Ask a model a few real images, and refuse it where its answers cannot be relied on.
 
@@ -198,6 +206,7 @@ def check_victim(
         classes: Of the task.
         images: Real images of the task; the first few are used.
         surrogate: Gradients are needed too.
+        gradient: Look whether a module has gradients; without, it makes forward passes only.
 
     Raises:
         ModelError: It fails; or answers with the wrong type, number of rows or classes, NaN, probabilities where logits
@@ -216,7 +225,7 @@ def check_victim(
         module.eval()
     answers: Answers = getattr(model, "answers", "logits")
     deterministic = bool(getattr(model, "deterministic", True))
-    place = next(module.parameters(), torch.empty(0)).device if module is not None else images.device
+    place = images.device if module is None else device_of(module, images.device)
     x = images[:_CHECKED].to(place).float() / 255
 
     with torch.no_grad():
@@ -241,7 +250,8 @@ def check_victim(
             f"{name}: answers with a gradient although it is only asked; wrap its answer in torch.no_grad(), or name "
             "the torch module itself"
         )
-    differentiable = module is not None and _has_gradient(module, x, name, required=surrogate)
+    looked = gradient or surrogate
+    differentiable = looked and module is not None and _has_gradient(module, x, name, required=surrogate)
     return VictimCheck(
         name=name,
         answers=answers,
@@ -317,10 +327,17 @@ def _leaks(function: Callable[..., Any], x: Images) -> bool:
 
 
 def _has_gradient(module: nn.Module, x: Images, name: str, *, required: bool) -> bool:
-    with torch.enable_grad():
-        x = x.clone().requires_grad_()
-        scores = ask(module, x, name=name)[:, 0].sum()
-        gradient = torch.autograd.grad(scores, x, allow_unused=True)[0] if scores.requires_grad else None
+    try:
+        with torch.enable_grad():
+            x = x.clone().requires_grad_()
+            scores = ask(module, x.clone(), name=name)[:, 0].sum()  # it may change its images in place
+            gradient = torch.autograd.grad(scores, x, allow_unused=True)[0] if scores.requires_grad else None
+    except Exception as error:  # it answers, as was seen before; but not where gradients are wanted
+        if not required:
+            return False
+        if isinstance(error, CaromError):
+            raise
+        raise ModelError(f"{name}: its gradient at a clean image failed: {one_line(error)}") from error
     fine = gradient is not None and bool(gradient.isfinite().all())
     if required and gradient is None:
         raise ModelError(f"{name}: no gradient reaches the images; a surrogate must not detach or use no_grad")

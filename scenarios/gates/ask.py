@@ -1,7 +1,9 @@
 """What a model answers to a suite: forward passes only."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from carom.zoo.victims import VictimCheck, ask, check_answer, check_victim
+from carom.errors import InputError, ModelError, one_line
+from carom.zoo.victims import CallableVictim, VictimCheck, ask, check_answer, check_victim, device_of
 
 from .suite import Suite
 
@@ -47,8 +50,10 @@ class Answers:
 def ask_suite(model: Callable[..., Any], suite: Suite, *, name: str = "the model", device: str = "cpu") -> Answers:
     """Ask a model about every clean and every adversarial image.
 
-    A module is in eval mode and on `device` for the questions, and afterwards as it was. A targeted set's image counts
-    as wrong when the answer is anything but the label, as for the others.
+    A module is in eval mode and on `device` for the questions, and afterwards as it was. A `CallableVictim`, which a name
+    may stand for, is asked on the CPU, where it was loaded. A randomised defence, which has `answer(x, ids)`, draws by
+    the suite's ids, as in a run. A targeted set's image counts as wrong when the answer is anything but the label, as for
+    the others.
 
     Args:
         model: A module from float images `n c h w` in [0, 1] to logits, or a function; a function may say by attributes
@@ -58,19 +63,30 @@ def ask_suite(model: Callable[..., Any], suite: Suite, *, name: str = "the model
         device: Where the questions are asked.
 
     Raises:
+        InputError: No such device.
         ModelError: The model fails, or answers with NaN, probabilities where logits are promised, another number of
             classes or rows, or differently each time.
     """
+    _check_device(device)
+    if isinstance(model, CallableVictim):
+        device = "cpu"
     module = model if isinstance(model, nn.Module) else None
     modes = [(part, part.training) for part in module.modules()] if module is not None else []
-    place = None if module is None else next((p.device for p in module.parameters()), None)
+    place = None if module is None else device_of(module, torch.device("cpu"))
     try:
-        clean = torch.from_numpy(suite.clean)
-        check = check_victim(model, name=name, shape=suite.shape, classes=len(suite.classes), images=clean)
         if module is not None:
-            module.to(device)
+            _move(module, device, name)
+        check = check_victim(
+            model,
+            name=name,
+            shape=suite.shape,
+            classes=len(suite.classes),
+            images=torch.from_numpy(suite.clean[:BATCH]).to(device),
+            gradient=False,
+        )
+        by_image = draws_by_image(model)
         with torch.inference_mode():
-            right = [_right(model, check, pixels, suite, device) for pixels in (suite.clean, *suite.adversarial)]
+            right = [_right(model, check, pixels, suite, device, by_image) for pixels in (suite.clean, *suite.adversarial)]
     finally:
         for part, training in modes:
             part.training = training
@@ -79,12 +95,44 @@ def ask_suite(model: Callable[..., Any], suite: Suite, *, name: str = "the model
     return Answers(clean=right[0], adversarial=np.stack(right[1:]))
 
 
+def draws_by_image(model: Callable[..., Any]) -> bool:
+    """Whether a model has `answer(x, ids)`, as carom's randomised defences do: the same images, the same answers."""
+    answer = getattr(model, "answer", None)
+    try:
+        return callable(answer) and list(inspect.signature(answer).parameters)[:2] == ["x", "ids"]
+    except (TypeError, ValueError):  # it has no signature to look at
+        return False
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device).cpu()
+    except Exception as error:  # torch raises what it likes
+        raise InputError(
+            f"device={device!r}: cannot be used here ({one_line(error)}); expected a device of this machine, such as "
+            '"cpu" or "cuda"'
+        ) from None
+
+
+def _move(module: nn.Module, device: str, name: str) -> None:
+    try:
+        module.to(device)
+    except Exception as error:  # out of memory, or weights that are nowhere yet
+        raise ModelError(f"{name}: cannot be moved to {device}: {one_line(error)}") from error
+
+
 def _right(
-    model: Callable[..., Any], check: VictimCheck, pixels: NDArray[np.uint8], suite: Suite, device: str
+    model: Callable[..., Any], check: VictimCheck, pixels: NDArray[np.uint8], suite: Suite, device: str, by_image: bool
 ) -> NDArray[np.bool_]:
     classes, parts = len(suite.classes), []
-    for batch in torch.split(torch.from_numpy(pixels), BATCH):
-        answer = ask(model, batch.to(device).float() / 255, name=check.name, answers=check.answers)
+    every = torch.from_numpy(suite.ids)
+    for batch, ids in zip(torch.split(torch.from_numpy(pixels), BATCH), torch.split(every, BATCH), strict=True):
+        asked = partial(_answer, model, ids) if by_image else model
+        answer = ask(asked, batch.to(device).float() / 255, name=check.name, answers=check.answers)
         check_answer(answer, n=len(batch), classes=classes, name=check.name, answers=check.answers)
         parts.append((answer if answer.ndim == 1 else answer.argmax(1)).cpu())
     return np.asarray(torch.cat(parts).numpy() == suite.labels)
+
+
+def _answer(model: Any, ids: torch.Tensor, x: torch.Tensor) -> Any:
+    return model.answer(x, ids)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from carom.errors import CaromError, InputError
+from carom.errors import CaromError, InputError, ModelError
 from carom.scenarios.cases import case, case_of
-from carom.scenarios.gates.ask import Answers, ask_suite
+from carom.scenarios.gates.ask import Answers, ask_suite, draws_by_image
 from carom.scenarios.gates.judge import Limits, Verdict, judge
 from carom.scenarios.gates.suite import Suite, find_suite, read_suite
 
@@ -232,9 +232,20 @@ def _answers(model: Any, suite: Suite, device: str) -> Answers:
         from carom.scenarios.gates.named import named_model  # loads timm and torchvision
 
         name = str(model.get("model", "model")) if isinstance(model, Mapping) else model
-        return ask_suite(named_model(model, suite), suite, name=name, device=device)
+        model = named_model(model, suite)
+        _repeats(model, name)
+        return ask_suite(model, suite, name=name, device=device)
     if not callable(model):
         raise InputError(
             f"model: expected a module or a function of images, or what names one; got {type(model).__name__}"
         )
+    _repeats(model, "the model")
     return ask_suite(model, suite, device=device)
+
+
+def _repeats(model: Callable[..., Any], name: str) -> None:
+    if not getattr(model, "deterministic", True) and not draws_by_image(model):
+        raise ModelError(
+            f"{name}: declares deterministic = false, so its verdict would not repeat; draw by a fixed seed and leave "
+            "that out, or give the model answer(x, ids), whose draws follow from the images' ids"
+        )
