@@ -86,7 +86,9 @@ def ask_suite(model: Callable[..., Any], suite: Suite, *, name: str = "the model
         )
         by_image = draws_by_image(model)
         with torch.inference_mode():
-            right = [_right(model, check, pixels, suite, device, by_image) for pixels in (suite.clean, *suite.adversarial)]
+            right = [
+                _right(model, check, pixels, suite, device, by_image) for pixels in (suite.clean, *suite.adversarial)
+            ]
     finally:
         for part, training in modes:
             part.training = training

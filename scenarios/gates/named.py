@@ -1,6 +1,7 @@
 """A gate's model by its name, as scenarios name models that exist; loads the libraries that names need."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from carom.zoo.references import check_accuracy, load_reference, reference, stat
 from .suite import Suite
 
 
-def named_model(value: str | Mapping[str, object], suite: Suite, *, where: str = "model") -> Callable[..., Any]:
+def named_model(
+    value: str | Mapping[str, object], suite: Suite, *, where: str = "model", folder: Path | None = None
+) -> Callable[..., Any]:
     """The model that a string or a table names, for images of the suite.
 
     Where the table states a `clean_accuracy`, the model is held to it on the suite's clean images.
@@ -19,12 +22,15 @@ def named_model(value: str | Mapping[str, object], suite: Suite, *, where: str =
         value: Such as "net.onnx", or {"model": "net.onnx", "clean_accuracy": 0.94}.
         suite: What it is going to be asked.
         where: For errors.
+        folder: Where a file is looked for before the working directory. "package.module:name" is imported as any module
+            is, from the working directory first.
 
     Raises:
         InputError: It names no model, or a field is wrong.
         MissingData: Its file is not on this machine.
         ModelError: It is a model of another task, or less accurate than stated.
     """
+    value = _found(value, folder)
     stated = stated_accuracy(value, where=where)
     model = load_reference(reference(value, where=where), shape=suite.shape, classes=len(suite.classes), where=where)
     if stated is not None:
@@ -38,3 +44,16 @@ def named_model(value: str | Mapping[str, object], suite: Suite, *, where: str =
             what="clean",
         )
     return model
+
+
+def _found(value: str | Mapping[str, object], folder: Path | None) -> str | Mapping[str, object]:
+    """The same with the file in `folder` named whole, if there is one."""
+    if folder is None:
+        return value
+    if isinstance(value, Mapping):
+        name = value.get("model")
+        return {**value, "model": _found(name, folder)} if isinstance(name, str) else value
+    try:
+        return str(folder / value) if (folder / value).is_file() else value
+    except (OSError, ValueError):  # no name of a file
+        return value

@@ -58,7 +58,7 @@ class Robustness:
 
         Args:
             model: A module or a function from float images `n c h w` in [0, 1] to logits; or what a scenario would
-                name as a victim, a string or a table.
+                name as a victim, a string or a table; a file beside the test, or from the working directory.
             suite: A file ending in .suite, beside the test or in the working directory; or one that ships with carom.
             scenario: Instead of a suite: a scenario, whose adversarial sets are made once and kept in the store.
             store: Folder of the store, from pytest's rootdir.
@@ -67,8 +67,9 @@ class Robustness:
             floor: The robust accuracy that must be kept, whatever the baseline.
             per_class: The drop that is allowed within each class.
             per_case: The drop that is allowed within the sets of each case, C1 to C8; needs `conditions`.
-            conditions: The model's own `source`, `balance` and `architecture`, as the suite's scenario names them.
-            device: Where the model is asked.
+            conditions: The model's own `source`, `balance` and `architecture`, as the suite's scenario names them;
+                "other" for one that it does not have.
+            device: Where the model is asked; a function that is given by name is asked on the CPU.
 
         Returns:
             What was judged. With `--robustness-update`, the model against itself.
@@ -76,17 +77,13 @@ class Robustness:
         __tracebackhide__ = True
         from .gate import Wanted, run_gate  # loads torch
 
-        if suite is not None and scenario is None:
-            suite = _beside(self._request.path.parent, suite)
-        if scenario is not None:
-            scenario = _beside(self._request.path.parent, scenario)
         config = self._request.config
         return run_gate(
             model,
             Wanted(
                 suite=suite,
                 scenario=scenario,
-                store=config.rootpath / store,
+                store=store,
                 name=name,
                 allowance=_share(config, "robustness_allowance") if allowance is None else allowance,
                 floor=floor,
@@ -211,7 +208,9 @@ class _Reports:
             baselines.passed.discard(report.nodeid)
         if report.when == "teardown":
             baselines.said += [
-                said for name, value in report.user_properties if name == PROPERTY and (said := _said(value)) is not None
+                said
+                for name, value in report.user_properties
+                if name == PROPERTY and (said := _said(value)) is not None
             ]
 
 
@@ -274,9 +273,3 @@ def _history(config: pytest.Config) -> Path | None:
     if option:
         return config.invocation_params.dir / option
     return (config.inipath.parent if config.inipath else config.rootpath) / ini if ini else None
-
-
-def _beside(folder: Path, given: str | Path) -> str | Path:
-    """The file beside the test if there is one: a test runs from any working directory."""
-    file = folder / given
-    return file if file.is_file() else given

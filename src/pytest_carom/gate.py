@@ -1,13 +1,17 @@
 """One gate: what a model answers to a suite, against the baseline. Loaded when a gate runs, since it needs torch."""
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from carom.errors import CaromError, InputError, ModelError
 from carom.scenarios.cases import case, case_of
@@ -21,22 +25,24 @@ from .baselines import Baselines, baseline_path, plain_id, shown, test_id
 from .history import keep
 
 CONDITIONS = ("source", "balance", "architecture")
+OTHER = "other"  # a condition that no surrogate of the suite has
+NEAR = 0.85  # share of letters in common from which a condition is taken for a slip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What a test asks for; see `Robustness.__call__`."""
 
-    suite: str | Path | None
-    scenario: str | Path | None
-    store: Path
+    suite: object
+    scenario: object
+    store: object
     name: str | None
-    allowance: float
-    floor: float | None
-    per_class: float | None
-    per_case: float | None
+    allowance: object
+    floor: object
+    per_class: object
+    per_case: object
     conditions: Mapping[str, str] | None
-    device: str
+    device: object
     level: float
     history: Path | None
 
@@ -97,14 +103,12 @@ def _outcome(
     writes = baselines.update or (baselines.new_only and not path.exists())
     if not writes and not path.exists():
         raise InputError(f"{where}: no baseline; to make it: {message.command('--robustness-update-new-only', test)}")
-    limits = Limits(
-        allowance=wanted.allowance, floor=wanted.floor, per_class=wanted.per_class, per_case=wanted.per_case
-    )
-    suite = _suite(wanted, baselines)
+    limits = _limits(wanted)
+    suite = _suite(wanted, baselines, node)
     old = None if writes else _comparable(path, where, suite, node, wanted.name, test)
     cases = _cases(suite, wanted)
     count = baselines.count(node.path.parent)
-    now = _answers(model, suite, wanted.device)
+    now = _answers(model, suite, wanted.device, node.path.parent)
     verdict = judge(
         now if old is None else old.answers,
         now,
@@ -127,7 +131,7 @@ def _outcome(
         before, status = _readable(path), "written" if path.exists() else "new"
         if not write_baseline(new, path):
             status = "unchanged"
-        return status, message.written(where, before, new), "", "", verdict
+        return status, message.written(where, before, new, limits.floor), "", "", verdict
     if wanted.history is not None:
         keep(
             wanted.history,
@@ -156,24 +160,50 @@ def _path(node: pytest.Item, name: object) -> Path:
     return baseline_path(node, name)
 
 
-def _suite(wanted: Wanted, baselines: Baselines) -> Suite:
+def _limits(wanted: Wanted) -> Limits:
+    """What is allowed; a number of numpy is a number."""
+    given: dict[str, Any] = {
+        "allowance": wanted.allowance,
+        "floor": wanted.floor,
+        "per_class": wanted.per_class,
+        "per_case": wanted.per_case,
+    }
+    return Limits(**{name: share.item() if isinstance(share, np.generic) else share for name, share in given.items()})
+
+
+def _suite(wanted: Wanted, baselines: Baselines, node: pytest.Item) -> Suite:
     """The suite, read once a session."""
     if (wanted.suite is None) == (wanted.scenario is None):
         came = "both" if wanted.suite is not None else "neither"
         raise InputError(f'suite, scenario: {came} given; expected one of them, such as suite="digits-standard"')
-    if wanted.suite is not None:
-        path = find_suite(wanted.suite).resolve()
+    what, given = ("suite", wanted.suite) if wanted.suite is not None else ("scenario", wanted.scenario)
+    if not isinstance(given, str | Path) or not str(given).strip():
+        raise InputError(f"{what}={given!r}: expected a file or a name, such as {what}='digits-standard'")
+    if not isinstance(wanted.store, str | Path):
+        raise InputError(f"store={wanted.store!r}: expected a folder, such as store='.carom'")
+    if what == "suite":
+        path = find_suite(_beside(node, given)).resolve()
         if path not in baselines.suites:
             baselines.suites[path] = read_suite(path)
         found: Suite = baselines.suites[path]
         return found
-    key = Path(f"{wanted.store}") / str(wanted.scenario)
+    store, scenario = node.config.rootpath / wanted.store, str(_beside(node, given))
+    key = store / scenario
     if key not in baselines.suites:
         from carom.scenarios.gates.freeze import suite_of  # loads what runs scenarios
 
-        baselines.suites[key] = suite_of(str(wanted.scenario), wanted.store)
+        baselines.suites[key] = suite_of(scenario, store)
     made: Suite = baselines.suites[key]
     return made
+
+
+def _beside(node: pytest.Item, given: str | Path) -> str | Path:
+    """The file beside the test if there is one: a test runs from any working directory."""
+    file = node.path.parent / given
+    try:
+        return file if file.is_file() else given
+    except (OSError, ValueError):  # no name of a file
+        return given
 
 
 def _comparable(path: Path, where: str, suite: Suite, node: pytest.Item, name: str | None, test: str) -> Baseline:
@@ -219,6 +249,8 @@ def _cases(suite: Suite, wanted: Wanted) -> list[str] | None:
         return None
     if not isinstance(own, Mapping) or set(own) != set(CONDITIONS):
         raise InputError(f"conditions={own!r}: expected a table of {', '.join(CONDITIONS)}")
+    for name in CONDITIONS:
+        _check_condition(name, own[name], suite)
     return [
         case_of(case(False, *(made.axes[name] == own[name] for name in CONDITIONS))).name
         if all(name in made.axes for name in CONDITIONS)
@@ -227,20 +259,44 @@ def _cases(suite: Suite, wanted: Wanted) -> list[str] | None:
     ]
 
 
-def _answers(model: Any, suite: Suite, device: str) -> Answers:
+def _check_condition(name: str, value: object, suite: Suite) -> None:
+    """Refuse what is probably a slip: it would sort every set into the case of another model."""
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"conditions: {name}={value!r}; expected a word, as the suite's scenario spells it")
+    known = {made.axes[name] for made in suite.sets if name in made.axes}
+    known |= set(suite.sources) if name == "source" else set()
+    if value in known or value == OTHER:
+        return
+    near = next((one for one in sorted(known) if _alike(value, one)), None)
+    another = f'write "{OTHER}" for a model of another {name}'
+    if near is not None:
+        raise InputError(f"conditions: {name}={value!r} is not the suite's; did you mean {near!r}? {another}")
+    if name == "source":
+        raise InputError(f"conditions: source={value!r} is none of the suite's ({', '.join(sorted(known))}); {another}")
+
+
+def _alike(one: str, other: str) -> bool:
+    """The same but for case and marks; or nearly, with the same numbers: resnet18 is no slip for resnet34."""
+    one, other = (re.sub(r"[\W_]+", "", text.casefold()) for text in (one, other))
+    numbers = [re.findall(r"\d+", text) for text in (one, other)]
+    return one == other or (numbers[0] == numbers[1] and SequenceMatcher(None, one, other).ratio() >= NEAR)
+
+
+def _answers(model: Any, suite: Suite, device: object, folder: Path) -> Answers:
+    if not isinstance(device, str | torch.device):
+        raise InputError(f'device={device!r}: expected a name, such as "cpu" or "cuda"')
+    name = "the model"
     if isinstance(model, str | Mapping):
         from carom.scenarios.gates.named import named_model  # loads timm and torchvision
 
         name = str(model.get("model", "model")) if isinstance(model, Mapping) else model
-        model = named_model(model, suite)
-        _repeats(model, name)
-        return ask_suite(model, suite, name=name, device=device)
-    if not callable(model):
+        model = named_model(model, suite, folder=folder)
+    elif not callable(model):
         raise InputError(
             f"model: expected a module or a function of images, or what names one; got {type(model).__name__}"
         )
-    _repeats(model, "the model")
-    return ask_suite(model, suite, device=device)
+    _repeats(model, name)
+    return ask_suite(model, suite, name=name, device=str(device))
 
 
 def _repeats(model: Callable[..., Any], name: str) -> None:

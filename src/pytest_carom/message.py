@@ -50,13 +50,14 @@ def line(verdict: Verdict, suite: Suite) -> str:
     return f"{verdict.explain()[0]} (suite {suite.name}, {_sets(len(suite.sets))} of {len(suite)} images)"
 
 
-def written(baseline: str, before: Answers | None, new: Baseline) -> str:
+def written(baseline: str, before: Answers | None, new: Baseline, floor: float | None) -> str:
     """What was written, for the summary."""
     now = new.answers
     was = "" if before is None else f"{_percent(before.robust_accuracy)} -> "
     was_clean = "" if before is None else f"{_percent(before.clean_accuracy)} -> "
+    missed = f" (misses the floor of {_percent(floor)})" if floor is not None and now.robust_accuracy < floor else ""
     return (
-        f"{baseline}: robust accuracy {was}{_percent(now.robust_accuracy)}, clean accuracy {was_clean}"
+        f"{baseline}: robust accuracy {was}{_percent(now.robust_accuracy)}{missed}, clean accuracy {was_clean}"
         f"{_percent(now.clean_accuracy)} (suite {new.suite}, {_sets(len(new.sets))} of {len(now.clean)} images)"
     )
 

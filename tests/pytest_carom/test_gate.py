@@ -9,7 +9,7 @@ import pytest
 
 from carom.scenarios.gates.suite import write_suite
 
-from .conftest import Run, make_suite
+from .conftest import PLUGIN, QUICK, Run, make_suite
 
 ONE = "def test_transfer(robustness):\n    robustness(Model({model}), suite='tiny.suite'{more})"
 BASELINE = "robustness_baselines/test_model/transfer.json"
@@ -290,6 +290,7 @@ def test_a_baseline_that_is_not_as_it_was_written(said: str, run: Run, write: Wr
 
 # ----------------------------------------------------------------------------------------------------------- bad input
 
+CONDITIONS = "{'source': '%s', 'balance': '%s', 'architecture': '%s'}"
 BAD = {
     "probabilities": (
         "lambda x: Model()(x).softmax(1)",
@@ -322,6 +323,37 @@ BAD = {
         "expected a table of source, balance, archi",
     ),
     "name": ("Model()", "suite='tiny.suite', name=''", "name=''"),
+    "device": ("Model()", "suite='tiny.suite', device='gpu'", "device='gpu': cannot be used here"),
+    "no device": ("Model()", "suite='tiny.suite', device=None", "device=None: expected"),
+    "random": ("random_model", "suite='tiny.suite'", "declares deterministic = false, so its verdict would not repeat"),
+    "named random": (
+        "{'model': 'models:Model', 'deterministic': False}",
+        "suite='tiny.suite'",
+        "models:Model: declares deterministic = false",
+    ),
+    "suite 3": ("Model()", "suite=3", "suite=3: expected"),
+    "scenario 3": ("Model()", "scenario=3", "scenario=3: expected"),
+    "store": ("Model()", "suite='tiny.suite', store=None", "store=None: expected"),
+    "misspelled": (
+        "Model()",
+        f"suite='tiny.suite', conditions={CONDITIONS % ('uci', 'unifrom', 'net-1')}",
+        "conditions: balance='unifrom' is not the suite's; did you mean 'uniform'?",
+    ),
+    "spelled otherwise": (
+        "Model()",
+        f"suite='tiny.suite', conditions={CONDITIONS % ('uci', 'uniform', 'NET_1')}",
+        "conditions: architecture='NET_1' is not the suite's; did you mean 'net-1'?",
+    ),
+    "another source": (
+        "Model()",
+        f"suite='tiny.suite', conditions={CONDITIONS % ('mnist', 'uniform', 'net-1')}",
+        "conditions: source='mnist' is none of the suite's (uci)",
+    ),
+    "no words": (
+        "Model()",
+        "suite='tiny.suite', conditions={'source': 'uci', 'balance': 1, 'architecture': 'net-1'}",
+        "conditions: balance=1; expected a word",
+    ),
 }
 
 
@@ -330,6 +362,7 @@ def test_bad_input_is_one_red_line_and_the_others_go_on(what: str, run: Run, wri
     model, arguments, said = BAD[what]
     write(
         test_model=f"def open_nothing():\n    raise ConnectionRefusedError('endpoint')\n\n"
+        f"def random_model(x):\n    return Model()(x)\n\nrandom_model.deterministic = False\n\n"
         f"def test_bad(robustness):\n    robustness({model}, {arguments})\n\n"
         "def test_good(robustness):\n    robustness(Model(), suite='tiny.suite')"
     )
@@ -385,3 +418,72 @@ def test_a_property_of_the_users_own_is_left_alone(run: Run, write: Write) -> No
         "def test_it(record_property, name, value):\n    record_property(name, value)"
     )
     run().assert_outcomes(passed=10)
+
+
+def test_what_another_plugin_adds_to_an_id_is_no_part_of_it(
+    run: Run, write: Write, repository: Path, pytester: pytest.Pytester
+) -> None:
+    body = "class TestModel:\n    def test_transfer(self, robustness):\n        robustness(Model(), suite='tiny.suite')"
+    write(test_model=body)
+    run("--robustness-update").assert_outcomes(passed=1)
+    pytester.makeconftest(  # as pytest-xdist does with --dist loadgroup
+        "import pytest\n\ndef pytest_collection_modifyitems(items):\n    plain = pytest.Function.nodeid\n"
+        "    pytest.Function.nodeid = property(lambda item: plain.__get__(item) + '@one')\n"
+    )
+
+    def again(*options: str) -> pytest.RunResult:
+        return pytester.runpytest_subprocess(*PLUGIN, *QUICK, "-p", "no:cacheprovider", *options)
+
+    again("-v").stdout.fnmatch_lines(["*::TestModel::test_transfer@one*", "holds *"])
+    again("--robustness-update").stdout.fnmatch_lines(["unchanged *test_model.py::TestModel::test_transfer: *"])
+    write(test_model="class TestModel:\n    def test_transfer(self):\n        pass")
+    assert "TestModel::test_transfer passed without asking for it" in text(again())
+
+
+def test_conditions_of_another_model_are_taken(run: Run, write: Write) -> None:
+    for source, balance, architecture in (("uci", "uniform", "net-7"), ("other", "long-tail", "convnext")):
+        write(test_model=gate("", f"conditions={CONDITIONS % (source, balance, architecture)}"))
+        run("--robustness-update").assert_outcomes(passed=1)
+
+
+def test_shares_may_be_numbers_of_numpy(run: Run, write: Write) -> None:
+    write(
+        test_model="import numpy as np\n"
+        + gate("", "allowance=np.float32(0.02), floor=np.float64(0.4), per_class=np.float16(0.5)")
+    )
+    run("--robustness-update").assert_outcomes(passed=1)
+    run().assert_outcomes(passed=1)
+
+
+def test_an_update_names_the_floor_that_it_misses(run: Run, write: Write) -> None:
+    write(test_model=gate("0.5", "floor=0.7"))
+    run("--robustness-update").stdout.fnmatch_lines(["new *robust accuracy 49.9% (misses the floor of 70.0%), clean*"])
+    write(test_model=gate("0.2", "floor=0.7"))
+    assert "floor" not in text(run("--robustness-update"))
+
+
+@pytest.mark.parametrize("level", ["0.5", "nan"])
+def test_a_level_that_no_gate_could_use_is_refused_at_the_start(
+    level: str, run: Run, pytester: pytest.Pytester
+) -> None:
+    pytester.makeini(f"[pytest]\nrobustness_level = {level}\n")
+    wrong = run()
+    assert wrong.ret == pytest.ExitCode.USAGE_ERROR
+    wrong.stderr.fnmatch_lines(["*robustness_level: expected a chance above 0 and below 0.5*"])
+
+
+def test_files_of_a_named_model_are_found_beside_the_test(
+    run: Run, write: Write, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from carom.zoo.architectures import architecture
+    from carom.zoo.classifier import create
+    from carom.zoo.references import save_state_dict
+
+    save_state_dict(create(architecture("mlp"), shape=(1, 6, 5), classes=3), repository / "net.safetensors")
+    write(
+        test_model="@pytest.mark.parametrize('model', ['net.safetensors', {'model': 'net.safetensors'}])\n"
+        "def test_it(robustness, model):\n    robustness(model, suite='tiny.suite', name='a')"
+    )
+    (repository / "elsewhere").mkdir()
+    monkeypatch.chdir(repository / "elsewhere")
+    run("--rootdir", "..", "../test_model.py", "--robustness-update").assert_outcomes(passed=2)
