@@ -382,7 +382,9 @@ def list_(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Everything of one kind: what a scenario can name, or the terms of tables and figures.
+    """Everything of one kind, with its paper.
+
+    What a scenario can name, suites, or the terms of tables and figures.
 
     Example: carom list attacks --json
     """
@@ -520,7 +522,9 @@ def suite_calibrate(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Propose an allowance for a gate from equal trainings that differ by their seed.
+    """Propose an allowance for a gate from equal trainings.
+
+    They differ by their seed alone.
 
     Example: carom suite calibrate digits-standard seed1.safetensors seed2.safetensors ... seed5.safetensors
     """
