@@ -50,10 +50,10 @@ class Answers:
 def ask_suite(model: Callable[..., Any], suite: Suite, *, name: str = "the model", device: str = "cpu") -> Answers:
     """Ask a model about every clean and every adversarial image.
 
-    A module is in eval mode and on `device` for the questions, and afterwards as it was. A `CallableVictim`, which a name
-    may stand for, is asked on the CPU, where it was loaded. A randomised defence, which has `answer(x, ids)`, draws by
-    the suite's ids, as in a run. A targeted set's image counts as wrong when the answer is anything but the label, as for
-    the others.
+    A module is in eval mode and on `device` for the questions, and afterwards as it was. A `CallableVictim`, which
+    a name may stand for, is asked on the CPU, where it was loaded. A randomised defence, which has `answer(x, ids)`,
+    draws by the suite's ids, as in a run. A targeted set's image counts as wrong when the answer is anything but the
+    label, as for the others.
 
     Args:
         model: A module from float images `n c h w` in [0, 1] to logits, or a function; a function may say by attributes

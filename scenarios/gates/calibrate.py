@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -59,13 +60,19 @@ def calibrate(answers: Sequence[Answers], share: float = 0.05) -> Calibration:
         share: One-sided, above 0 and below 1/2.
 
     Raises:
-        InputError: Fewer than five, answers to different suites, or a share out of range.
+        InputError: Fewer than five, answers to different suites, the same training twice, or a share out of range.
     """
     check_trainings(len(answers), share)
     shapes = {one.adversarial.shape for one in answers}
     if len(shapes) > 1:
         told = ", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes))
         raise InputError(f"calibrate: answers of {told} (sets x images); ask all trainings the same suite")
+    for (i, one), (k, other) in combinations(enumerate(answers, start=1), 2):
+        if np.array_equal(one.clean, other.clean) and np.array_equal(one.adversarial, other.adversarial):
+            raise InputError(
+                f"calibrate: trainings {i} and {k} answer every image alike; the same training twice? Expected "
+                "trainings with different seeds"
+            )
     from scipy.special import stdtrit  # a gate needs no scipy, and loading it takes a gate's time
 
     accuracies = np.array([one.robust_accuracy for one in answers])

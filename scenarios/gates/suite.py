@@ -6,6 +6,7 @@ they differ by from the clean ones, which compresses; every array has its digest
 
 import hashlib
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carom.errors import InputError, MissingData, StoreError
+from carom.errors import InputError, MissingData, StoreError, one_line
 from carom.files import write_whole
 
 Bytes = NDArray[np.uint8]
@@ -28,7 +29,7 @@ FORMAT = 1
 SUFFIX = ".suite"
 SHIPPED = Path(__file__).parents[1] / "suites"
 _ABOUT = "suite.json"
-_LARGEST = 1 << 33  # bytes that an archive may unpack to: what claims more is no suite
+_LARGEST = 1 << 31  # bytes that an archive may unpack to: what claims more is no suite
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive's least date: the same suite is the same bytes
 
 
@@ -179,7 +180,7 @@ def read_suite(path: Path) -> Suite:
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             if sum(info.file_size for info in archive.infolist()) > _LARGEST:
-                raise InputError(f"{path}: claims to unpack to more than {_LARGEST >> 30} GiB; expected a suite")
+                raise InputError(f"{path}: claims to unpack to more than {_LARGEST >> 20:,} MiB; expected a suite")
             text = json.loads(archive.read(_ABOUT))
             about = text["about"]
             if (found := about["format"]) != FORMAT:
@@ -188,20 +189,33 @@ def read_suite(path: Path) -> Suite:
                 )
             if text["sha256"] != _text_digest(json.dumps(about, sort_keys=True, indent=1)):
                 raise InputError(f"{path}: the suite was changed after it was made (its description); {again}")
+            _check_types(about)
             arrays = {name: _read_array(archive, name) for name in about["arrays"]}
     except InputError:
         raise
     except zipfile.BadZipFile as error:
         raise InputError(f"{path}: no suite, or one that was cut short or changed ({error}); {again}") from None
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path}: no suite, or a damaged one ({type(error).__name__}: {error}); {again}") from None
+    except (
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        zlib.error,
+    ) as error:  # RuntimeError: also what is nested too deeply, or packed in an unknown way
+        raise InputError(f"{path}: no suite, or a damaged one ({one_line(error)}); {again}") from None
     for name, array in arrays.items():
         if _digest(array) != about["arrays"][name]:
             raise InputError(f"{path}: the suite was changed after it was made ({name}); {again}")
     try:
         return _suite(about, arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: the suite's description does not fit its images ({error}); {again}") from None
+    except (AttributeError, KeyError, MemoryError, TypeError, ValueError) as error:
+        why = one_line(error)
+        raise InputError(f"{path}: the suite's description does not fit its images ({why}); {again}") from None
 
 
 def find_suite(name: str | Path) -> Path:
@@ -257,6 +271,10 @@ def _suite(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Suit
     changes = [arrays[f"change{i:03}"] for i in range(len(sets))]
     if clean.dtype != np.uint8 or clean.ndim != 4 or len(clean) != n or not n or not sets:
         raise ValueError(f"{len(sets)} sets, images {clean.dtype} {clean.shape}, {n} labels")
+    numbers = {name: arrays[name] for name in ("labels", "image_source", "ids", "targets") if name in arrays}
+    for name, array in numbers.items():
+        if array.shape != (n,) or array.dtype.kind != "i":
+            raise ValueError(f"{name} {array.dtype} {array.shape} of {n} images")
     if any(change.shape != clean.shape or change.dtype != np.uint8 for change in changes):
         raise ValueError("adversarial images of another shape than the clean ones")
     if len({made.name for made in sets}) != len(sets):
@@ -293,8 +311,40 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     archive.writestr(info, data, compresslevel=9)
 
 
+def _check_types(about: Mapping[str, Any]) -> None:
+    """What a message or a table is going to be made of."""
+    for name in ("name", "description", "task", "scenario"):
+        if not isinstance(about[name], str):
+            raise TypeError(f"{name} is {type(about[name]).__name__}, not text")
+    for name in ("made_by", "arrays"):
+        if not isinstance(about[name], Mapping) or not all(isinstance(value, str) for value in about[name].values()):
+            raise TypeError(f"{name} is no table of texts")
+    for name in ("classes", "sources"):
+        if not isinstance(about[name], list) or not all(isinstance(value, str) for value in about[name]):
+            raise TypeError(f"{name} is no list of texts")
+    texts = ("name", "surrogate", "attack", "norm", "eps")
+    for made in about["sets"]:
+        axes = made["axes"]
+        if not all(isinstance(made[name], str) for name in texts) or not isinstance(axes, Mapping):
+            raise TypeError("a set that is not described by texts")
+        if not all(isinstance(value, str) for value in axes.values()):
+            raise TypeError("axes are no table of texts")
+
+
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    array: NDArray[Any] = np.lib.format.read_array(BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+    """An array whose header claims no more than there is: numpy makes room for what is claimed."""
+    info = archive.getinfo(f"{name}.npy")
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"{name}: an array of format {version}")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        if dtype.hasobject:
+            raise ValueError("Object arrays cannot be loaded")
+        if math.prod(shape) * dtype.itemsize > info.file_size:
+            raise ValueError(f"{name}: claims {shape} of {dtype} in {info.file_size} bytes")
+    array: NDArray[Any] = np.lib.format.read_array(BytesIO(archive.read(info)), allow_pickle=False)
     return array
 
 

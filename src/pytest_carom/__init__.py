@@ -207,11 +207,8 @@ class _Reports:
         elif report.outcome == "failed":
             baselines.passed.discard(report.nodeid)
         if report.when == "teardown":
-            baselines.said += [
-                said
-                for name, value in report.user_properties
-                if name == PROPERTY and (said := _said(value)) is not None
-            ]
+            told = [_said(value) for name, value in report.user_properties if name == PROPERTY]
+            baselines.said += [said for said in told if said is not None]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -111,7 +111,7 @@ def read_baseline(path: Path) -> Baseline:
         raise
     except OSError as error:
         raise InputError(f"{path}: the baseline cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ArithmeticError, KeyError, MemoryError, RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a damaged baseline ({type(error).__name__}: {error}); {again}") from None
 
 

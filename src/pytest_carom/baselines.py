@@ -165,6 +165,12 @@ def shown(path: Path, start: Path) -> str:
         return str(path)
 
 
+def named(path: Path, config: pytest.Config) -> str:
+    """A path as a name that does not depend on where pytest was started; outside its rootdir, from where it was."""
+    start = config.rootpath if path.is_relative_to(config.rootpath) else config.invocation_params.dir
+    return shown(path, start).replace(os.sep, "/")
+
+
 def lines(baselines: Baselines, start: Path) -> list[str]:
     """The section of the terminal's summary; empty where there is nothing to say."""
     text = [f"{said['status']:<12} {said['test']}: {said['line']}" for said in baselines.said]
@@ -179,6 +185,6 @@ def lines(baselines: Baselines, start: Path) -> list[str]:
 def _owner(path: Path) -> str | None:
     try:
         test = json.loads(path.read_text(encoding="utf-8"))["test"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return test if isinstance(test, str) else None

@@ -1,6 +1,5 @@
 """One gate: what a model answers to a suite, against the baseline. Loaded when a gate runs, since it needs torch."""
 
-import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from carom.scenarios.gates.suite import Suite, find_suite, read_suite
 
 from . import RobustnessWarning, message
 from .baseline import Baseline, read_baseline, write_baseline
-from .baselines import Baselines, baseline_path, plain_id, shown, test_id
+from .baselines import Baselines, baseline_path, named, plain_id, shown, test_id
 from .history import keep
 
 CONDITIONS = ("source", "balance", "architecture")
@@ -135,11 +134,9 @@ def _outcome(
     if wanted.history is not None:
         keep(
             wanted.history,
-            test=shown(node.path, node.config.rootpath).replace(os.sep, "/")
-            + "::"
-            + test_id(node.path, plain_id(node)).partition("::")[2],
+            test=f"{named(node.path, node.config)}::{test_id(node.path, plain_id(node)).partition('::')[2]}",
             gate=wanted.name,
-            baseline=shown(path, node.config.rootpath).replace(os.sep, "/"),
+            baseline=named(path, node.config),
             suite=suite,
             verdict=verdict,
             before=old.answers,

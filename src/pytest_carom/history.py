@@ -41,7 +41,8 @@ def keep(
         store: Folder of a store, which need not hold runs; it is made where it is not there.
         test: Its id.
         gate: Its name within the test.
-        baseline: Path of the baseline from pytest's rootdir, with slashes: what tells gates apart.
+        baseline: Path of the baseline from pytest's rootdir, or from where pytest was started if it is not inside, with
+            slashes: what tells gates apart.
         suite: That was asked.
         verdict: What came of it.
         before: The baseline's answers.

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -262,11 +263,19 @@ def test_another_suite_is_not_comparable(run: Run, write: Write, repository: Pat
     run().assert_outcomes(passed=1)
 
 
+def _signed(content: dict[str, object]) -> str:
+    unsigned = {name: value for name, value in content.items() if name != "sha256"}
+    return json.dumps({**unsigned, "sha256": sha256(json.dumps(unsigned, sort_keys=True).encode()).hexdigest()})
+
+
 EDITS: dict[str, Callable[[str], str]] = {
     "edited by hand": lambda text: text.replace('"robust_accuracy": 0.8', '"robust_accuracy": 0.7'),
     "damaged baseline": lambda text: text[: len(text) // 2],
     "format 9": lambda text: text.replace('"format": 1', '"format": 9'),
     "not a table": lambda text: "[]",
+    "OverflowError": lambda text: _signed({**json.loads(text), "images": float("inf")}),
+    "-600 images": lambda text: _signed({**json.loads(text), "images": -600}),
+    "RecursionError": lambda text: "[" * 200_000,
     "damaged": lambda text: "<<<<<<< HEAD\n" + text,
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Run
+from .conftest import PLUGIN, QUICK, Run
 from .test_gate import Write, gate, text
 
 
@@ -72,3 +72,17 @@ def test_a_history_that_cannot_be_written_turns_the_gate_red(run: Run, made: Pat
     assert "robustness_history:" in text(red)
     assert "cannot be written" in text(red)
     assert "Traceback" not in text(red)
+
+
+def test_a_store_that_pytest_takes_for_its_rootdir_changes_no_name(
+    made: Path, tmp_path_factory: pytest.TempPathFactory, pytester: pytest.Pytester
+) -> None:
+    (made / "tox.ini").unlink()  # pytest looks for its settings beside what it takes for an argument
+    store = tmp_path_factory.mktemp("far") / "store"
+    store.mkdir()
+    (store / "pytest.ini").write_text("[pytest]\n")
+    for option in ([f"--robustness-history={store}"], ["--robustness-history", str(store)]):
+        pytester.runpytest_subprocess(*PLUGIN, *QUICK, "-p", "no:cacheprovider", *option).assert_outcomes(passed=1)
+    one, other = kept(store.parent, "store")
+    assert one["baseline"] == other["baseline"] == "robustness_baselines/test_model/transfer.json"
+    assert one["test"] == other["test"] == "test_model.py::test_transfer"

@@ -16,10 +16,10 @@ N = 1000
 
 
 def trainings(right: Sequence[int], n: int = N) -> list[Answers]:
-    """One with so many right answers each, of two equal sets."""
+    """One with so many right answers each, on images of its own, of two equal sets."""
     made = []
-    for count in right:
-        answers = np.arange(n) < count
+    for number, count in enumerate(right):
+        answers = np.roll(np.arange(n) < count, number)
         made.append(Answers(clean=answers, adversarial=np.stack([answers, answers])))
     return made
 
@@ -57,6 +57,12 @@ def test_rows_say_it_all() -> None:
     assert rows["mean"] == "50.0%"
     assert rows["largest drop from one to another"] == "4.0 points"
     assert rows["allowance, exceeded by 5% of equal trainings"] == "4.8 points"
+
+
+def test_the_same_training_twice_is_refused() -> None:
+    five = trainings([500, 510, 490, 520, 480])
+    with pytest.raises(InputError, match="trainings 2 and 4 answer every image alike; the same training twice"):
+        calibrate([*five[:3], five[1], five[4]])
 
 
 def test_bad_input_is_refused() -> None:

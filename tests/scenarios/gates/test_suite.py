@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import json
 import pickle
@@ -164,6 +165,64 @@ def test_other_images_are_refused(path: Path) -> None:
 
     _rewritten(path, change)
     with pytest.raises(InputError, match=r"changed after it was made \(change001\)"):
+        read_suite(path)
+
+
+def _described(change: Callable[[dict[str, object]], None]) -> Callable[[dict[str, bytes]], None]:
+    """A change of the description that has its digest right."""
+
+    def changed(files: dict[str, bytes]) -> None:
+        text = json.loads(files["suite.json"])
+        change(text["about"])
+        text["sha256"] = hashlib.sha256(json.dumps(text["about"], sort_keys=True, indent=1).encode()).hexdigest()
+        files["suite.json"] = json.dumps(text).encode()
+
+    return changed
+
+
+def _huge(files: dict[str, bytes]) -> None:
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": (1 << 50,)})
+    files["clean.npy"] = out.getvalue()
+
+
+def _nested(files: dict[str, bytes]) -> None:
+    files["suite.json"] = b"[" * 200_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _huge,
+        _nested,
+        _described(lambda about: about.update(arrays=list(about["arrays"]))),  # type: ignore[call-overload]
+        _described(lambda about: about.update(arrays={**about["arrays"], "clean": 1})),  # type: ignore[dict-item]
+        _described(lambda about: about.update(name=5)),
+        _described(lambda about: about.update(classes=[1, 2, 3])),
+        _described(lambda about: about["sets"][0].update(axes=["lenet"])),  # type: ignore[index]
+        _described(lambda about: about["sets"][0].update(name=3)),  # type: ignore[index]
+        _described(lambda about: about.update(sets=["mi"])),
+        _described(lambda about: about.update(sets={})),
+    ],
+)
+def test_what_was_crafted_is_refused_in_one_line(path: Path, change: Callable[[dict[str, bytes]], None]) -> None:
+    _rewritten(path, change)
+    with pytest.raises(InputError, match=r"small.suite: ") as told:
+        read_suite(path)
+    assert "\n" not in str(told.value)
+
+
+def test_arrays_of_another_shape_than_the_images_are_refused(path: Path) -> None:
+    for name in ("labels", "ids", "image_source"):
+        suite = made()
+        write_suite(dataclasses.replace(suite, **{name: getattr(suite, name)[:, None]}), path)
+        with pytest.raises(InputError, match=r"small.suite: the suite's description does not fit its images"):
+            read_suite(path)
+
+
+def test_what_claims_to_be_too_large_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carom.scenarios.gates.suite._LARGEST", 1000)
+    with pytest.raises(InputError, match="claims to unpack to more than"):
         read_suite(path)
 
 
