@@ -141,7 +141,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("robustness_allowance", "drop of robust accuracy that is allowed, share of images", default="0.02")
     parser.addini(
         "robustness_level",
-        "chance that a folder of baselines turns red although no model is weaker than allowed",
+        "chance that any model of a folder is called weaker although none is weaker than allowed",
         default="0.05",
     )
 
