@@ -24,7 +24,7 @@ from carom.zoo.attacked import attacked_images, partner_images
 from carom.zoo.balance import largest_n
 from carom.zoo.classifier import Classifier
 from carom.zoo.images import ImageSet, Split, concatenate
-from carom.zoo.references import check_accuracy, check_victim, load_reference
+from carom.zoo.references import CallableVictim, check_accuracy, check_victim, load_reference
 from carom.zoo.tasks import Task
 
 from .cases import case
@@ -242,17 +242,32 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
     checks: list[str] = []
     models: dict[str, PlannedModel] = {}
     roles: dict[tuple[str, Role], str] = {}
+    owners: dict[str | None, tuple[Role, str]] = {}  # of models that exist already, by their digest
+    held: set[tuple[Any, ...]] = set()  # the stated accuracies that were checked
 
     def add(model: Model, role: Role, label: str, *, own: bool = False) -> str:
         """The model's key; a label of its own wins over that of one who rests on it."""
         planned = _planned_model(model, task, n, digests, label, run_id, images, scenario.precision)
         if isinstance(model, ReferencedModel):
-            if planned.key in models:
-                planned = replace(models[planned.key], label=label)
-            else:
+            states = (planned.key, model.stated, model.axes.get("source"))
+            if planned.key not in models:
                 say(f"checking {label}")
                 planned, remark = _checked(planned, model, scenario, images["test"], role)
                 checks.append(remark)
+            else:
+                planned = replace(models[planned.key], label=label)
+                if model.stated is not None and states not in held:
+                    say(f"checking {label}")
+                    found = load_reference(model.reference, shape=task.shape, classes=len(task.classes), where=label)
+                    checks.append(f"{label} has {_held_to(found, model, scenario, label)}")
+            held.add(states)
+            owner = owners.setdefault(planned.digest, (role, label))
+            if owner[0] != role:
+                raise InputError(
+                    f"scenario {scenario.name}: {owner[0]} {owner[1]!r} and {role} {label!r} have the same weights, so "
+                    "one model is in two roles; give each role models of its own (a surrogate meets itself by "
+                    "`itself = true`)"
+                )
         models[planned.key] = planned if own else models.get(planned.key, planned)
         if own:
             roles[planned.key, role] = label
@@ -560,10 +575,21 @@ def _checked(
     digest = found.fingerprint() if isinstance(found, Classifier) else planned.key
     remark = f"{name} answers {check.answers}" + (", was in training mode" if check.was_training else "")
     if model.stated is not None:
-        some = _for_accuracy(scenario, model.axes.get("source"))
-        right = check_accuracy(found, model.stated, name=name, images=some.images, labels=some.labels, classes=classes)
-        remark += f", clean accuracy {right:.1%} on {len(some)} validation images"
+        remark += f", {_held_to(found, model, scenario, name)}"
     return replace(planned, digest=digest), remark
+
+
+def _held_to(found: Classifier | CallableVictim, model: ReferencedModel, scenario: Scenario, name: str) -> str:
+    """The clean accuracy of a model, in words.
+
+    Raises:
+        ModelError: It is below what is stated of it.
+    """
+    assert model.stated is not None
+    some = _for_accuracy(scenario, model.axes.get("source"))
+    classes = len(scenario.task.classes)
+    right = check_accuracy(found, model.stated, name=name, images=some.images, labels=some.labels, classes=classes)
+    return f"clean accuracy {right:.1%} on {len(some)} validation images"
 
 
 _ACCURACY_ON = 500  # validation images at most: each may be a question to a service

@@ -35,7 +35,7 @@ from carom.zoo.balance import Balance, parse_balance
 from carom.zoo.checkpoints import SUFFIXES
 from carom.zoo.recipes import Recipe
 from carom.zoo.recipes import recipe as parse_recipe
-from carom.zoo.references import Reference, StatedAccuracy, WeightsFile, stated_accuracy
+from carom.zoo.references import Reference, StatedAccuracy, model_behind, stated_accuracy
 from carom.zoo.references import reference as parse_reference
 from carom.zoo.tasks import TASKS, Task
 
@@ -815,15 +815,9 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
                 "role models and seeds of its own (a surrogate meets itself by `itself = true`)"
             )
 
-    def identity(model: ReferencedModel) -> str:
-        reference = model.reference
-        if isinstance(reference, WeightsFile):
-            return f"sha256 {reference.sha256[:12]}"  # a copy under another name is the same model
-        return model.reference.key() or model.name
-
     for surrogate in scenario.surrogates:
         if isinstance(surrogate.base, ReferencedModel):
-            claim("model", identity(surrogate.base), "surrogate", surrogate.label)
+            claim("model", model_behind(surrogate.base.reference), "surrogate", surrogate.label)
         else:
             members = [member.seed for member in surrogate.builder.members(surrogate.base.seed)]
             for seed in (surrogate.base.seed, *members):  # a builder may train by itself, with the table's own seed
@@ -831,7 +825,7 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
     others: list[VictimSpec | PublicSpec] = [*scenario.victims, *scenario.pool]
     for other in others:
         if isinstance(other.model, ReferencedModel):
-            claim("model", identity(other.model), other.role, other.label)
+            claim("model", model_behind(other.model.reference), other.role, other.label)
         else:
             claim("training seed", other.model.seed, other.role, other.label)
 

@@ -56,6 +56,7 @@ __all__ = [
     "check_accuracy",
     "check_victim",
     "load_reference",
+    "model_behind",
     "reference",
     "save_state_dict",
     "stated_accuracy",
@@ -152,6 +153,21 @@ class Preprocessed:
 
 
 Reference = Published | WeightsFile | TransformersFolder | Outsider | Preprocessed
+
+
+def model_behind(reference: Reference) -> str:
+    """What is the same of two references to one model, whatever its preprocessing, answers and revision."""
+    match reference:
+        case Preprocessed():
+            return model_behind(reference.model)
+        case PythonModel():
+            return reference.target
+        case Endpoint():  # a query may hold a token, and may name a model
+            shown = over_http.place(reference.url)
+            return shown if shown == reference.url else f"{shown} {content_key(reference.url)[:12]}"
+        case Published():
+            return f"{reference.architecture.name} {reference.key()[:12]}"
+    return f"sha256 {reference.sha256[:12]}"  # a copy under another name is the same model
 
 
 def reference(value: str | Mapping[str, object], *, where: str = "model") -> Reference:

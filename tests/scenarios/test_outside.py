@@ -24,18 +24,21 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
+def bright_rows(path: Path, weight: float) -> Path:
     """The class whose row is brightest, as TorchScript."""
     linear = nn.Linear(30, 3, bias=False)
     with torch.no_grad():
         linear.weight.zero_()
         for k in range(3):
-            linear.weight.view(3, 6, 5)[k, 2 * k] = 3.0
-    path = tmp_path / "rows.torchscript"
+            linear.weight.view(3, 6, 5)[k, 2 * k] = weight
     with warnings.catch_warnings(action="ignore"):  # TorchScript is announced to end
         torch.jit.trace(nn.Sequential(nn.Flatten(), linear), torch.rand(2, 1, 6, 5)).save(str(path))  # type: ignore[no-untyped-call]
     return path
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    return bright_rows(tmp_path / "rows.torchscript", 3.0)
 
 
 def add(file: Path, table: str) -> Path:
@@ -47,7 +50,8 @@ def test_a_program_is_a_surrogate_and_a_victim(carom: Carom, scenario: Scenario,
     file = scenario(*ONE_MODEL)
     add(file, f'[[surrogates]]\nname = "rows"\nmodel = "{program}"\ntrusted = true\nclean_accuracy = 0.95')
     mean = "preprocessing = {mean = [0.5], std = [0.25]}"
-    add(file, f'[[victims]]\nname = "rows too"\nmodel = "{program}"\ntrusted = true\n{mean}')
+    other = bright_rows(program.with_name("other.torchscript"), 2.0)
+    add(file, f'[[victims]]\nname = "rows too"\nmodel = "{other}"\ntrusted = true\n{mean}')
     done = carom("run", file, "--store", store, "--workers", 0)
     assert done.code == 0, done.err
     rows = json.loads(carom("show", "--json", "--store", store).out)["by-victim"]
@@ -71,3 +75,78 @@ def test_less_accuracy_than_stated_is_refused_before_anything_runs(
     assert "theirs: clean accuracy 3" in answer.error
     assert "on 30 validation images, stated 94.0%" in answer.error
     assert not list((store / "artifacts").rglob("*.safetensors")) if (store / "artifacts").exists() else True
+
+
+NETS = """
+import torch
+from torch import nn
+from carom.zoo.architectures import architecture
+from carom.zoo.classifier import create
+
+class Net(nn.Sequential):
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(nn.Flatten(), nn.Linear(30, 3))
+
+def made(): return create(architecture("lenet"), shape=(1, 6, 5), classes=3)
+def made_again(): return made()
+def judge(x): return 2 - x[:, 0, ::2].sum(2).argmax(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("surrogate", "victim"),
+    [
+        ('model = "nets_of_roles:Net"', 'model = "nets_of_roles:Net"'),
+        ('model = "nets_of_roles:Net"\nrevision = "1"', 'model = "nets_of_roles:Net"\nrevision = "2"'),
+        ('model = "nets_of_roles:Net"', 'model = "nets_of_roles:Net"\nanswers = "labels"\ndeterministic = false'),
+        ('model = "nets_of_roles:Net"', 'model = "nets_of_roles:Net"\npreprocessing = {mean = [0.5], std = [0.5]}'),
+        ('model = "PROGRAM"\ntrusted = true', 'model = "PROGRAM"\ntrusted = true\npreprocessing = {resize = [6, 5]}'),
+        ('model = "nets_of_roles:made"', 'model = "nets_of_roles:made_again"'),  # found out when they are loaded
+    ],
+)
+def test_one_model_under_two_names_is_not_transfer(
+    carom: Carom,
+    scenario: Scenario,
+    tmp_path: Path,
+    program: Path,
+    surrogate: str,
+    victim: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets_of_roles.py").write_text(NETS)
+    file = scenario(*ONE_MODEL)
+    add(
+        file,
+        f'[[surrogates]]\nname = "a"\n{surrogate}\n[[victims]]\nname = "b"\n{victim}'.replace("PROGRAM", str(program)),
+    )
+    answer = carom("plan", file)
+    assert answer.code == 2
+    assert "surrogate 'a' and victim 'b'" in answer.error or "victim 'b' and surrogate 'a'" in answer.error
+    assert "in two roles" in answer.error
+
+
+def test_an_address_in_two_roles_is_said_without_its_query(carom: Carom, scenario: Scenario) -> None:
+    file = scenario(*ONE_MODEL)
+    table = 'model = "http://127.0.0.1:9/classify?token=123"'
+    add(file, f'[[victims]]\nname = "a"\n{table}\n[[validation_victims]]\nname = "b"\n{table}\nrevision = "1"')
+    answer = carom("plan", file)
+    assert "model http://127.0.0.1:9/classify " in answer.error, answer.error
+    assert "in two roles" in answer.error
+    assert "123" not in answer.error
+
+
+def test_every_stated_accuracy_of_one_model_is_checked(
+    carom: Carom, scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nets_stated.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    file = scenario(*ONE_MODEL)
+    model = 'model = "nets_stated:judge"\nanswers = "labels"\nsource = "here"\nrevision = "1"'
+    add(file, f'[[victims]]\nname = "plain"\n{model}')
+    add(file, f'[[victims]]\nname = "behind"\n{model}\ndefense = "jpeg"\nclean_accuracy = 0.94')
+    answer = carom("plan", file)
+    assert answer.code == 2
+    assert "behind" in answer.error
+    assert "stated 94.0%" in answer.error

@@ -166,7 +166,9 @@ def _entry(reference: RobustBench, where: str) -> Mapping[str, Any]:
     library = _library(where)
     zoo = library.all_models[library.BenchmarkDataset(reference.dataset)]
     models: Mapping[str, Any] = zoo.get(library.ThreatModel(reference.threat_model.replace("_3d", "")), {})
-    entry = lookup(reference.name, models, where=where, what=f"model of {reference.dataset} {reference.threat_model}")
+    entry: Mapping[str, Any] = lookup(
+        reference.name, models, where=where, what=f"model of {reference.dataset} {reference.threat_model}"
+    )
     registered = f"{reference.name}_{reference.dataset}_{reference.threat_model.replace('_3d', '')}"
     if not entry["gdrive_id"] or timm.is_model(registered.lower().replace("-", "_")):
         raise ModelError(

@@ -318,8 +318,8 @@ def test_an_endpoint_takes_resized_images_and_no_normalised_ones(service: Servic
             load(service, preprocessing=declared)
         assert "\n" not in str(error.value)
     for more in ({}, {"mean": [0.0] * 3, "std": [1.0] * 3}):
-        declared = {"resize": [4, 5], "interpolation": "bicubic", **more}
-        load(service, send="json", preprocessing=declared)(images.float() / 255)
+        resized = {"resize": [4, 5], "interpolation": "bicubic", **more}
+        load(service, send="json", preprocessing=resized)(images.float() / 255)
         assert service.images.shape == (5, 3, 4, 5)
         assert 0 <= service.images.min() <= service.images.max() <= 1
 

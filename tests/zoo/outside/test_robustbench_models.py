@@ -103,10 +103,15 @@ def test_a_folder_in_the_home_directory_is_one_for_the_library_too(
 ) -> None:
     torch.save({"state_dict": network().state_dict()}, place)
     monkeypatch.setenv("HOME", str(tmp_path))
-    asked = []
+    asked: list[tuple[str, ...]] = []
     library = _library("test")
     load_model = library.load_model
-    monkeypatch.setattr(library, "load_model", lambda *given: asked.append(given) or load_model(*given))
+
+    def noted(*given: str) -> Any:
+        asked.append(given)
+        return load_model(*given)
+
+    monkeypatch.setattr(library, "load_model", noted)
     load_reference(named(Path("~")), shape=SHAPE, classes=10)
     assert asked[0][1] == str(tmp_path)
 
