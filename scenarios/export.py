@@ -118,9 +118,9 @@ def latex(table: Shown, label: str) -> str:
             r"% needs \usepackage{booktabs,longtable}",
             r"\begin{longtable}{" + columns + "}",
             rf"{caption}{named} \\",
-            r"\toprule",
-            head,
-            r"\midrule",
+            *(opening := [r"\toprule", head, r"\midrule"]),
+            r"\endfirsthead",  # one caption and one label, however many pages
+            *opening,
             r"\endhead",
             *rows,
             r"\bottomrule",

@@ -98,7 +98,12 @@ def test_latex_of_a_long_table_goes_over_pages() -> None:
     text = latex(table(PAGE + 1 + (PAGE + 1) % 2), "tab:made")
     assert r"\begin{longtable}{lr}" in text
     assert r"\begin{table}" not in text
-    assert text.index(r"\caption") < text.index(r"\endhead") < text.index(r"50.0\%")
+    first, again, rows = re.split(r"\\endfirsthead\n|\\endhead\n", text)
+    assert r"\caption{A\_title \& more}\label{tab:made} \\" in first
+    assert again == "\\toprule\nname & rate \\\\\n\\midrule\n"
+    assert first.endswith(again)
+    assert r"50.0\%" in rows
+    assert text.count(r"\caption") == text.count(r"\label") == 1
     assert text.count(r"\begin") == text.count(r"\end{") == 1
 
 
