@@ -12,6 +12,7 @@ from .store import CONDITIONS, Store
 
 KINDS = {True: "math", False: "non-math"}
 SAME_WEIGHTS = "C1 is the same weights here, which carom calls C0; there is no second seed, so nothing is carom's C1."
+WHOSE = "Published columns are of undefended victims; hardened ones are in the published run's own tables."
 TWO_DENOMINATORS = (
     f"wrong filter: rows across sources (C5 to C8) whose denominators are all {IMAGES} images of both classes, so that "
     "clean errors count as successes; rows within a source leave these out. The two are not comparable as they stand."
@@ -229,6 +230,7 @@ def beside_shown(store: Store, run: str, cases: Shown) -> Shown | None:
             "Other tasks, networks, attacks and strengths, so only the order of the cases can be compared. ASR is k / "
             "n of pooled images; published columns are means over rows of one attack, surrogate and victim.",
             "their case: the same weights are C1 there and C0 here; another seed, C1 here, is not there.",
+            WHOSE,
             *([TWO_DENOMINATORS, ADJUSTED] if theirs["wrong_filter"].any() else []),
         ],
     )

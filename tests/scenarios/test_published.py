@@ -237,6 +237,7 @@ def test_published_rates_stand_beside_a_run(tmp_path: Path, dumb: Path, tiny_npz
     assert "published" not in alone
     published = read_in(dumb, store).run
     shown = json.loads(carom("show", "--store", store, "--json").out)
+    assert "Published columns are of undefended victims" in " ".join(carom("show", "--store", store).out.split())
     beside = {r["case"]: r for r in shown.pop("published")}
     assert shown == alone, "the latest run of one's own is still the one without a name, with the same tables"
     column = f"{published} math"
