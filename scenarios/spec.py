@@ -545,9 +545,10 @@ def _defended(
 def _models(
     table: Mapping[str, Any], shared: Mapping[str, Any], task: Task, extra: Sequence[str], *, where: str
 ) -> Iterator[Base]:
-    """Every combination of the axes of one table; or the one model that it refers to."""
+    """Every combination of the axes of one table; or the models that it refers to."""
     if "model" in table:
-        yield _referenced(table, extra, where=where)
+        for model in _axis(table["model"], where=f"{where}.model"):
+            yield _referenced({**table, "model": model}, extra, where=where)
         return
     check_keys(table, (*AXES, "name", "model", *extra), where=where)
     axes: dict[str, Any] = {
