@@ -186,7 +186,7 @@ def test_calibrate_proposes_an_allowance(
         "class Net(torch.nn.Module):\n"
         "    def __init__(self, seed):\n"
         "        super().__init__()\n"
-        "        self.noise = torch.rand(3, generator=torch.Generator().manual_seed(seed)) * 2\n"
+        "        self.noise = torch.rand(3, generator=torch.Generator().manual_seed(seed)) * 4\n"
         "    def forward(self, x):\n"
         "        return 9 * x.mean((1, 3))[:, 0:6:2] + self.noise\n"
         + "".join(f"def s{i}(): return Net({i})\n" for i in range(5))
