@@ -85,7 +85,7 @@ def ask_suite(model: Callable[..., Any], suite: Suite, *, name: str = "the model
             gradient=False,
         )
         by_image = draws_by_image(model)
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference mode: a model may take gradients of its own inside
             right = [
                 _right(model, check, pixels, suite, device, by_image) for pixels in (suite.clean, *suite.adversarial)
             ]
