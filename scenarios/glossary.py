@@ -191,7 +191,7 @@ _ALL = (
         "Victims agree on an image if their answers to its adversarial image are one class, and disagree otherwise.",
         "Images that fool all victims say little about any of them.",
         STATISTICS,
-        "pick/victims",
+        "pick/agreement",
     ),
     _term(
         "level",

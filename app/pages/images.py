@@ -135,7 +135,7 @@ def choose_images(found: queries.Answered, victims: list[str]) -> list[int]:
     of, agree = victims[0], ANY
     if len(victims) > 1:
         of = pick(boxes[2].selectbox, "Outcome on", victims, "of", victims[0])
-        agree = pick(boxes[3].selectbox, "Victims", list(AGREE), "agree", ANY, format_func=lambda a: AGREE.get(a, a))
+        agree = pick(boxes[3].selectbox, "Agreement", list(AGREE), "agree", ANY, format_func=lambda a: AGREE.get(a, a))
     return queries.filtered(
         found,
         label=None if label == ANY else label,
