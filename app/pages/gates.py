@@ -28,7 +28,7 @@ def page(folder: Path) -> None:
         st.info(
             f"No gate has recorded a verdict in {plain(folder)} yet. In the ini file of a repository whose tests use "
             f"the fixture {code('robustness')}, say {code(f'robustness_history = {folder}')}, or run "
-            f"{code(f'pytest --robustness-history {folder}')}; each gate that is judged then appears here by itself."
+            f"{code(f'pytest --robustness-history={folder}')}; each gate that is judged then appears here by itself."
         )
         return
     latest = found.verdicts.groupby("gate", sort=False).head(1)

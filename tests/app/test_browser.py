@@ -106,7 +106,8 @@ class Explorer:
         self.await_words(words, place)
 
     def await_words(self, words: str, place: str = "") -> None:
-        wait(lambda: words in self.body() and not self.found("[data-testid=stSpinner]"), f"{place}: no {words!r}")
+        busy = "[data-testid=stSpinner], [data-testid=stSkeleton]"
+        wait(lambda: words in self.body() and not self.found(busy), f"{place}: no {words!r}")
         self.check()
 
     def check(self) -> None:

@@ -156,7 +156,7 @@ def test_without_a_verdict_the_page_says_how_to_record_one(
 ) -> None:
     for folder in (tmp_path / "none", finished):
         at = visit(folder)
-        assert f"pytest --robustness-history {folder}" in words(at.info)
+        assert f"pytest --robustness-history={folder}" in words(at.info)
 
 
 def test_a_new_verdict_appears(store: Path, visit: Callable[..., AppTest]) -> None:
