@@ -4,6 +4,7 @@ import altair as alt
 import pandas as pd
 
 from carom.app import labels
+from carom.scenarios.defenses_shown import defense_names
 
 UNDER = {
     "best": "best transfer pair",
@@ -80,8 +81,7 @@ def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChar
 
 def points(table: pd.DataFrame, transfer: str) -> pd.DataFrame:
     """One row a point: defence, what it is under, accuracy with limits, clean accuracy, costs; the upper is named."""
-    several = table["configuration"].nunique() > table["defense"].nunique()
-    name = table["defense"] + " · " + table["configuration"] if several else table["defense"]
+    name = defense_names(table)
     parts = []
     for column in (transfer, "white box"):
         raw = column.replace(" ", "_")

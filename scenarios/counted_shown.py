@@ -5,7 +5,7 @@ import pandas as pd
 
 from .cases import case_of
 from .reader import read_outcomes
-from .show import Form, Shown, models_shown
+from .show import Form, Shown, models_shown, with_intervals
 from .statistics import ControlCheck, controls, counted_table
 from .statistics.outcomes import eps_value
 from .store import Store
@@ -72,12 +72,8 @@ def _groups(cells: pd.DataFrame, column: str, fixed: tuple[str, ...], images: in
 
 
 def _words(table: pd.DataFrame) -> pd.DataFrame:
-    written = [
-        "–" if np.isnan(low) else f"{100 * low:.1f}–{100 * high:.1f}%"
-        for low, high in zip(table["low"], table["high"], strict=True)
-    ]
-    table = table.assign(ASR=table["asr"])
-    table["95% interval"], table["clean accuracy"] = written, table["clean_accuracy"]
+    table = with_intervals(table)
+    table["clean accuracy"] = table["clean_accuracy"]
     return table.astype({c: object for c in table if isinstance(table[c].dtype, pd.CategoricalDtype)})
 
 

@@ -10,7 +10,7 @@ from carom.alarms import alarms as alarms_of
 from carom.errors import InputError
 
 from .reader import list_victims, read_outcomes
-from .show import Form, Shown
+from .show import Form, Shown, interval_notes, interval_words, records
 from .statistics import (
     NOT_RUN,
     Outcomes,
@@ -82,7 +82,7 @@ def _main(rows: pd.DataFrame, known: pd.DataFrame, alarms: pd.DataFrame, by_vict
     found = (
         rows.join(costs, on=["defense", "victim_config"]) if len(costs) else rows.assign(**dict.fromkeys(COST_FORMS))
     )
-    found["alarms"] = [_count(row, alarms, by_victim) for row in _records(rows)]
+    found["alarms"] = [_count(row, alarms, by_victim) for row in records(rows)]
     table = _written(found)
     return Shown(
         name="defenses",
@@ -111,7 +111,7 @@ def _main(rows: pd.DataFrame, known: pd.DataFrame, alarms: pd.DataFrame, by_vict
             "all of them. alarms: signs of masked gradients, in a table of their own; with one, trust neither.",
             "training passes: forward and backward, of all trainings that a victim rests on, public models not "
             "counted; seconds as they came, beside other work; MACs: of one image. Means over seeds.",
-            *_intervals_range(rows),
+            *interval_notes(rows),
         ],
     )
 
@@ -152,7 +152,7 @@ def _each_victim(by_victim: pd.DataFrame) -> Shown:
             "best pair": "text",
             "white-box attack": "text",
         },
-        notes=["Columns as in the table of defences.", *_not_run(by_victim), *_intervals_range(by_victim)],
+        notes=["Columns as in the table of defences.", *_not_run(by_victim), *interval_notes(by_victim)],
     )
 
 
@@ -177,7 +177,7 @@ def _by_attacker(rows: pd.DataFrame) -> Shown:
             "seen: models of the public pool that a defence may learn from; held out: others of their groups; unseen "
             "group: of a group without a seen one; strangers: in no pool. More pairs make a lower best and worst.",
             *_not_run(rows),
-            *_intervals_range(rows),
+            *interval_notes(rows),
         ],
     )
 
@@ -190,7 +190,7 @@ def _white_boxes(outcomes: Outcomes) -> Shown:
         title="Defences: each attack on the victim itself",
         frame=table,
         forms={**_names(table), "attack": "text", "sets": "count", "white box": "percent", "white box 95%": "text"},
-        notes=["Accuracy over all images; sets: on each victim.", *_intervals_range(rows)],
+        notes=["Accuracy over all images; sets: on each victim.", *interval_notes(rows)],
     )
 
 
@@ -220,7 +220,7 @@ def _leaking(rows: pd.DataFrame) -> Shown:
             "puts right; about 0 for a network that only looks at the image.",
             "decoy: accuracy on images attacked as if another class were theirs; nearly harmless, unless a network "
             "reads labels from perturbations. Low beside clean: it does.",
-            *_intervals_range(rows),
+            *interval_notes(rows),
         ],
     )
 
@@ -228,7 +228,7 @@ def _leaking(rows: pd.DataFrame) -> Shown:
 def _sources(known: pd.DataFrame) -> Shown:
     """The public models that victims could learn from, how well their attacks transfer, and which were chosen."""
     rows = []
-    for victim in _records(known):
+    for victim in records(known):
         for record in victim.get("records", ()):
             labels = record.get("pool", ())
             for label, accuracies in zip(labels, record.get("transfer", ()), strict=False):
@@ -328,14 +328,14 @@ def _alarms(by_victim: pd.DataFrame, known: pd.DataFrame, below: pd.DataFrame) -
     if len(known):
         numbers = dict(zip(known["victim"], known["numbers"], strict=True))
     rows: list[dict[str, Any]] = []
-    for row in _records(by_victim.drop_duplicates("victim")):
+    for row in records(by_victim.drop_duplicates("victim")):
         who = {"defense": row["defense"], "victim": row["victim"], "norm": "", "eps": ""}
         signs = _signs(numbers.get(row["victim"], {}))
         if signs is None:
             rows.append({**who, "sign": "not examined", "alarm": False})
         else:
             rows += [{**who, "sign": sign, "alarm": True} for sign in signs]
-    for row in _records(below):
+    for row in records(below):
         sign = (
             f"{row['norm']} {row['eps']}: {row['pair']} leaves {row['transfer']:.1%} right, {row['white_box_attack']} "
             f"{row['white_box']:.1%}: {100 * row['difference']:+.1f} points, 95% interval {100 * row['low']:+.1f} to "
@@ -380,31 +380,28 @@ def _written(rows: pd.DataFrame) -> pd.DataFrame:
     table = rows.rename(columns=dict(WRITTEN))
     for low in [str(c) for c in rows if str(c).endswith("_low")]:
         rate = low.removesuffix("_low")
-        table[f"{WRITTEN.get(rate, rate)} 95%"] = [
-            "–" if pd.isna(a) else f"{100 * a:.1f}–{100 * b:.1f}%"
-            for a, b in zip(rows[low], rows[f"{rate}_high"], strict=True)
-        ]
+        table[f"{WRITTEN.get(rate, rate)} 95%"] = interval_words(rows[low], rows[f"{rate}_high"])
     return table
 
 
 def _names(table: pd.DataFrame) -> dict[str, Form]:
     """What names a row: the configuration too where a defence stands on several."""
-    several = len(table) and table["configuration"].nunique() > table["defense"].nunique()
-    return {"defense": "text", **({"configuration": "text"} if several else {}), "norm": "text", "eps": "text"}
+    further: dict[str, Form] = {"configuration": "text"} if several_configurations(table) else {}
+    return {"defense": "text", **further, "norm": "text", "eps": "text"}
+
+
+def several_configurations(table: pd.DataFrame) -> bool:
+    """Whether a defence stands on several configurations, so that its name alone does not name a row."""
+    return bool(table["configuration"].nunique() > table["defense"].nunique())
+
+
+def defense_names(table: pd.DataFrame) -> "pd.Series[str]":
+    """What names each row, without norm and eps."""
+    name = table["defense"]
+    return name + " · " + table["configuration"] if several_configurations(table) else name
 
 
 def _not_run(rows: pd.DataFrame) -> list[str]:
     if not (rows["best_pair"] == NOT_RUN).any():
         return []
     return ["best: not run where no victim met the pairs on validation images; nothing is chosen on test."]
-
-
-def _intervals_range(rows: pd.DataFrame) -> list[str]:
-    if not len(rows):
-        return []
-    ranges, claims = ("; ".join(dict.fromkeys(rows[c].dropna().astype(str))) for c in ("ranges_over", "claim"))
-    return [f"95% intervals range over: {ranges}. What they speak of: {claims}."]
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict(orient="records")]

@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from .defenses_shown import defense_names, several_configurations
 from .figures import SERIES, Estimate, curves, dots, heat_map, short
 from .reader import Run, find_run, read_outcomes
-from .show import Form, Shown, show_run
+from .show import Form, Shown, interval_notes, records, show_run, with_intervals
 from .statistics import Outcomes, group_table
 from .statistics.outcomes import eps_value
 from .store import Store
@@ -135,7 +136,7 @@ def _controls_told(table: Shown | None) -> list[str]:
     told = [
         f"<b>{escape(row['status'])}</b>: {escape(row['control'])}: {escape(row['came'])}; expected: "
         f"{escape(row['expected'])}."
-        for row in _records(bad)
+        for row in records(bad)
     ]
     return [f"Controls: {said}.", *told]
 
@@ -148,7 +149,7 @@ def _cases_told(table: Shown) -> list[str]:
     names = _group_names(frame, by)
     told = []
     for key, rows in groups:
-        cases = rows.assign(said=[f"{r['case']} {_rate(r)}" for r in _records(rows)])
+        cases = rows.assign(said=[f"{r['case']} {_rate(r)}" for r in records(rows)])
         own = cases[cases["case_number"] == 0]
         met = cases[cases["case_number"] > 0].sort_values("asr", kind="stable")
         free = cases[cases["case_number"] < 0]
@@ -170,8 +171,8 @@ def _defenses_told(table: Shown | None) -> list[str]:
     if table is None:
         return []
     told = []
-    several = table.frame["configuration"].nunique() > table.frame["defense"].nunique()
-    for row, said in zip(_records(table.frame), _records(table.formatted()), strict=True):
+    several = several_configurations(table.frame)
+    for row, said in zip(records(table.frame), records(table.formatted()), strict=True):
         kept = [
             f"{name} {said[column]} ({row[f'{column} 95%']})"
             for column, name in KEPT.items()
@@ -190,7 +191,7 @@ def _effects_told(table: Shown | None) -> list[str]:
     return [
         f"A mismatch in {escape(str(r['axis']))} changes ASR by {100 * r['effect']:+.1f} points "
         f"({escape(r['95% interval'])}; {r['cells']:,} cells, over {escape(str(r['ranges_over']))})."
-        for r in _records(table.frame)
+        for r in records(table.frame)
         if not pd.isna(r["effect"])
     ]
 
@@ -246,7 +247,7 @@ def _ranked(frame: pd.DataFrame, by: list[str], title: str, note: str) -> list[F
         rows = headline[headline["norm"] == norm]
         of = f"{title}, {norm} {eps}"
         series = _group_names(rows.sort_index(), further) if further else {(): ""}
-        chosen = rows.assign(series=[series[tuple(row[c] for c in further)] for row in _records(rows)])
+        chosen = rows.assign(series=[series[tuple(row[c] for c in further)] for row in records(rows)])
         if len(series) > SERIES:  # too many to tell apart by colour, so each is a row
             chosen = chosen.assign(
                 label=chosen["label"].str.replace(" · none", "") + ", " + chosen["series"], series=""
@@ -289,7 +290,7 @@ def eps_drawn(table: Shown | None) -> list[Figure]:
         if not len(rows):
             continue
         names = _group_names(rows, by)
-        rows = rows.assign(series=[names[tuple(r[c] for c in by)] for r in _records(rows)])
+        rows = rows.assign(series=[names[tuple(r[c] for c in by)] for r in records(rows)])
         ranks = rows[rows["size"] == rows["size"].max()].sort_values("asr", ascending=False, kind="stable")
         kept = list(dict.fromkeys([*ranks["series"], *rows["series"]]))[:SERIES]
         cut = f" Only the {SERIES} strongest of {rows['series'].nunique()}." * (rows["series"].nunique() > SERIES)
@@ -322,7 +323,7 @@ def pairs_drawn(outcomes: Outcomes) -> list[Figure]:
     if not plain.any():
         return []
     table = group_table(outcomes.where(plain), by=("surrogate", "victim", "norm", "eps"))
-    table = _rates(table[table["n"] > 0])
+    table = with_intervals(table[table["n"] > 0])
     figures = []
     for (norm, eps), rows in _headline(table).groupby(["norm", "eps"], sort=False):
         kept, cut = rows, []
@@ -338,7 +339,7 @@ def pairs_drawn(outcomes: Outcomes) -> list[Figure]:
                 r["asr"],
                 f"{r['surrogate']} on {r['victim']}: {_rate(r)}",
             )
-            for r in _records(kept)
+            for r in records(kept)
         }
         title = f"Who fools whom, {norm} {eps}"
         worst = kept.sort_values("asr", kind="stable").assign(label=kept["surrogate"] + " on " + kept["victim"])
@@ -405,12 +406,11 @@ def defenses_drawn(table: Shown | None) -> list[Figure]:
     if table is None:
         return []
     frame = table.frame
-    several = frame["configuration"].nunique() > frame["defense"].nunique()
-    name = frame["defense"] + " · " + frame["configuration"] if several else frame["defense"]
+    name = defense_names(frame)
     pair = "best" if frame["best"].notna().any() else "average"
     columns = {"clean": "clean", pair: f"{pair} transfer pair", "white box": "white box"}
     figures = []
-    names = short(name, 44) if several else {n: n for n in name}
+    names = short(name, 44) if several_configurations(frame) else {n: n for n in name}
     for (norm, eps), rows in frame.assign(defence=name).groupby(["norm", "eps"], sort=False):
         parts = []
         for column, series in columns.items():
@@ -420,7 +420,7 @@ def defenses_drawn(table: Shown | None) -> list[Figure]:
             )
             parts.append(part)
         long = pd.concat(parts, ignore_index=True)
-        long = _rates(long[long["asr"].notna()].assign(label=long["defence"].map(names)))
+        long = with_intervals(long[long["asr"].notna()].assign(label=long["defence"].map(names)))
         shown = long.rename(columns={"ASR": "accuracy"})
         title = f"Defences: accuracy, {norm} {eps}"
         figures.append(
@@ -477,7 +477,7 @@ def _headline(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _group_names(frame: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Any, ...], str]:
     """Each combination of levels in words, without what all share, norm and eps apart."""
-    keys = [tuple(row[c] for c in by) for row in _records(frame[list(by)].drop_duplicates())]
+    keys = [tuple(row[c] for c in by) for row in records(frame[list(by)].drop_duplicates())]
     columns = {column: [key[i] for key in keys] for i, column in enumerate(by)}
     words: dict[str, list[str]] = {}
     for column, values in columns.items():
@@ -523,7 +523,7 @@ def _estimates(frame: pd.DataFrame, x: str | None = None) -> list[Estimate]:
             x=float("nan") if x is None else float(r[x]),
             tip=", ".join(w for w in (str(r["label"]), str(r["series"]), _rate(r)) if w),
         )
-        for r in _records(frame)
+        for r in records(frame)
     ]
 
 
@@ -539,28 +539,12 @@ def _caption(frame: pd.DataFrame, of: str = "answers that were right on clean im
     """The counts behind the rates, and what their intervals range over."""
     low, high = int(frame["n"].min()), int(frame["n"].max())
     n = f"n = {low:,}" if low == high else f"n from {low:,} to {high:,}"
-    over = "; ".join(dict.fromkeys(map(str, frame["ranges_over"])))
-    claims = "; ".join(dict.fromkeys(map(str, frame["claim"])))
-    return f"{n} {of}. 95% intervals range over: {over}. What they speak of: {claims}."
-
-
-def _rates(frame: pd.DataFrame) -> pd.DataFrame:
-    interval = [
-        "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%"
-        for low, high in zip(frame["low"], frame["high"], strict=True)
-    ]
-    shown = frame.assign(ASR=frame["asr"])
-    shown["95% interval"] = interval
-    return shown
+    return " ".join((f"{n} {of}.", *interval_notes(frame)))
 
 
 def _data(frame: pd.DataFrame, by: Sequence[str]) -> Shown:
     forms: dict[str, Form] = {**dict.fromkeys(by, "text"), **FORMS}
     return Shown(name="data", title="", frame=frame, forms=forms)
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict(orient="records")]
 
 
 # ---------------------------------------------------------------------------------------------------------------- html

@@ -56,7 +56,7 @@ class Shown:
 
     def records(self) -> list[dict[str, Any]]:
         """All columns, for JSON."""
-        return [{str(k): v for k, v in row.items()} for row in self.frame.to_dict(orient="records")]
+        return records(self.frame)
 
     def formatted(self) -> pd.DataFrame:
         """The shown columns as words."""
@@ -153,7 +153,7 @@ def _axes_that_vary(outcomes: Outcomes) -> tuple[str, ...]:
 
 def _rates(table: pd.DataFrame) -> pd.DataFrame:
     """The columns that people read, beside the raw ones."""
-    shown = _intervals(table)
+    shown = with_intervals(table)
     shown["clean accuracy"] = shown["clean_accuracy"]
     shown["robust accuracy"] = shown["robust_accuracy"]
     shown["relative"] = shown["relative_transfer"]
@@ -164,9 +164,11 @@ def _source_forms(outcomes: Outcomes) -> dict[str, Form]:
     return {f"asr:{source}": "percent" for source in outcomes.image_sources}
 
 
-def _interval_notes(table: pd.DataFrame) -> list[str]:
-    ranges = "; ".join(dict.fromkeys(str(v) for v in table["ranges_over"]))
-    claims = "; ".join(dict.fromkeys(str(v) for v in table["claim"]))
+def interval_notes(table: pd.DataFrame) -> list[str]:
+    """What the intervals of a table range over, and what they speak of; nothing of an empty one."""
+    if not len(table):
+        return []
+    ranges, claims = ("; ".join(dict.fromkeys(table[c].dropna().astype(str))) for c in ("ranges_over", "claim"))
     return [f"95% intervals range over: {ranges}. What they speak of: {claims}."]
 
 
@@ -186,7 +188,7 @@ def cases_shown(outcomes: Outcomes, by: Sequence[str], run: str) -> Shown:
             "ASR: victim wrong on the adversarial image, among the n it got right clean (n summed over cells).",
             "lift: points above surrogate-free noise of at least the same L2; relative: ASR / white-box ASR of the "
             "same sets; asr:SOURCE: on the images of that source.",
-            *_interval_notes(table),
+            *interval_notes(table),
         ],
     )
 
@@ -255,7 +257,7 @@ def groups_shown(outcomes: Outcomes, column: str, fixed: Sequence[str]) -> Shown
         title=f"Transfer by {column} (C0 excluded)",
         frame=table,
         forms={**forms, **RATE_FORMS},
-        notes=_interval_notes(table) if len(table) else [],
+        notes=interval_notes(table) if len(table) else [],
     )
 
 
@@ -268,7 +270,7 @@ def sources_shown(outcomes: Outcomes, fixed: Sequence[str]) -> Shown:
         title="Transfer by whose samples the surrogate had (C0 excluded)",
         frame=table,
         forms={**{c: "text" for c in by}, "source_level": "text", **RATE_FORMS},
-        notes=_interval_notes(table) if len(table) else [],
+        notes=interval_notes(table) if len(table) else [],
     )
 
 
@@ -351,7 +353,7 @@ def surrogate_tables(store: Store, run: str, outcomes: Outcomes, *, split: str =
     tables = [geometry_shown(known)]
     if known["builder"].nunique() > 1:
         built = known[known["forward"].notna()]
-        rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in built.to_dict(orient="records")]
+        rows: list[dict[str, Any]] = records(built)
         costs = [
             SurrogateCost(
                 surrogate=row["surrogate"],
@@ -381,7 +383,7 @@ def short_names(known: pd.DataFrame) -> dict[str, str]:
 
 def _costs_shown(outcomes: Outcomes, costs: Sequence[SurrogateCost], built: pd.DataFrame) -> Shown:
     found = cost_against_transfer(outcomes, costs, mismatching=False)
-    table = _intervals(found.frame)
+    table = with_intervals(found.frame)
     base = dict(zip(built["surrogate_config"], built["base"], strict=True))
     passes = dict(zip(table["surrogate_config"], table["training_passes"], strict=True))
     singles = built[built["networks"] == 1]
@@ -441,19 +443,28 @@ def _costs_shown(outcomes: Outcomes, costs: Sequence[SurrogateCost], built: pd.D
             "95% interval": "text",
             **({"T-DEE": "text", "T-DEE interval": "text"} if ladder else {}),
         },
-        notes=[*notes, *(_interval_notes(table) if len(table) else [])],
+        notes=[*notes, *(interval_notes(table) if len(table) else [])],
     )
 
 
-def _intervals(table: pd.DataFrame) -> pd.DataFrame:
+def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """Rates beside their intervals, as people read them."""
     shown = table.copy()
     shown["ASR"] = shown["asr"]
-    shown["95% interval"] = [
-        "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%"
-        for low, high in zip(shown["low"], shown["high"], strict=True)
-    ]
+    shown["95% interval"] = interval_words(shown["low"], shown["high"])
     return shown
+
+
+def interval_words(low: "pd.Series[float]", high: "pd.Series[float]") -> list[str]:
+    """Limits from 0 to 1 as people read them, such as "12.5–15.0%"; "–" where there are none."""
+    return [
+        "–" if pd.isna(one) else f"{100 * one:.1f}–{100 * other:.1f}%" for one, other in zip(low, high, strict=True)
+    ]
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows, by the names of their columns."""
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict(orient="records")]
 
 
 def _ladder(built: pd.DataFrame, outcomes: Outcomes) -> tuple[str, dict[int, str]]:
@@ -524,7 +535,7 @@ def _equal_cost_shown(
         Shown(
             name=f"equal-{kind}-cost",
             title=f"The best at equal {kind} cost",
-            frame=_intervals(table).rename(
+            frame=with_intervals(table).rename(
                 columns={"surrogate_config": "surrogate", "validation_asr": "validation ASR"}
             ),
             forms={
@@ -542,7 +553,7 @@ def _equal_cost_shown(
             notes=[
                 f"budget: at most so many {units[kind]}; of the candidates that fit, the one of the highest ASR on "
                 "validation victims and validation images; ASR: on test victims and images.",
-                *(_interval_notes(table) if len(table) else []),
+                *(interval_notes(table) if len(table) else []),
             ],
         )
         for kind, table in found

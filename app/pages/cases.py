@@ -8,6 +8,7 @@ from carom.app.address import pick
 from carom.app.frame import Opened, header, show
 from carom.app.plain import plain
 from carom.errors import CaromError
+from carom.scenarios.show import interval_words
 
 TABLES = (
     "cases",
@@ -84,9 +85,7 @@ def cases_figure(opened: Opened, view: queries.View) -> None:
     points = points.sort_values("series", key=lambda s: s.map(series.index), kind="stable", ignore_index=True)
     if len(series) > case_chart.MOST_SERIES:
         st.caption(f"Of {len(series)} combinations of levels the first {case_chart.MOST_SERIES} are drawn; choose one.")
-    points = points.assign(
-        interval=[f"{100 * low:.1f}–{100 * high:.1f}%" for low, high in zip(points["low"], points["high"], strict=True)]
-    )
+    points = points.assign(interval=interval_words(points["low"], points["high"]))
     drawn = beside if attack == ALL and config == ALL else beside.iloc[:0]
     whose = f"{'all attacks' if attack == ALL else attack}, {budget}"
     whose += "" if config == ALL else f", surrogates {config}"

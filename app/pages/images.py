@@ -11,6 +11,7 @@ from carom.app.frame import Opened, header, show
 from carom.app.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
+from carom.scenarios.show import interval_words
 
 A_PAGE = 12  # images
 FIRST = 3  # victims that are chosen until somebody chooses
@@ -100,7 +101,6 @@ def choose_victims(labels: Sequence[str]) -> list[str]:
 def rates(found: queries.Answered) -> None:
     """How these victims did on the whole set."""
     cells = found.cells
-    pairs = zip(cells["low"], cells["high"], strict=True)
     table = pd.DataFrame(
         {
             "victim": cells["victim"],
@@ -108,7 +108,7 @@ def rates(found: queries.Answered) -> None:
             "n": cells["n"],
             "k": cells["k"],
             "ASR": cells["asr"],
-            "95% interval": ["–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%" for low, high in pairs],
+            "95% interval": interval_words(cells["low"], cells["high"]),
             "clean accuracy": cells["clean_accuracy"],
             "robust accuracy": cells["robust_accuracy"],
         }

@@ -12,6 +12,7 @@ from carom.app.frame import Opened, header, show
 from carom.app.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
+from carom.scenarios.show import interval_words
 
 STRIP = 12  # images that are shown of a cell
 
@@ -177,8 +178,7 @@ def of_cell(opened: Opened, cell: "pd.Series[Any]") -> None:
 def classes_figure(found: queries.Answered) -> None:
     """ASR within each class."""
     table = found.by_class[found.by_class["n"] > 0]
-    pairs = zip(table["low"], table["high"], strict=True)
-    table = table.assign(interval=[f"{100 * low:.1f}–{100 * high:.1f}%" for low, high in pairs])
+    table = table.assign(interval=interval_words(table["low"], table["high"]))
     drawn, more = table, ""
     if len(table) > cell_charts.MOST_CLASSES:
         drawn = table.sort_values("asr", ascending=False, kind="stable").head(cell_charts.MOST_CLASSES)
