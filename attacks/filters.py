@@ -12,8 +12,6 @@ from math import floor
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from carom.budget import Budget
 from carom.draws import Draws
@@ -63,7 +61,7 @@ class BlurFilter:
 
     radius: float = 2.0
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paper: ClassVar[str] = DUMB
 
     def __post_init__(self) -> None:
@@ -71,17 +69,21 @@ class BlurFilter:
             raise InputError(f"filter-blur: radius must be in (0, 100] pixels, got {self.radius:g}")
 
     def __call__(self, x: Images, budget: Budget, draws: Draws) -> Images:
-        rows, columns = (self._matrix(side, x) for side in x.shape[2:])
-        return _towards((rows @ x @ columns.T).clamp(0, 1), x, budget)
+        return _towards(self._along(self._along(x, 2), 3).clamp(0, 1), x, budget)
 
-    def _matrix(self, side: int, like: Images) -> Float[Tensor, "side side"]:
-        """Along one side, the mean around each pixel as one matrix."""
+    def _along(self, x: Images, side: int) -> Images:
+        """The mean along one side, in a fixed order; a matrix product's can depend on the place in the batch."""
         whole = floor(self.radius)
-        offset = torch.arange(-whole - 1, whole + 2, device=like.device)
-        weight = torch.where(offset.abs() <= whole, 1.0, self.radius - whole).to(like.dtype) / (2 * self.radius + 1)
-        pixel = torch.arange(side, device=like.device)
-        reads = (pixel[:, None] + offset).clamp(0, side - 1)
-        return ((reads[:, :, None] == pixel).to(like.dtype) * weight[:, None]).sum(1)
+        last = x.shape[side] - 1
+        pixel = torch.arange(last + 1, device=x.device)
+
+        def shifted(by: int) -> Images:
+            return x.index_select(side, (pixel + by).clamp(0, last))
+
+        total = (shifted(-whole - 1) + shifted(whole + 1)) * (self.radius - whole)
+        for offset in range(-whole, whole + 1):
+            total = total + shifted(offset)
+        return total / (2 * self.radius + 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
