@@ -19,7 +19,14 @@ from . import raw_store
 from .conftest import TINY
 
 SOON = 5.0  # seconds in which processes without a driver have to be gone
-COMMAND = "import sys; from carom.scenarios.cli import main; sys.argv[0] = 'carom'; main()"
+# as in a terminal: what a shell starts in the background inherits a Ctrl-C that is ignored, and hands it on
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from carom.scenarios.cli import main
+sys.argv[0] = "carom"
+main()
+"""
 
 # Loads what a run needs once, then forks a process for each line of arguments: a kill then costs the run that it
 # kills, not the loading of libraries.
