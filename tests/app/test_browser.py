@@ -110,6 +110,10 @@ class Explorer:
         wait(lambda: words in self.body() and not self.found(busy), f"{place}: no {words!r}")
         self.check()
 
+    def await_rest(self) -> None:
+        """The script has run to its end: what is clicked before may be replaced under the click."""
+        wait(lambda: self.found("[data-test-script-state=notRunning]"), "the page does not come to rest")
+
     def check(self) -> None:
         """No exception on the page, no error in the console."""
         assert not self.found("[data-testid=stException]")
@@ -206,12 +210,19 @@ def test_a_figure_and_a_table_can_be_taken_along(explorer: Explorer, tmp_path: P
     explorer.driver.execute_cdp_cmd(
         "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path / "got")}
     )
+    got = tmp_path / "got"
+
+    def whole(name: str) -> bool:
+        """Chromium reserves the name with an empty file, and writes beside it."""
+        return (got / name).exists() and (got / name).stat().st_size > 0 and not [*got.glob("*.crdownload")]
+
     explorer.open("matrix", "fields pool")
+    explorer.await_rest()
     for kind in ("PNG", "SVG", "CSV"):
         wait(lambda kind=kind: [b for b in explorer.found("button") if b.text == kind], f"no {kind}")  # type: ignore[misc]
         next(b for b in explorer.found("button") if b.text == kind).click()
-        path = tmp_path / "got" / f"matrix.{kind.lower()}"
-        wait(path.exists, f"{path.name} did not come")
+        name = f"matrix.{kind.lower()}"
+        wait(lambda name=name: whole(name), f"{name} did not come", seconds=240)  # type: ignore[misc]
     assert (tmp_path / "got/matrix.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "got/matrix.svg").read_bytes()
     assert "ASR" in (tmp_path / "got/matrix.csv").read_text().splitlines()[0]
