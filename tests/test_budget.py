@@ -2,6 +2,7 @@ from fractions import Fraction
 from math import floor, isqrt
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -138,3 +139,35 @@ def test_budgets_read_and_hash_by_value() -> None:
     assert str(Budget.parse("l2", "1.5")) == "l2 1.5"
     assert content_key(Budget.parse("linf", "16/510")) == content_key(Budget.parse("linf", "8/255"))
     assert content_key(Budget.parse("linf", "8/255")) != content_key(Budget.parse("l2", "8/255"))
+
+
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+def test_a_float_near_a_whole_number_of_grey_levels_means_that_number(precision: type[np.floating[Any]]) -> None:
+    """All of k/255, as floats say it in the ways that people write it."""
+    for k in range(1, 256):
+        exact = Fraction(k, 255)
+        rounded = precision(k) / precision(255)
+        scaled = precision(k) * (precision(1) / precision(255))
+        for written in (rounded, float(rounded), scaled, str(rounded), Fraction(float(rounded)), torch.tensor(rounded)):
+            assert parse_eps(written) == exact, (k, written)
+            assert Budget.parse("linf", written) == Budget(norm="linf", eps=exact), (k, written)
+        assert Budget(norm="linf", eps=Fraction(float(rounded))).eps == exact
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_float_radius_loses_no_grey_level(norm: Any) -> None:
+    """An image that changed by exactly k levels is inside, and stays as it is; one level more is outside."""
+    clean = torch.zeros((1, 1, 1, 2), dtype=torch.uint8)
+    for k in range(1, 255):
+        budget = Budget.parse(norm, k / 255)
+        changed = torch.tensor([[[[k, 0]]]], dtype=torch.uint8)
+        budget.check(changed, clean)
+        assert torch.equal(budget.quantize(changed.double() / 255, clean), changed), k
+        with pytest.raises(ContractError):
+            budget.check(changed + torch.tensor([1, 0], dtype=torch.uint8), clean)
+
+
+@pytest.mark.parametrize("written", [0.03, 0.5, 1.5, 0.1, 0.015, 0.031, 0.0314, 12.25])
+def test_other_floats_are_the_decimals_that_they_print_as(written: float) -> None:
+    assert parse_eps(written) == Fraction(str(written))
+    assert Budget.parse("l2", written).eps == Fraction(str(written))

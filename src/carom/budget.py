@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from numbers import Rational, Real
 from typing import ClassVar, Literal
 
 import torch
@@ -15,21 +16,31 @@ Norm = Literal["linf", "l2"]
 NORMS: tuple[Norm, ...] = ("linf", "l2")
 
 
+_FLOAT_PRECISION = Fraction(1, 2**23)  # relative, of a float32: what one division or one rounding to it may lose
+
+
 def parse_eps(value: object, *, where: str = "eps") -> Fraction:
-    """An exact radius from "8/255", "0.5", 0.03 or 0.
+    """An exact radius from "8/255", "0.5", 0.03, 8 / 255 or 0.
+
+    A number within float precision of a whole number of grey levels, k / 255, means exactly k / 255: floats cannot say
+    it, and rounded down they would lose a level. Other floats mean the decimal that they print as. Numbers of numpy and
+    tensors of one number are read as floats.
 
     Raises:
         InputError: Not a number, or negative.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real | str):
         raise InputError(f'{where}: expected a number or a fraction such as "8/255", got {value!r}')
     try:
-        eps = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
+        eps = Fraction(value) if isinstance(value, Rational | str) else Fraction(str(float(value)))
     except (ValueError, ZeroDivisionError):
         raise InputError(f'{where}: expected a number or a fraction such as "8/255", got {value!r}') from None
     if eps < 0:
         raise InputError(f"{where}: eps must not be negative, got {value}; a radius is at least 0")
-    return eps
+    grey = Fraction(round(eps * 255), 255)
+    return grey if abs(eps - grey) <= grey * _FLOAT_PRECISION else eps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +49,7 @@ class Budget:
 
     Attributes:
         norm: "linf" (largest change of a pixel) or "l2" (Euclidean length of the change over all pixels).
-        eps: Radius for images scaled to [0, 1], exact: Fraction(8, 255), not 8.
+        eps: Radius for images scaled to [0, 1], exact: Fraction(8, 255), not 8. Made exact as `parse_eps` does.
 
     Raises:
         InputError: Unknown norm, negative eps, or a linf eps above 1.
@@ -52,8 +63,7 @@ class Budget:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise InputError(f"unknown norm {self.norm!r} (known: {', '.join(NORMS)})")
-        if self.eps < 0:
-            raise InputError(f"eps must not be negative, got {self.eps}")
+        object.__setattr__(self, "eps", parse_eps(self.eps))
         if self.norm == "linf" and self.eps > 1:
             raise InputError(
                 f"eps={self.eps} covers every image in [0, 1]; eps is in pixel units, so write "

@@ -192,6 +192,23 @@ def test_what_is_counted(x: Tensor, y: Tensor) -> None:
     assert "2 of 3 images right before" in str(told)
 
 
+def test_a_radius_as_a_float_is_that_of_the_fraction(model: Victim, y: Tensor) -> None:
+    """8-bit images that moved by exactly k levels are judged as they are, and attacks reach as far as k levels."""
+    clean = torch.full((5, 3, 8, 7), 100, dtype=torch.uint8)
+    x = clean.float() / 255
+    for k in (1, 8, 13, 35, 64):
+        seen: list[Tensor] = []
+
+        def victim(images: Tensor, seen: list[Tensor] = seen) -> Tensor:
+            seen.append(images)
+            return torch.nn.functional.one_hot(y[: len(images)], 4).float()
+
+        carom.evaluate(victim, x, y, (clean + k).float() / 255, eps=k / 255)
+        assert float((seen[-1] * 255).round().max()) == 100 + k
+        by_float = carom.attack("fgsm", model, x, y, eps=k / 255)
+        assert torch.equal(by_float, carom.attack("fgsm", model, x, y, eps=f"{k}/255"))
+
+
 def test_scores_labels_and_arrays_are_judged_alike(model: Victim, x: Tensor, y: Tensor) -> None:
     x_adv = carom.attack("fgsm", Victim(2).eval(), x, y, eps="64/255")
     expected = carom.evaluate(model, x, y, x_adv, eps="64/255")

@@ -191,6 +191,12 @@ def test_keys_follow_what_is_asked_and_nothing_else(name: str, scenario: Write) 
     assert all(before[kind] == after[kind] for kind in before if kind not in expected)
 
 
+def test_a_float_eps_of_whole_grey_levels_changes_nothing(scenario: Write) -> None:
+    as_float = planned(scenario(*SMALL, ('eps = "32/255"', f"eps = {35 / 255!r}")))
+    as_fraction = planned(scenario(*SMALL, ('eps = "32/255"', 'eps = "35/255"')))
+    assert keys(as_float) == keys(as_fraction)
+
+
 def test_eps_changes_all_sets_but_the_identity(scenario: Write) -> None:
     before, after = (keys(planned(scenario(*SMALL, ('eps = "32/255"', f'eps = "{eps}/255"')))) for eps in (31, 33))
     assert not before["sets"] & after["sets"]
