@@ -37,30 +37,29 @@ _BATCH = 256  # validation images at once
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Copies:
-    """What a training reads instead of its images, 8-bit, on the CPU.
+    """What a training reads beside its images, 8-bit, on the CPU.
 
     Attributes:
-        clean: Augmented images, copy by copy, in the order of the training images.
-        adversarial: The same, crafted, source by source.
+        adversarial: Augmented images, crafted, source by source and copy by copy, in the order of the training images.
         judged: The validation images crafted, source by source.
     """
 
-    clean: UInt8[Tensor, "copies n c h w"]
     adversarial: UInt8[Tensor, "sources copies n c h w"]
     judged: UInt8[Tensor, "sources m c h w"]
 
     @property
     def digest(self) -> str:
         """sha256 over all of them."""
-        return tensor_digest({"clean": self.clean, "adversarial": self.adversarial, "judged": self.judged})
+        return tensor_digest({"adversarial": self.adversarial, "judged": self.judged})
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgainstCopies:
-    """Trains on clean and adversarial copies of each batch's images, all in one forward pass.
+    """Trains on each batch's clean images and on adversarial copies of them, all in one forward pass.
 
-    The images that the training loop brings are not looked at, only which ones they are: the copies are augmented
-    already. Each image's copy is drawn at each step; its clean and adversarial images are of one copy.
+    The clean images are those that the training loop brings, augmented anew each time an image is read, as in plain
+    training and in the authors' code. The adversarial copies are augmented already and stay as they were crafted; which
+    copy of an image is read is drawn at each step.
 
     Attributes:
         copies: What to train on.
@@ -76,7 +75,7 @@ class AgainstCopies:
     alpha: float
     digest: str = ""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self, copies: Copies) -> None:
         object.__setattr__(self, "digest", copies.digest)
@@ -89,8 +88,8 @@ class AgainstCopies:
         def loss(state: State, x: Images, y: Labels) -> tuple[Float[Tensor, ""], Logits]:
             assert state.batch is not None
             pixels = self._drawn(copies, state.batch.index.cpu(), state.generator)
-            n, streams = len(y), len(pixels) // len(y)
-            seen = (pixels.to(x.device).float() / 255).to(memory_format=torch.channels_last)
+            n, streams = len(y), 1 + len(pixels) // len(y)
+            seen = torch.cat([x, pixels.to(x.device).float() / 255]).to(memory_format=torch.channels_last)
             logits = state.classifier(seen)
             state.passes.forward += len(seen) - n
             state.passes.backward += len(seen) - n
@@ -102,13 +101,12 @@ class AgainstCopies:
         return replace(slots, loss=loss, robust=lambda state: weighted_accuracy(state, copies))
 
     def _drawn(self, copies: Copies, index: Tensor, generator: torch.Generator) -> UInt8[Tensor, "streams_n c h w"]:
-        """The clean images of a batch, then the adversarial ones, stream after stream."""
-        copy = torch.randint(len(copies.clean), index.shape, generator=generator)
-        clean = copies.clean[copy, index]
+        """The adversarial copies of a batch's images, stream after stream."""
+        copy = torch.randint(copies.adversarial.shape[1], index.shape, generator=generator)
         if self.loss == "random":
             source = torch.randint(len(copies.adversarial), index.shape, generator=generator)
-            return torch.cat([clean, copies.adversarial[source, copy, index]])
-        return torch.cat([clean, copies.adversarial[:, copy, index].flatten(0, 1)])
+            return copies.adversarial[source, copy, index]
+        return copies.adversarial[:, copy, index].flatten(0, 1)
 
     def _weighted(
         self, state: State, values: Float[Tensor, "streams n"], logits: Float[Tensor, "streams_n k"], y: Labels
@@ -152,8 +150,8 @@ class PubDef:
     An attacker who has public models alone can play a model and an attack. Of each group of public models, which is
     their training style, one source is chosen: that whose PGD examples transfer best to the others, on validation
     images. Of each training image a few augmented copies are attacked once on each source, rounded to 8 bits in the
-    ball, and the network learns from clean and adversarial copies together, in one batch. It withstands transfer, and
-    is not meant to withstand white-box or query attacks.
+    ball, and the network learns from these and from clean images, which are augmented anew at each epoch, together in
+    one batch. It withstands transfer, and is not meant to withstand white-box or query attacks.
 
     It may go on from a network that came before; else it begins with fresh weights. Augmentation and batch size are the
     scenario's recipe's; the kept epoch, where the recipe keeps the best, is that of the highest mean of clean and
@@ -201,7 +199,7 @@ class PubDef:
     groups: tuple[str, ...] = ()
     sources: SourceRule = "selected"
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     takes: ClassVar[Literal["one", "none", "either"]] = "either"
     pool: ClassVar[bool] = True
 
@@ -273,7 +271,7 @@ class PubDef:
         copies = making.copies(chosen, transfer)
 
         by = AgainstCopies(copies=copies, loss=self.loss, k=self.k, alpha=self.alpha)
-        recipe = adapted(ground.recipe, by, shift=0.0, rotation=0.0, scale=0.0, flip=False)
+        recipe = adapted(ground.recipe, by)
         there = replace(ground, progress=making.onward())
         trained = there.trained(recipe, start=given[0] if given else None)
         best = trained.select == "best"
@@ -360,11 +358,9 @@ class _Making:
         ground, many = self.ground, self.by.copies
         sources = [self.pool[place] for place in chosen]
         shape = ground.train.images.shape
-        clean = torch.empty(many, *shape, dtype=torch.uint8)
         adversarial = torch.empty(len(sources), many, *shape, dtype=torch.uint8)
         for copy in range(many):
             images = augmented(ground.train, ground.recipe, seed=ground.seed, copy=copy)
-            clean[copy] = images.images
             for s, source in enumerate(sources):
                 made = self._copy(source, images, copy)
                 adversarial[s, copy] = made.images
@@ -375,7 +371,7 @@ class _Making:
             looked_at = [self._copy(source, ground.validation, 0) for source in sources]
             self.looking = sum((made.passes for made in looked_at), self.looking)
             judged = [made.images for made in looked_at]
-        return Copies(clean=clean, adversarial=adversarial, judged=torch.stack(judged))
+        return Copies(adversarial=adversarial, judged=torch.stack(judged))
 
     def onward(self) -> Progress | None:
         """For the training: its epochs come after the sets."""

@@ -65,7 +65,7 @@ def copies(n: int = 10, sources: int = 3, many: int = 2, judged: int = 6) -> Cop
     def pixels(*shape: int) -> Tensor:
         return torch.randint(0, 256, (*shape, 1, 8, 8), generator=generator).to(torch.uint8)
 
-    return Copies(clean=pixels(many, n), adversarial=pixels(sources, many, n), judged=pixels(sources, judged))
+    return Copies(adversarial=pixels(sources, many, n), judged=pixels(sources, judged))
 
 
 def state(classifier: Classifier, data: ImageSet, seed: int = 5) -> State:
@@ -174,9 +174,9 @@ def plain_loss(name: LossName, by: AgainstCopies, here: State, data: ImageSet, s
     """One batch's loss, image by image; also the smoothed means after it."""
     n = len(data)
     generator = torch.Generator().manual_seed(5)
-    copy = torch.randint(len(stored.clean), (n,), generator=generator).tolist()
+    copy = torch.randint(2, (n,), generator=generator).tolist()
     source = torch.randint(len(stored.adversarial), (n,), generator=generator).tolist()
-    streams = [[stored.clean[c, i] for i, c in enumerate(copy)]]
+    streams = [list(data.images)]
     if name == "random":
         streams += [[stored.adversarial[s, c, i] for i, (s, c) in enumerate(zip(source, copy, strict=True))]]
     else:
@@ -259,10 +259,8 @@ def fixed(error_rates: list[float], n: int = 4) -> tuple[State, Copies]:
     adversarial = torch.full((len(error_rates), 1, n, 1, 8, 8), 255, dtype=torch.uint8)
     for s, rate in enumerate(error_rates):
         adversarial[s, 0, : round(rate * n)] = 0
-    stored = Copies(
-        clean=torch.full((1, n, 1, 8, 8), 255, dtype=torch.uint8), adversarial=adversarial, judged=adversarial[:, 0]
-    )
-    pixels = stored.clean[0]
+    stored = Copies(adversarial=adversarial, judged=adversarial[:, 0])
+    pixels = torch.full((n, 1, 8, 8), 255, dtype=torch.uint8)
     data = ImageSet(pixels, torch.zeros(n, dtype=torch.int64), torch.arange(n))
     classifier = create(MLP, shape=(1, 8, 8), classes=3)
     classifier.network = Fixed()
@@ -317,7 +315,7 @@ def test_clean_and_adversarial_images_share_one_forward_and_its_batch_statistics
     slots.loss(there, some.pixels, some.labels)
     assert forwards == [16]
     copy = torch.randint(2, (4,), generator=torch.Generator().manual_seed(5))
-    rows = [stored.clean[copy, index], *(kept[copy, index] for kept in stored.adversarial)]
+    rows = [data.images[index], *(kept[copy, index] for kept in stored.adversarial)]
     twin(torch.cat(rows).float() / 255)
     for (name, one), two in zip(weights(there.classifier).items(), weights(twin).values(), strict=True):
         assert torch.allclose(one, two, atol=1e-6), name
@@ -416,8 +414,7 @@ def test_only_training_images_are_learnt_from_and_only_validation_images_choose(
     assert seen == [validation_ids] * 3 + [training_ids] * 4
     (used,) = learnt
     monkeypatch.undo()
-    assert used.clean.shape == (2, 24, 1, 8, 8)
-    assert torch.equal(used.clean[0], whole.train.images)
+    assert used.adversarial.shape == (2, 2, 24, 1, 8, 8)
     away = (used.adversarial.short() - whole.train.images.short()).abs().amax()
     assert 0 < int(away) <= 24
     built = learnt_from_sources(whole, pool)
@@ -451,18 +448,34 @@ def noting(kept: list[Copies]) -> Callable[..., AgainstCopies]:
     return made
 
 
-def test_the_training_does_not_augment_again(pool: list[PublicModel], monkeypatch: pytest.MonkeyPatch) -> None:
-    recipes: list[Any] = []
-    trained = Ground.trained
+@pytest.mark.parametrize("loss", ["random", "all"])
+def test_clean_images_are_those_of_plain_training_drawn_anew_at_each_epoch(
+    loss: LossName, pool: list[PublicModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first images of each batch are what a plain training of the same seed sees; the copies are not moved again."""
+    batches: list[Tensor] = []
+    forward = Classifier.forward
 
-    def noted(self: Ground, recipe: Any, **kwargs: Any) -> Any:
-        recipes.append(recipe)
-        return trained(self, recipe, **kwargs)
+    def noted(self: Classifier, x: Tensor) -> Tensor:
+        if self.training:
+            batches.append(x.detach().clone())
+        return forward(self, x)
 
-    monkeypatch.setattr(Ground, "trained", noted)
-    defense().build(here(recipe=plain(shift=1.0, rotation=5.0, scale=0.1, flip=True)), (), pool)
-    (used,) = recipes
-    assert (used.shift, used.rotation, used.scale, used.flip) == (0, 0, 0, False)
+    ours = here(recipe=plain(shift=1.0, rotation=5.0, scale=0.1, flip=True))
+    learnt: list[Copies] = []
+    monkeypatch.setattr("carom.defenses.pubdef.AgainstCopies", noting(learnt))
+    monkeypatch.setattr(Classifier, "forward", noted)
+    defense(copies=1, loss=loss).build(ours, (), pool)
+    seen = list(batches)
+    batches.clear()
+    ours.trained(ours.recipe)
+    assert len(seen) == len(batches) == 6
+    kept = {image.numpy().tobytes() for image in learnt[0].adversarial.flatten(0, 2)}
+    for together, clean in zip(seen, batches, strict=True):
+        assert torch.equal(together[: len(clean)], clean)
+        copies = (together[len(clean) :] * 255).round().to(torch.uint8)
+        assert len(copies) == len(clean) * (1 if loss == "random" else 2)
+        assert {image.contiguous().numpy().tobytes() for image in copies} <= kept
 
 
 def test_the_best_epoch_is_that_of_the_highest_weighted_accuracy(
