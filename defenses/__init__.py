@@ -21,6 +21,7 @@ from .jpeg import JPEG
 from .mart import MART
 from .noise import Noise
 from .pgd_at import PGDAT
+from .plain import Plain
 from .proard import ProARD
 from .pubdef import PubDef
 from .resize_pad import ResizePad
@@ -31,6 +32,11 @@ from .wrapped import Randomised
 
 DEFENSES: Mapping[str, Entry] = MappingProxyType(
     {
+        "plain": Entry(
+            summary="Trained as the scenario trains networks; what a stage goes on from.",
+            paper="Sitawarin, Chang, Huang, Altoyan and Wagner 2024, arXiv:2310.17645",
+            stages=(Plain(),),
+        ),
         "pgd-at": Entry(
             summary="Learns from what PGD makes of each batch.",
             paper="Madry, Makelov, Schmidt, Tsipras and Vladu 2018, arXiv:1706.06083",

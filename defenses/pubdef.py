@@ -153,9 +153,9 @@ class PubDef:
     ball, and the network learns from these and from clean images, which are augmented anew at each epoch, together in
     one batch. It withstands transfer, and is not meant to withstand white-box or query attacks.
 
-    It may go on from a network that came before; else it begins with fresh weights. Augmentation and batch size are the
-    scenario's recipe's; the kept epoch, where the recipe keeps the best, is that of the highest mean of clean and
-    adversarial validation accuracy.
+    It may go on from a network that came before, as `plain -> pubdef` does and both of the authors' scripts; alone it
+    begins with fresh weights. Augmentation, batch size and epochs are the scenario's recipe's; the kept epoch, where
+    the recipe keeps the best, is that of the highest mean of clean and adversarial validation accuracy.
 
     Passes are those of the training and of crafting the training copies, also where these were crafted before and are
     read again; crafting on validation images is looking, and stands in the record alone. The record has "pool" and

@@ -33,7 +33,7 @@ def test_the_scenario_of_the_page_can_be_read() -> None:
     text = f'name = "page"\ntask = "digits"\n{attacks}\n{budgets}\n{models}\n{victims}'
     scenario = parse_scenario(text, where="docs/defenses.md")
     assert scenario.defended
-    assert {v.defense_name for v in scenario.victims} >= {"none", "pubdef", "AT + JPEG"}
+    assert {v.defense_name for v in scenario.victims} >= {"none", "plain -> pubdef", "AT + JPEG"}
     assert [a.decoy for a in scenario.attacks] == [False, False, True, False]
 
 

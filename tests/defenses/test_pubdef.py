@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from carom.attacks import craft
 from carom.budget import Budget
-from carom.defenses import adversarial_copies
+from carom.defenses import adversarial_copies, parse_defense
+from carom.defenses import build as defended
 from carom.defenses.adversarial_copies import adversarial_copy, augmented, predicted
 from carom.defenses.defense import PublicModel, Stage
 from carom.defenses.pubdef import PRESETS, AgainstCopies, Copies, LossName, PubDef, weighted_accuracy
@@ -452,7 +453,7 @@ def noting(kept: list[Copies]) -> Callable[..., AgainstCopies]:
 def test_clean_images_are_those_of_plain_training_drawn_anew_at_each_epoch(
     loss: LossName, pool: list[PublicModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first images of each batch are what a plain training of the same seed sees; the copies are not moved again."""
+    """The first images of a batch are those that a plain training of the same seed sees; the copies stay as crafted."""
     batches: list[Tensor] = []
     forward = Classifier.forward
 
@@ -499,6 +500,21 @@ def test_it_may_go_on_from_what_came_before(pool: list[PublicModel]) -> None:
     assert tensor_digest(member) == tensor_digest(start)
     (member,) = defense().build(ours, (), pool).members
     assert tensor_digest(member) == tensor_digest(weights(create(MLP, shape=(1, 8, 8), classes=3, seed=ours.seed)))
+
+
+def test_it_goes_on_from_plain_training(pool: list[PublicModel]) -> None:
+    """As in the authors' scripts: train plainly, then load the weights into the training on copies."""
+    ours = here(recipe=plain(epochs=2))
+    _, chain = parse_defense(
+        {"name": "plain -> pubdef", "pubdef": {"eps": "24/255", "steps": 2, "step": "1/2", "copies": 1}}
+    )
+    found = defended(chain, ours, pool)
+    first = train(ours.recipe, MLP, train=ours.train, validation=ours.validation, classes=3, seed=ours.seed)
+    by_hand = defense(copies=1).build(ours, (first.last,), pool)
+    assert tensor_digest(found.weights) == tensor_digest(by_hand.members[0])
+    assert found.passes == first.passes + by_hand.passes
+    _, alone = parse_defense("plain")
+    assert tensor_digest(defended(alone, ours).weights) == tensor_digest(first.last)
 
 
 @pytest.mark.parametrize("settings", [{"sources": "drawn"}, {"labels": "predicted"}])

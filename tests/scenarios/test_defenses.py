@@ -15,7 +15,7 @@ from carom.scenarios.plan import Plan, plan
 from carom.scenarios.reader import list_victims, read_outcomes
 from carom.scenarios.run import run_id_of, run_scenario
 from carom.scenarios.show import show_run
-from carom.scenarios.spec import Scenario, parse_scenario
+from carom.scenarios.spec import BuiltModel, Scenario, parse_scenario
 from carom.scenarios.store import Store, artifact_path
 
 SMALL = """
@@ -114,6 +114,15 @@ def test_pubdef_rests_on_the_seen_pool_alone(ran: tuple[Scenario, Plan, Path]) -
     assert len(built) == 1
     assert all("s13" not in label for label in labels)
     assert len(labels) == 3
+
+
+def test_pubdef_after_plain_training_shares_the_undefended_network(tiny_npz: Path) -> None:
+    victims = '[[victims]]\nseed = 2\ndefense = ["none", {name = "plain -> pubdef", pubdef = {copies = 1}}]\n'
+    planned = plan(scenario_of(tiny_npz, POOL, victims))
+    (hardened,) = [m.model for m in planned.models.values() if isinstance(m.model, BuiltModel)]
+    (start,) = hardened.given
+    assert planned.models[start].label == "here/uniform/mlp/s2"  # the victim without a defence
+    assert len(planned.models) == 1 + 4 + 2  # a surrogate, the pool, and two of the victims: nothing is trained twice
 
 
 def test_what_a_victim_cost_counts_its_trainings_and_not_the_pool(ran: tuple[Scenario, Plan, Path]) -> None:
