@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
+from carom.draws import Draws
 from carom.errors import ContractError, InputError, ModelError
 from carom.protocols import Classifier, Combination, DrawnSource, GradientSource, Passes
 from carom.typing import Images, Labels, Logits, PerImage
@@ -112,7 +113,7 @@ class Gradients:
         self.evaluations = 0
         self.columns: dict[str, Tensor] = {}
         self._path: Path | None = None
-        self._seed = 0
+        self._draws: Draws | None = None
         self._now = 0, 0
         self._redraws = isinstance(source, DrawnSource) and source.redraws()
         self._readings = 0
@@ -142,14 +143,14 @@ class Gradients:
         )
 
     @contextmanager
-    def along(self, path: Path | None, seed: int) -> Iterator[None]:
-        """Inside the `with` block, read along this model path; `seed` is of its random parts."""
-        before = self._path, self._seed
-        self._path, self._seed = path, seed
+    def along(self, path: Path | None, draws: Draws) -> Iterator[None]:
+        """Inside the `with` block, read along this model path; its random parts come from `draws`."""
+        before = self._path, self._draws
+        self._path, self._draws = path, draws
         try:
             yield
         finally:  # what comes after, such as queries, sees the target as it is
-            self._path, self._seed = before
+            self._path, self._draws = before
 
     def members(self, step: int = 0, copy: int = 0) -> tuple[Classifier, ...]:
         """The classifiers that are active at this step for this copy, as the source shows them.
@@ -208,7 +209,8 @@ class Gradients:
                 (gradient,) = torch.autograd.grad(seen, point, outer)
         elif x_adv is self.x and not reads_features(objective):
             # a source may change the weights of its members in place from step to step
-            key = (objective, step, copy, self._path, self._seed, *(id(member) for member in members))
+            drawn = None if self._path is None else self._draws  # without a path nothing is
+            key = (objective, step, copy, self._path, drawn, *(id(member) for member in members))
             if key not in self._known.clean:  # the members stay alive with it, so no id is used twice
                 self._known.clean[key] = (members, *_looked_at(self._read(point.detach(), objective, members)))
             return self._noted(*self._known.clean[key][1:])
@@ -398,8 +400,8 @@ class Gradients:
         return members if member is None else (members[member],)
 
     def _ready(self, member: Classifier, point: str | None = None) -> Classifier:
-        if self._path is not None:
-            self.ready.redraw(member, self._path, point, self._seed, *self._now)
+        if self._path is not None and self._draws is not None:
+            self.ready.redraw(member, self._path, point, self._draws, *self._now)
         return self.ready(member, self._path, point)
 
     def _read(self, x: Images, objective: Objective | FeatureLoss, members: Sequence[Classifier]) -> Images:

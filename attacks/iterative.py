@@ -104,7 +104,7 @@ class Iterative:
         if budget.eps == 0:
             yield from [gradients.x.detach().clone()] * self.steps
             return
-        with gradients.along(self.path, draws.seed):
+        with gradients.along(self.path, draws):
             yield from self._steps(gradients, budget, draws)
 
     def _steps(self, gradients: Gradients, budget: Budget, draws: Draws) -> Iterator[Images]:

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 from typing_extensions import override
 
+from carom.draws import Draws
 from carom.errors import InputError, ModelError
 from carom.protocols import Classifier
 
@@ -41,8 +42,8 @@ class Path(Protocol):
 class Redrawn(Protocol):
     """A rebuilt module with random parts of its own, as ghost networks are."""
 
-    def redraw(self, seed: int, step: int, copy: int) -> None:
-        """Take the parts that belong to (seed, step, copy), until the next call."""
+    def redraw(self, draws: Draws, step: int, copy: int) -> None:
+        """Take the parts that belong to (draws, step, copy), until the next call; all images have them in common."""
         ...
 
 
@@ -201,10 +202,10 @@ class Ready:
             self._random[made] = [module for module in made.modules() if isinstance(module, Redrawn)]
         return self._random[made]
 
-    def redraw(self, member: Classifier, path: Path, point: str | None, seed: int, step: int, copy: int) -> None:
-        """Where the classifier made ready for this has random parts, take those of (seed, step, copy)."""
+    def redraw(self, member: Classifier, path: Path, point: str | None, draws: Draws, step: int, copy: int) -> None:
+        """Where the classifier made ready for this has random parts, take those of (draws, step, copy)."""
         for part in self.random(member, path, point):
-            part.redraw(seed, step, copy)
+            part.redraw(draws, step, copy)
 
     def tap(self, member: Classifier, path: Path | None, point: str) -> Tap:
         """Where the features of the classifier made ready for this point are kept."""

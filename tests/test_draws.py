@@ -124,3 +124,10 @@ def test_images_without_ids_get_them_from_their_bytes() -> None:
     assert torch.equal(content_ids(images[[2, 0]]), ids[[2, 0]])
     assert torch.equal(content_ids(images.contiguous(memory_format=torch.channels_last)), ids)
     assert not torch.equal(content_ids(images.double()), ids)
+
+
+def test_shared_draws_are_those_of_one_image_whatever_the_batch() -> None:
+    draws = Draws(5, IDS)
+    of_all = draws.shared(IDS.device).uniform("p", (3,), step=1, copy=2)
+    assert torch.equal(of_all, Draws(5, torch.zeros(1, dtype=torch.int64)).uniform("p", (3,), step=1, copy=2))
+    assert torch.equal(of_all, draws.select(slice(1, 2)).shared(IDS.device).uniform("p", (3,), step=1, copy=2))

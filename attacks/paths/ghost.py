@@ -82,21 +82,23 @@ class Drawn(nn.Module):
     def __init__(self, inner: nn.Module, name: str) -> None:
         super().__init__()
         self.inner, self.name = inner, name
-        self._now = 0, 0, 0
+        self._draws: Draws | None = None
+        self._now = 0, 0
         self._known: dict[torch.Size, Tensor] = {}
 
-    def redraw(self, seed: int, step: int, copy: int) -> None:
-        """The numbers of (seed, step, copy) from now on."""
-        if self._now != (seed, step, copy):
-            self._now = seed, step, copy
+    def redraw(self, draws: Draws, step: int, copy: int) -> None:
+        """The numbers of (draws, step, copy) from now on."""
+        if self._draws is not draws or self._now != (step, copy):
+            self._draws, self._now = draws, (step, copy)
             self._known.clear()
 
     def uniform(self, like: Tensor, shape: torch.Size) -> Tensor:
         """In [0, 1), the same for all images; made when first asked for, as the shape shows only then."""
         if shape not in self._known:
-            seed, step, copy = self._now
-            one = Draws(seed, torch.zeros(1, dtype=torch.int64, device=like.device))
-            self._known[shape] = one.uniform(f"ghost {self.name}", shape, step=step, copy=copy)
+            assert self._draws is not None  # a classifier is read only after its parts were drawn
+            step, copy = self._now
+            of_all = self._draws.shared(like.device)
+            self._known[shape] = of_all.uniform(f"ghost {self.name}", shape, step=step, copy=copy)
         return self._known[shape].to(like.dtype)
 
     def factors(self, like: Tensor, spread: float, channel: int) -> Tensor:

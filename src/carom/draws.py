@@ -39,7 +39,9 @@ def stream(seed: int, purpose: str, step: int = 0, copy: int = 0) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Draws for the images `ids` under one seed.
+    """Draws for the images `ids` under one seed: the only numbers that an attack takes from chance.
+
+    Whoever has other numbers, such as those that another program drew, hands over a subclass that answers them.
 
     Attributes:
         seed: The attack's seed.
@@ -78,6 +80,10 @@ class Draws:
     def select(self, index: slice | Int[Tensor, " m"]) -> "Draws":
         """The same draws for some of the images."""
         return Draws(self.seed, self.ids[index])
+
+    def shared(self, device: torch.device) -> "Draws":
+        """Draws that all images have in common, such as the choice of a network: those of one image, of id 0."""
+        return Draws(self.seed, torch.zeros(1, dtype=torch.int64, device=device))
 
 
 def content_ids(images: Tensor) -> Ids:

@@ -12,6 +12,7 @@ from carom.attacks.members import Ready, Redrawn
 from carom.attacks.paths import knobs
 from carom.attacks.paths.anatomy import anatomy
 from carom.budget import Budget
+from carom.draws import Draws
 from carom.errors import InputError, ModelError
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import create
@@ -33,7 +34,7 @@ def redraw(built: nn.Module, seed: int, step: int, copy: int) -> None:
     """What `Ready.redraw` does with the parts that it knows."""
     for module in built.modules():
         if isinstance(module, Redrawn):
-            module.redraw(seed, step, copy)
+            module.redraw(Draws(seed, torch.zeros(1, dtype=torch.int64)), step, copy)
 
 
 def make(name: str) -> nn.Module:
