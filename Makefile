@@ -5,6 +5,8 @@ BIN := .venv/bin
 export UV_PROJECT_ENVIRONMENT := .venv
 # a machine behind a proxy has its certificate in the system, not in uv
 export UV_SYSTEM_CERTS := 1
+# without compiled files each of the many processes that the tests start would compile torch anew, for seconds
+unexport PYTHONDONTWRITEBYTECODE
 ifeq ($(HOME),)
 export HOME := $(CURDIR)/.uv/home
 endif

@@ -1,5 +1,6 @@
 """A repository with a suite and a model whose weakness is known, and pytest runs in it."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,13 @@ def make_suite(n: int = 600, *, name: str = "tiny", sets: int = 2, seed: int = 0
 
 
 Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests write a file anew within a second and as long as before: a compiled one would be taken for it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
 
 @pytest.fixture
