@@ -9,6 +9,7 @@ from .store import (
     KINDS,
     Store,
     artifacts,
+    check_there,
     image_sets,
     run_models,
     run_sets,
@@ -31,7 +32,7 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
     Raises:
         StoreError: In use by a run, or not writable.
     """
-    Store(folder).close()  # an error, not a new store, where there is none
+    check_there(folder)
     with Store(folder, write=True) as store:
         with store.reading() as connection:
             named = {

@@ -193,7 +193,8 @@ def read_outcomes(
                 (cells.c.adversarial_set == run_cells.c.adversarial_set) & (cells.c.victim == run_cells.c.victim),
             )
             .join(run_sets, (run_sets.c.run == run_cells.c.run) & (run_sets.c.artifact == run_cells.c.adversarial_set))
-            .join(clean, (clean.c.victim == run_cells.c.victim) & (clean.c.image_set == run_sets.c.image_set))
+            # a cell says which answers it was packed against, and is never read against others
+            .join(clean, (clean.c.id == cells.c.clean) & (clean.c.image_set == run_sets.c.image_set))
             .where(run_cells.c.run == run, run_sets.c.image_set == images.artifact)
             .order_by(run_cells.c.adversarial_set, run_cells.c.victim)
         )

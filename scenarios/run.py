@@ -177,6 +177,8 @@ def run_scenario(
     if workers is None:
         workers = len(devices) if devices != ["cpu"] else len(os.sched_getaffinity(0))
     with Store(folder, write=True) as store:
+        if store.remark is not None:
+            (progress or Silent()).say(store.remark)
         token = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f") + f"-{os.getpid()}"
         planned = plan(scenario, run_id=token, progress=(progress or Silent()).say)
         driver = _Driver(store, planned, progress or Silent(), max(1, workers))
@@ -371,25 +373,7 @@ class _Driver:
         )
 
     def _write_images(self, attacked: AttackedImages) -> None:
-        state = self.store.states("images", [attacked.key])[attacked.key]
-        with self.store.reading() as connection:  # a kill may have come between the file and this row
-            described = connection.execute(
-                sa.select(image_sets.c.split).where(image_sets.c.artifact == state.id)
-            ).first()
-        if described and state.digest == attacked.digest and self.store.damage("images", state) is None:
-            return
-        scenario = self.plan.scenario
-        images = attacked.images
-        written = Written(
-            kind="images",
-            key=attacked.key,
-            digest=attacked.digest,
-            inputs={},
-            record={"task": scenario.task_name, "split": attacked.split, "per_source": scenario.per_source},
-        )
-        tensors = {"images": images.images, "labels": images.labels, "ids": images.ids}
-        write_artifact(self.store.folder, written, tensors)
-        self.store.record(written)
+        scenario, images = self.plan.scenario, attacked.images
         row = {
             "artifact": self.images[attacked.key],
             "task": scenario.task_name,
@@ -400,7 +384,23 @@ class _Driver:
             "image_source": attacked.image_source.numpy().astype("<i4").tobytes(),
             "ids": images.ids.numpy().astype("<i8").tobytes(),
         }
-        with self.store.writing() as connection:
+        state = self.store.states("images", [attacked.key])[attacked.key]
+        with self.store.reading() as connection:  # a kill may have come between the file and this row
+            described = connection.execute(sa.select(image_sets).where(image_sets.c.artifact == state.id)).first()
+        same = described is not None and described._asdict() == row
+        if same and state.digest == attacked.digest and self.store.damage("images", state) is None:
+            return
+        written = Written(
+            kind="images",
+            key=attacked.key,
+            digest=attacked.digest,
+            inputs={},
+            record={"task": scenario.task_name, "split": attacked.split, "per_source": scenario.per_source},
+        )
+        tensors = {"images": images.images, "labels": images.labels, "ids": images.ids}
+        write_artifact(self.store.folder, written, tensors)
+        with self.store.writing() as connection:  # all at once: outcomes are never counted by labels of other images
+            self.store.record_within(connection, written)
             connection.execute(image_sets.delete().where(image_sets.c.artifact == row["artifact"]))
             connection.execute(image_sets.insert(), [row])
 
@@ -913,8 +913,8 @@ class _Driver:
                         "predictions": packed,
                     }
                     connection.execute(insert(clean).on_conflict_do_nothing(), [row])
-            mine = sa.select(clean.c.image_set, clean.c.predictions).where(clean.c.victim == victim)
-            unattacked: dict[int, bytes] = {image_set: packed for image_set, packed in connection.execute(mine)}
+            mine = sa.select(clean.c.image_set, clean.c.id, clean.c.predictions).where(clean.c.victim == victim)
+            unattacked = {row.image_set: row for row in connection.execute(mine)}
             rows = []
             for _, key, _ in job.sets:
                 if key in self.plan.sets:
@@ -924,11 +924,11 @@ class _Driver:
                 connection.execute(insert(cells).on_conflict_do_nothing(), rows)
             self.report.evaluated += len(rows)
 
-    def _cell_row(self, key: str, victim: int, packed: bytes, unattacked: bytes) -> dict[str, Any]:
+    def _cell_row(self, key: str, victim: int, packed: bytes, unattacked: Row) -> dict[str, Any]:
         planned = self.plan.sets[key]
         attacked = self.plan.images[planned.split]
         labels = attacked.images.labels.numpy()
-        right = unpack_predictions(unattacked, self.classes) == labels
+        right = unpack_predictions(unattacked.predictions, self.classes) == labels
         answers = unpack_predictions(packed, self.classes)
         if planned.targeted:
             images = attacked.images
@@ -940,7 +940,8 @@ class _Driver:
             "victim": victim,
             "n": int(right.sum()),
             "k": int((right & won).sum()),
-            "changes": pack_changes(packed, unattacked),
+            "clean": unattacked.id,
+            "changes": pack_changes(packed, unattacked.predictions),
         }
 
     def _learn_rates(self) -> None:

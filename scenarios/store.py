@@ -9,11 +9,13 @@ import errno
 import fcntl
 import json
 import os
+import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 import sqlalchemy as sa
@@ -24,7 +26,9 @@ from carom.errors import StoreError
 from carom.files import write_whole
 from carom.identity import tensor_digest
 
-SCHEMA = 1
+from .migrations import FIRST_SCHEMA, migrate
+
+SCHEMA = 2  # raise it with the tables, and add a step to migrations.py
 Predictions = NDArray[np.int16]  # class indices, -1 for no answer
 Row = Any  # a row of a query: its columns are attributes
 Kind = Literal["weights", "images", "sets", "measures"]
@@ -83,11 +87,13 @@ image_sets = sa.Table(
 clean = sa.Table(
     "clean",
     _tables,
-    sa.Column("victim", sa.Integer, sa.ForeignKey("artifacts.id"), primary_key=True),
-    sa.Column("image_set", sa.Integer, sa.ForeignKey("artifacts.id"), primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True),  # never given twice: answers that are asked for anew get another
+    sa.Column("victim", sa.Integer, sa.ForeignKey("artifacts.id"), nullable=False),
+    sa.Column("image_set", sa.Integer, sa.ForeignKey("artifacts.id"), nullable=False),
     sa.Column("correct", sa.Integer, nullable=False),
     sa.Column("predictions", sa.LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
+    sa.UniqueConstraint("victim", "image_set"),
+    sqlite_autoincrement=True,
 )
 
 cells = sa.Table(
@@ -97,6 +103,7 @@ cells = sa.Table(
     sa.Column("victim", sa.Integer, sa.ForeignKey("artifacts.id"), primary_key=True),
     sa.Column("n", sa.Integer, nullable=False),  # images that the victim got right clean
     sa.Column("k", sa.Integer, nullable=False),  # of those, how many the attack won
+    sa.Column("clean", sa.Integer, sa.ForeignKey("clean.id"), nullable=False),  # the predictions it is packed against
     sa.Column("changes", sa.LargeBinary, nullable=False),  # adversarial xor clean predictions, compressed
     sa.Index("cells_by_victim", "victim"),  # to drop what rests on a model that was trained anew
     sa.Index("cells_counted", "adversarial_set", "victim", "n", "k"),  # to read a million rates without the predictions
@@ -219,16 +226,21 @@ class Written:
 class Store:
     """A folder of results, open for reading or for the one run that writes.
 
+    Attributes:
+        remark: What opening it changed, for the user; None where that was nothing.
+
     Raises:
-        StoreError: Not there, not writable, in use by another run, or written by a newer carom.
+        StoreError: Not there, not writable, in use by another run, or written by another carom: a newer one, or an
+            older one whose tables only a writer may bring up to date.
     """
 
     def __init__(self, folder: Path, *, write: bool = False) -> None:
         self.folder = folder
+        self.remark: str | None = None
         self._lock: int | None = None
         database = folder / "carom.db"
-        if not write and not database.is_file():
-            raise StoreError(f"{folder}: no store here; run a scenario first (`carom demo`) or give another --store")
+        if not write:
+            check_there(folder)
         with contextlib.ExitStack() as undo, store_errors(folder):
             undo.callback(self.close)  # whoever catches the error still holds this object, and the lock with it
             if write:
@@ -236,25 +248,16 @@ class Store:
                 for kind in KINDS:
                     (folder / "artifacts" / kind).mkdir(parents=True, exist_ok=True)
                 self._take_lock()
-            address = f"sqlite:///file:{database}?mode={'rwc' if write else 'ro'}&uri=true"
-            self.engine = sa.create_engine(address, connect_args={"timeout": 30})
-            if write:
+            self.engine = _engine(database, write=write)
+            found = self._schema()
+            if write and found != str(SCHEMA):
                 with self.engine.begin() as connection:
-                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-                    _tables.create_all(connection)
-                    for index in cells.indexes:  # a store of an earlier version has the table without them
-                        index.create(connection, checkfirst=True)
-                    connection.execute(
-                        insert(meta).values([{"name": "schema", "value": str(SCHEMA)}]).on_conflict_do_nothing()
-                    )
-            with self.engine.connect() as connection:
-                found = connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar()
+                    self.remark = _bring_up_to_date(connection, found)
+                found = self._schema()
             undo.pop_all()
-        if found is None or int(found) != SCHEMA:
+        if found != str(SCHEMA):
             self.close()
-            raise StoreError(
-                f"{folder}: written with schema {found}, this carom reads {SCHEMA}; install a matching version"
-            )
+            raise StoreError(_refusal(folder, found))
 
     def __enter__(self) -> "Store":
         return self
@@ -269,6 +272,13 @@ class Store:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _schema(self) -> str | None:
+        """The number of the tables as it is written; "None" where none is, and None where there are no tables yet."""
+        with self.engine.connect() as connection:
+            if not sa.inspect(connection).has_table("meta"):
+                return None
+            return str(connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar())
 
     def _take_lock(self) -> None:
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -318,27 +328,29 @@ class Store:
 
         Other inputs with the same digest: labels of the attacked images that changed while a control's set did not.
         """
-        path = self.path(written.kind, written.key)
         with self.writing() as connection:
-            same = (artifacts.c.kind == written.kind) & (artifacts.c.key == written.key)
-            row = connection.execute(
-                sa.select(artifacts.c.id, artifacts.c.digest, artifacts.c.inputs).where(same)
-            ).one()
-            stat = path.stat() if path.exists() else None
-            connection.execute(
-                artifacts.update()
-                .where(same)
-                .values(
-                    digest=written.digest,
-                    inputs=json.dumps(dict(written.inputs), sort_keys=True),
-                    record=json.dumps(dict(written.record), sort_keys=True),
-                    bytes=stat.st_size if stat else None,
-                    modified=stat.st_mtime_ns if stat else None,
-                )
+            self.record_within(connection, written)
+
+    def record_within(self, connection: sa.Connection, written: Written) -> None:
+        """The same in a transaction that has more to write."""
+        path = self.path(written.kind, written.key)
+        same = (artifacts.c.kind == written.kind) & (artifacts.c.key == written.key)
+        row = connection.execute(sa.select(artifacts.c.id, artifacts.c.digest, artifacts.c.inputs).where(same)).one()
+        stat = path.stat() if path.exists() else None
+        connection.execute(
+            artifacts.update()
+            .where(same)
+            .values(
+                digest=written.digest,
+                inputs=json.dumps(dict(written.inputs), sort_keys=True),
+                record=json.dumps(dict(written.record), sort_keys=True),
+                bytes=stat.st_size if stat else None,
+                modified=stat.st_mtime_ns if stat else None,
             )
-            found = (row.digest, json.loads(row.inputs))
-            if row.digest is not None and found != (written.digest, dict(written.inputs)):
-                forget_outcomes(connection, row.id)
+        )
+        found = (row.digest, json.loads(row.inputs))
+        if row.digest is not None and found != (written.digest, dict(written.inputs)):
+            forget_outcomes(connection, row.id)
 
     def states(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
         """The rows of these artefacts by key."""
@@ -368,6 +380,16 @@ class Store:
         return (stat.st_size, stat.st_mtime_ns) == (row.bytes, row.modified)
 
 
+def check_there(folder: Path) -> None:
+    """Refuse a folder that is no store, before a writer makes one of it.
+
+    Raises:
+        StoreError: It holds no database.
+    """
+    if not (folder / "carom.db").is_file():
+        raise StoreError(f"{folder}: no store here; run a scenario first (`carom demo`) or give another --store")
+
+
 def verify(path: Path, digest: str) -> str | None:
     """Why a file of tensors is not what was recorded; None when it is."""
     try:
@@ -378,9 +400,78 @@ def verify(path: Path, digest: str) -> str | None:
 
 
 def forget_outcomes(connection: sa.Connection, artifact: int) -> None:
-    """Drop the outcomes that rest on an artefact which is no longer what it was."""
+    """Drop the outcomes that rest on an artefact which is no longer what it was.
+
+    Of an image set these are the clean predictions on it and all cells that are packed against them, whatever run,
+    and whatever adversarial set, they are of.
+    """
+    on_it = clean.c.image_set == artifact
     connection.execute(cells.delete().where((cells.c.adversarial_set == artifact) | (cells.c.victim == artifact)))
-    connection.execute(clean.delete().where((clean.c.image_set == artifact) | (clean.c.victim == artifact)))
+    connection.execute(
+        cells.delete().where(
+            cells.c.victim.in_(sa.select(clean.c.victim).where(on_it)),  # so that an index leads to them
+            cells.c.clean.in_(sa.select(clean.c.id).where(on_it)),
+        )
+    )
+    connection.execute(clean.delete().where(on_it | (clean.c.victim == artifact)))
+
+
+# ----------------------------------------------------------------------------------------------------------- database
+
+NO_TABLES = "carom.db holds no tables yet; wait for the run that makes it, or move the file away"
+
+
+def _engine(database: Path, *, write: bool) -> sa.Engine:
+    """Connections to the database whose transactions begin when the first query is asked, not when one writes.
+
+    Python's sqlite3 begins none for a SELECT, so two queries of one reader could see two states.
+    """
+    address = f"file:{quote(str(database.absolute()))}?mode={'rwc' if write else 'ro'}"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(address, uri=True, timeout=30, check_same_thread=False, isolation_level=None)
+        if write:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+def _bring_up_to_date(connection: sa.Connection, found: str | None) -> str | None:
+    """Make the tables of a new store, or those of an earlier carom into today's; what this carom cannot read is left.
+
+    Returns:
+        What was dropped of what an earlier carom had computed, or None.
+    """
+    remark = None
+    if found is None:
+        _tables.create_all(connection)
+    elif _is_earlier(found):
+        remark = migrate(connection, _tables, int(found))
+    else:
+        return None
+    schema = insert(meta).values(name="schema", value=str(SCHEMA))
+    connection.execute(schema.on_conflict_do_update(index_elements=["name"], set_={"value": str(SCHEMA)}))
+    return remark
+
+
+def _is_earlier(found: str) -> bool:
+    return found.isdecimal() and FIRST_SCHEMA <= int(found) < SCHEMA
+
+
+def _refusal(folder: Path, found: str | None) -> str:
+    if found is None:
+        return f"{folder}: {NO_TABLES}"
+    advice = "install a matching version"
+    if _is_earlier(found):
+        advice = "bring the store up to date by running its scenario again, or by `carom gc`"
+    return f"{folder}: written with schema {found}, this carom reads {SCHEMA}; {advice}"
 
 
 # ------------------------------------------------------------------------------------------------------------- files
@@ -465,7 +556,7 @@ def store_errors(folder: Path) -> Iterator[None]:
         elif "locked" in text:
             advice = "is locked by another process; wait for it"
         elif "no such table" in text:
-            advice = "carom.db holds no tables yet; wait for the run that makes it, or move the file away"
+            advice = NO_TABLES
         elif "not a database" in text or "malformed" in text:
             advice = "carom.db is damaged; restore it or move it away"
         else:

@@ -47,16 +47,17 @@ def clean_answers(store: Path) -> dict[tuple[str, str], bytes]:
 
 def cells(store: Path) -> dict[tuple[str, str], Cell]:
     """Every outcome by keys of set and victim, its predictions as the victim gave them."""
-    clean = clean_answers(store)
     rows = query(
         store,
-        "select distinct s.key, v.key, i.key, n, k, changes from cells "
+        "select distinct s.key, v.key, i.key, n, k, changes, c.predictions from cells "
         "join artifacts s on s.id = cells.adversarial_set join artifacts v on v.id = cells.victim "
-        "join run_sets on run_sets.artifact = s.id join artifacts i on i.id = run_sets.image_set",
+        "join run_sets on run_sets.artifact = s.id join artifacts i on i.id = run_sets.image_set "
+        # every cell has its answers, and no other
+        "left join clean c on c.id = cells.clean and c.victim = v.id and c.image_set = i.id",
     )
     found = {}
-    for made, victim, images, n, k, changes in rows:
-        before, xor = clean[victim, images], zlib.decompress(changes)
+    for made, victim, _, n, k, changes, before in rows:
+        xor = zlib.decompress(changes)
         assert len(before) == len(xor)
         found[made, victim] = Cell(n, k, bytes(a ^ b for a, b in zip(before, xor, strict=True)))
     return found

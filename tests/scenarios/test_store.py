@@ -97,13 +97,15 @@ def test_a_million_cells_stay_under_half_a_gigabyte(store: Store) -> None:
         packed = {v: pack_predictions(p, classes) for v, p in before.items()}
         rows = [{"victim": v, "image_set": image_set, "correct": 0, "predictions": packed[v]} for v in models]
         connection.execute(insert(clean).values(rows))
+        answered = {v: id_ for v, id_ in connection.execute(sa.select(clean.c.victim, clean.c.id))}
         for v in models:  # in the order in which a run brings them
             rows = []
             for s in made:
                 wrong = rng.random(images) < 0.3
                 answers = np.where(wrong, (before[v] + rng.integers(1, classes, images)) % classes, before[v])
                 changed = pack_changes(pack_predictions(answers.astype(np.int16), classes), packed[v])
-                rows.append({"adversarial_set": s, "victim": v, "n": 900, "k": 300, "changes": changed})
+                counted = {"n": 900, "k": 300, "clean": answered[v], "changes": changed}
+                rows.append({"adversarial_set": s, "victim": v, **counted})
             connection.execute(insert(cells), rows)
             connection.execute(
                 insert(run_cells), [{"run": run, "adversarial_set": s, "victim": v, "case": 8} for s in made]
@@ -148,9 +150,22 @@ def test_another_digest_drops_what_rested_on_the_old_and_nothing_else(store: Sto
                 insert(clean),
                 [{"victim": v, "image_set": ids["images", i], "correct": 1, "predictions": b"\0"} for i in "ab"],
             )
+            answered = dict(
+                connection.execute(sa.select(clean.c.image_set, clean.c.id).where(clean.c.victim == v)).all()  # type: ignore[arg-type]
+            )
             connection.execute(
                 insert(cells),
-                [{"adversarial_set": ids["sets", s], "victim": v, "n": 1, "k": 0, "changes": b""} for s in "ab"],
+                [  # set a is of images a, and b of b
+                    {
+                        "adversarial_set": ids["sets", s],
+                        "victim": v,
+                        "n": 1,
+                        "k": 0,
+                        "clean": answered[ids["images", s]],
+                        "changes": b"",
+                    }
+                    for s in "ab"
+                ],
             )
     full = outcomes(store)
     assert len(full) == 8
@@ -162,6 +177,8 @@ def test_another_digest_drops_what_rested_on_the_old_and_nothing_else(store: Sto
     place = {"weights": ("cell", 2, "clean", 1), "sets": ("cell", 1, "", 0), "images": ("", 0, "clean", 2)}[kind]
     expected = {o for o in full if (o[0] == place[0] and o[place[1]] == doomed)}
     expected |= {o for o in full if (o[0] == place[2] and o[place[3]] == doomed)}
+    if kind == "images":  # what was made of them, and is packed against answers to them
+        expected |= {o for o in full if o[:2] == ("cell", ids["sets", "a"])}
     assert gone == expected
     assert gone
 
@@ -172,7 +189,7 @@ def test_the_same_tensors_from_other_inputs_drop_outcomes_too(store: Store) -> N
     (made,) = store.ensure("sets", ["a"]).values()
     (victim,) = store.ensure("weights", ["v"]).values()
     with store.writing() as connection:
-        row = {"adversarial_set": made, "victim": victim, "n": 1, "k": 0, "changes": b""}
+        row = {"adversarial_set": made, "victim": victim, "n": 1, "k": 0, "clean": 1, "changes": b""}
         connection.execute(insert(cells), [row])
     put(store, "sets", "a", 1.0, {"images": "before"})
     assert outcomes(store)
@@ -268,6 +285,7 @@ def test_readers_see_one_state_while_a_run_writes(store: Store) -> None:
         with reader.reading() as snapshot:
             assert len(snapshot.execute(sa.select(artifacts.c.id)).all()) == 2
             store.ensure("sets", ["c"])
+            assert len(snapshot.execute(sa.select(artifacts.c.id)).all()) == 2, "still what it saw first"
         assert len(reader.states("sets", ["a", "b", "c"])) == 3
 
 
@@ -341,3 +359,14 @@ def test_a_database_that_is_none_is_refused(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(StoreError, match=r"carom\.db is damaged"):
             Store(tmp_path, write=True)  # and the lock was given back
+
+
+@pytest.mark.parametrize("name", ["res#1", "what?", "50%25", "a b", "ü"])
+def test_a_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name / "store"
+    with Store(folder, write=True) as store:
+        put(store, "sets", KEY, 1.0)
+        with Store(folder) as reader:
+            assert set(reader.states("sets", [KEY])) == {KEY}
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (folder / "carom.db").is_file()

@@ -1,0 +1,87 @@
+"""Stores of earlier versions, brought up to date.
+
+Each step goes from one number of the schema to the next, within one transaction, under the store's lock. A step that
+cannot tell what an outcome rests on drops the outcome: it is computed again when its scenario is run.
+"""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+FIRST_SCHEMA = 1
+
+
+def migrate(connection: sa.Connection, tables: sa.MetaData, found: int) -> str | None:
+    """Make the tables those of today.
+
+    Args:
+        connection: In a transaction.
+        tables: As they are to be.
+        found: The schema that they have.
+
+    Returns:
+        What was dropped, in one line for the user; None where nothing was.
+    """
+    remarks = [remark for step in STEPS[found - FIRST_SCHEMA :] if (remark := step(connection, tables))]
+    return "; ".join(remarks) or None
+
+
+def _name_clean_answers(connection: sa.Connection, tables: sa.MetaData) -> str | None:
+    """Schema 2: a cell names the row of the clean predictions that it is packed against.
+
+    Until then the row was found by victim and image set. Where the attacked images changed under their key, the cells
+    of scenarios that were not run again stayed, and were read against clean predictions on the new images. A cell is
+    kept if its adversarial set was made of the images that are there now, and its number of images that were right
+    clean is that of the clean predictions.
+    """
+    _complete(connection, tables)
+    for index in ("cells_by_victim", "cells_counted"):  # their names are taken otherwise
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {index}")
+    for table in ("clean", "cells"):
+        connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {table}_1")
+    tables.create_all(connection)
+    connection.exec_driver_sql(
+        "INSERT INTO clean (victim, image_set, correct, predictions) "
+        "SELECT victim, image_set, correct, predictions FROM clean_1"
+    )
+    had = connection.exec_driver_sql("SELECT count(*) FROM cells_1").scalar_one()
+    connection.exec_driver_sql(
+        "INSERT INTO cells (adversarial_set, victim, n, k, clean, changes) "
+        "SELECT c.adversarial_set, c.victim, c.n, c.k, clean.id, c.changes FROM cells_1 AS c "
+        "JOIN (SELECT DISTINCT artifact, image_set FROM run_sets) AS made ON made.artifact = c.adversarial_set "
+        "JOIN artifacts AS adversarial ON adversarial.id = c.adversarial_set "
+        "JOIN artifacts AS images ON images.id = made.image_set "
+        "JOIN clean ON clean.victim = c.victim AND clean.image_set = made.image_set AND clean.correct = c.n "
+        "WHERE json_extract(adversarial.inputs, '$.images') = images.digest"
+    )
+    kept = connection.exec_driver_sql("SELECT count(*) FROM cells").scalar_one()
+    for table in ("clean", "cells"):
+        connection.exec_driver_sql(f"DROP TABLE {table}_1")
+    if kept == had:
+        return None
+    return (
+        f"of {had:,} outcomes of an earlier carom {had - kept:,} rested on images that are no longer there, or were "
+        "named by no run; run their scenarios again to have them"
+    )
+
+
+def _complete(connection: sa.Connection, tables: sa.MetaData) -> None:
+    """What tables of schema 1 got without a number: columns that may be empty are added.
+
+    Tables of what a run shows, which a run writes anew, are made anew where they lack one that may not be.
+    """
+    inspector = sa.inspect(connection)
+    for table in tables.sorted_tables:
+        if not inspector.has_table(table.name) or table.name in ("clean", "cells"):
+            continue
+        have = {column["name"] for column in inspector.get_columns(table.name)}
+        lacking = [column for column in table.columns if column.name not in have]
+        if all(column.nullable for column in lacking):
+            for column in lacking:
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {kind}')
+        elif table.name.startswith("run_"):
+            connection.exec_driver_sql(f"DROP TABLE {table.name}")
+
+
+STEPS: tuple[Callable[[sa.Connection, sa.MetaData], str | None], ...] = (_name_clean_answers,)

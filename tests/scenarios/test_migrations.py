@@ -1,0 +1,156 @@
+"""Stores of earlier versions: brought up to date under the lock, or refused before anything is touched."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from carom.errors import StoreError
+from carom.scenarios.store import Store
+
+from . import raw_store
+from .conftest import TINY, Carom
+
+# As carom made them before cells named the answers that they were packed against.
+SCHEMA_1 = """
+CREATE TABLE clean_old (victim INTEGER NOT NULL, image_set INTEGER NOT NULL, correct INTEGER NOT NULL,
+    predictions BLOB NOT NULL, PRIMARY KEY (victim, image_set)) WITHOUT ROWID;
+INSERT INTO clean_old SELECT victim, image_set, correct, predictions FROM clean;
+CREATE TABLE cells_old (adversarial_set INTEGER NOT NULL, victim INTEGER NOT NULL, n INTEGER NOT NULL,
+    k INTEGER NOT NULL, changes BLOB NOT NULL, PRIMARY KEY (adversarial_set, victim)) WITHOUT ROWID;
+INSERT INTO cells_old SELECT adversarial_set, victim, n, k, changes FROM cells;
+DROP TABLE cells;
+DROP TABLE clean;
+ALTER TABLE clean_old RENAME TO clean;
+ALTER TABLE cells_old RENAME TO cells;
+CREATE INDEX cells_by_victim ON cells (victim);
+ALTER TABLE runs DROP COLUMN stamp;
+DROP TABLE run_victims;
+DROP TABLE published;
+UPDATE meta SET value = '1' WHERE name = 'schema';
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    text = TINY.replace("NPZ", str(tiny_npz)).replace('["here", "there"]', '"here"').replace('"uniform", "tv0.2"', "")
+    text = (
+        text.replace("balance = []", 'balance = "uniform"')
+        .replace(', "lenet"]', "]")
+        .replace("epochs = 3", "epochs = 1")
+    )
+    path = tmp_path_factory.mktemp("old") / "tiny.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def new(file: Path) -> Path:
+    from carom.scenarios.run import run_scenario
+    from carom.scenarios.spec import load_scenario
+
+    run_scenario(load_scenario(str(file)), file.parent / "new", workers=0)
+    return file.parent / "new"
+
+
+@pytest.fixture
+def old(new: Path, tmp_path: Path) -> Path:
+    shutil.copytree(new, tmp_path / "old")
+    change(tmp_path / "old", SCHEMA_1)
+    return tmp_path / "old"
+
+
+def change(store: Path, sql: str) -> None:
+    with closing(sqlite3.connect(store / "carom.db")) as connection:
+        connection.executescript(sql)
+        connection.commit()
+
+
+def everything(store: Path) -> str:
+    with closing(sqlite3.connect(store / "carom.db")) as connection:
+        return "\n".join(connection.iterdump())
+
+
+def test_a_store_of_schema_1_keeps_its_outcomes(carom: Carom, file: Path, new: Path, old: Path) -> None:
+    expected = raw_store.contents(new)
+    refused = carom("show", "--store", old)
+    assert refused.code == 2
+    assert "written with schema 1, this carom reads 2; bring the store up to date by running its scenario again" in (
+        refused.error
+    )
+    answer = carom("run", file, "--store", old, "--workers", 0, "--json")
+    assert answer.code == 0, answer.err
+    (report,) = json.loads(answer.out)
+    assert (report["trained"], report["crafted"], report["evaluated"]) == (0, 0, 0)
+    assert raw_store.contents(old) == expected
+    assert carom("show", "--store", old, "--json").out == carom("show", "--store", new, "--json").out
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        # the attacked images changed: what was made of the old ones is read against answers to the new ones
+        "update artifacts set inputs = json_set(inputs, '$.images', 'of before') where id = SET",
+        # answers that were asked for anew, and are others
+        "update cells set n = n - 1 where adversarial_set = SET",
+    ],
+)
+def test_outcomes_that_rest_on_what_is_gone_are_dropped_and_said(
+    carom: Carom, file: Path, new: Path, old: Path, garbled: str
+) -> None:
+    ((some,),) = raw_store.query(old, "select min(artifact) from run_sets where attack = 'mi'")
+    ((lost,),) = raw_store.query(old, f"select count(*) from cells where adversarial_set = {some}")
+    change(old, garbled.replace("SET", str(some)))
+    ((had,),) = raw_store.query(old, "select count(*) from cells")
+    answer = carom("gc", "--store", old)
+    assert answer.code == 0, answer.err
+    assert raw_store.query(old, "select count(*) from cells") == [(had - lost,)]
+    assert not raw_store.query(old, f"select * from cells where adversarial_set = {some}")
+    (report,) = json.loads(carom("run", file, "--store", old, "--workers", 0, "--json").out)
+    assert report["evaluated"] == lost
+    assert raw_store.contents(old) == raw_store.contents(new)
+
+
+def test_what_was_dropped_is_said(carom: Carom, file: Path, old: Path) -> None:
+    change(old, "update cells set n = n + 1")
+    ((had,),) = raw_store.query(old, "select count(*) from cells")
+    answer = carom("run", file, "--store", old, "--workers", 0)
+    assert f"of {had} outcomes of an earlier carom {had} rested on images that are no longer there" in answer.err
+
+
+def test_a_migration_that_fails_changes_nothing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = everything(old)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    steps: tuple[Callable[..., object], ...] = (interrupted,)
+    import carom.scenarios.migrations as migrations
+
+    first = migrations.STEPS[0]
+    monkeypatch.setattr(migrations, "STEPS", (lambda *a: (first(*a), interrupted())[0], *steps))
+    with pytest.raises(KeyboardInterrupt):
+        Store(old, write=True)
+    assert everything(old) == before
+    monkeypatch.undo()
+    Store(old, write=True).close()
+
+
+@pytest.mark.parametrize("number", ["3", "999"])
+def test_a_newer_store_is_refused_before_it_is_touched(new: Path, tmp_path: Path, number: str) -> None:
+    store = tmp_path / "newer"
+    shutil.copytree(new, store)
+    change(
+        store,
+        f"update meta set value = '{number}' where name = 'schema'; drop table published; drop index cells_by_victim",
+    )
+    before = everything(store)
+    with pytest.raises(
+        StoreError, match=f"written with schema {number}, this carom reads 2; install a matching version"
+    ):
+        Store(store, write=True)
+    assert everything(store) == before
