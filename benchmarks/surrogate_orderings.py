@@ -10,9 +10,10 @@ difference a seed; it holds if the interval lies above 0, does not if it lies be
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import marked
 import numpy as np
@@ -182,12 +183,21 @@ def curves(store: Store, run: str) -> Iterator[str]:
     query = sa.select(artifacts.c.record).join(run_models, run_models.c.artifact == artifacts.c.id)
     with store.reading() as connection:
         records = [json.loads(r) for r in connection.execute(query.where(run_models.c.run == run)).scalars()]
-    found = [record["asr"] for record in records if "asr" in record]
-    yield "| seed | " + " | ".join(f"epoch {i + 1}" for i in range(len(found[0]))) + " |"
-    yield "|---" * (1 + len(found[0])) + "|"
-    for seed, curve in enumerate(found, start=1):
-        best = max(curve)
-        yield f"| {seed} | " + " | ".join(f"**{v:.0%}**" if v == best else f"{v:.0%}" for v in curve) + " |"
+    yield from epochs([record for record in records if "asr" in record])
+
+
+def epochs(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One row a seed; bold is the kept epoch, which is the latest of the best."""
+    most = max(len(record["asr"]) for record in records)
+    yield "| seed | " + " | ".join(f"epoch {i + 1}" for i in range(most)) + " |"
+    yield "|---" * (1 + most) + "|"
+    for seed, record in enumerate(records, start=1):
+        rates = enumerate(record["asr"], start=1)
+        yield (
+            f"| {seed} | "
+            + " | ".join(f"**{v:.0%}**" if i == record["chosen"] else f"{v:.0%}" for i, v in rates)
+            + " |"
+        )
 
 
 def markdown(shown: Shown, leave_out: Sequence[str] = ()) -> Iterator[str]:

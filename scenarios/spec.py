@@ -431,6 +431,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         geometry=_geometry(table.get("geometry", False), where=f"{where}: geometry"),
         text=text,
     )
+    scenario = _judged_as_attacked(scenario, where)
     _refuse_one_name_for_two_builders(scenario, where)
     scenario = _labelled(_one_name_each(scenario, where))
     _refuse_misfits(scenario, where)
@@ -683,6 +684,22 @@ def _geometry(value: Any, *, where: str) -> Geometry | None:
     if isinstance(value, bool):
         return Geometry() if value else None
     return build(Geometry, dict(_table(value, where=where)), where=where)
+
+
+def _judged_as_attacked(scenario: Scenario, where: str) -> Scenario:
+    """Surrogates that choose by attacks do so with the scenario's, where they do not say."""
+    loops = [
+        loop
+        for spec in scenario.attacks
+        if spec.reads == "surrogate" and not (spec.targeted or spec.decoy or spec.mixes or spec.searched)
+        if isinstance(spec.attack, Iterative | Snapshot) and (loop := loop_of(spec.attack)) is not None
+    ]
+    first = loops[0] if loops else None
+    try:
+        surrogates = [replace(s, builder=s.builder.against(first, scenario.budgets)) for s in scenario.surrogates]
+    except InputError as error:
+        raise InputError(f"{where}: surrogates: {error}") from None
+    return replace(scenario, surrogates=tuple(surrogates))
 
 
 def _refuse_misfits(scenario: Scenario, where: str) -> None:

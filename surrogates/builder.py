@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from carom.attacks.iterative import Iterative
+from carom.budget import Budget
 from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
 from carom.zoo.classifier import Classifier
@@ -93,6 +95,23 @@ class Refinement(Protocol):
         Raises:
             InputError: What is given or the attacker's data do not suffice.
             DivergedError: Nothing came out that does better than guessing.
+        """
+        ...
+
+
+@runtime_checkable
+class JudgesByAttack(Protocol):
+    """A refinement that attacks in order to choose: with what the scenario attacks with, where it does not say."""
+
+    def against(self, attack: Iterative | None, budgets: Sequence[Budget]) -> "Refinement":
+        """Itself, with what it will judge with among its fields, and so in its key.
+
+        Args:
+            attack: The scenario's first untargeted loop that reads surrogates; None where it has none.
+            budgets: The scenario's.
+
+        Raises:
+            InputError: The scenario has nothing to judge with.
         """
         ...
 
@@ -184,6 +203,15 @@ class Chain:
         if isinstance(last, ReadsItsOwnWay):
             return last.active(self.count)
         return self.count if self.schedule == "full" else self.per_step
+
+    def against(self, attack: Iterative | None, budgets: Sequence[Budget]) -> "Chain":
+        """The same, where what chooses by attacks does so with those of a scenario.
+
+        Raises:
+            InputError: The scenario has nothing to judge with.
+        """
+        then = (stage.against(attack, budgets) if isinstance(stage, JudgesByAttack) else stage for stage in self.then)
+        return replace(self, then=tuple(then))
 
     def members(self, seed: int) -> tuple[Member, ...]:
         """All trainings from scratch that it rests on, for one training seed of the surrogate."""

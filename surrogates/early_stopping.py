@@ -1,7 +1,7 @@
 """Early stopping by transfer: of a training's checkpoints, the one whose adversarial images fool others most."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
 from typing import ClassVar
@@ -72,38 +72,74 @@ class EarlyStopping:
     """The checkpoint whose adversarial images transfer best to validation victims (Gubri et al. 2023).
 
     Surrogates are best some time before their training ends, soon after the learning rate falls, and this finds when.
-    Each checkpoint is attacked by BIM on images that every validation victim gets right; the share of (image, victim)
-    pairs that come out wrong is its success rate, and the latest of the best is kept. The record has "asr", a rate for
-    each checkpoint in order, "chosen", the place of the kept one, from 1, and "judged_images". arXiv:2304.02688.
+    Each checkpoint is attacked on images that every validation victim gets right; the share of (image, victim) pairs
+    that come out wrong is its success rate, and the latest of the best is kept. The record has "asr", a rate for each
+    checkpoint in order, "chosen", the place of the kept one, from 1, and "judged_images". arXiv:2304.02688.
+
+    The paper judges as it attacks. So what is left out here is the scenario's: its first untargeted loop that reads
+    surrogates, and its largest linf budget, or else its largest l2 one. Outside of a scenario eps and steps have to be
+    given.
 
     Attributes:
-        eps: Radius of the attack, in pixel units, exact.
-        norm: "linf" or "l2".
-        steps: Of the attack.
-        step: Of the attack, in units of eps.
+        eps: Radius of the attack, in pixel units, exact; None for the scenario's.
+        norm: "linf" or "l2"; None for the scenario's, outside of one "linf".
+        steps: Of BIM; None for the scenario's attack.
+        step: Of BIM, in units of eps; read where `steps` is given.
         images: Most validation images to attack.
+        attack: What it judges with, as part of the key; filled in.
 
     Raises:
         InputError: A number that is not positive.
     """
 
-    eps: Fraction = Fraction(8, 255)
-    norm: Norm = "linf"
-    steps: int = 10
+    eps: Fraction | None = None
+    norm: Norm | None = None
+    steps: int | None = None
     step: Fraction = Fraction(1, 10)
     images: int = 200
+    attack: Iterative | None = field(default=None, repr=False)
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     schedule: ClassVar[Schedule] = "full"
     takes: ClassVar[str] = "several"
     asks: ClassVar[bool] = False
     judged: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        Budget(norm=self.norm, eps=self.eps)
         for name in ("eps", "steps", "step", "images"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"early stopping: {name} must be more than 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"early stopping: {name} must be more than 0, got {value}")
+        if self.eps is not None:
+            Budget(norm=self.norm or "linf", eps=self.eps)
+
+    def against(self, attack: Iterative | None, budgets: Sequence[Budget]) -> "EarlyStopping":
+        """The same, with what a scenario attacks with in the place of what is left out.
+
+        Args:
+            attack: The scenario's; None where it has none that will do.
+            budgets: The scenario's.
+
+        Raises:
+            InputError: Something is left out, and the scenario has nothing that will do.
+        """
+        some = [b for b in budgets if b.eps > 0 and self.norm in (None, b.norm)]
+        largest = max(some, key=lambda b: (b.norm == "linf", b.eps), default=None)
+        if self.steps is not None:
+            attack = Iterative(steps=self.steps, step=self.step)
+        if attack is None:
+            raise InputError(
+                "early stopping: it judges with the scenario's attack, and there is no untargeted loop of steps that "
+                "reads surrogates and needs nothing else; give it steps"
+            )
+        if self.eps is None and largest is None:
+            of = "" if self.norm is None else f" of {self.norm}"
+            raise InputError(
+                f"early stopping: it judges in the scenario's budget, and none{of} is above 0; give it eps"
+            )
+        norm = self.norm or ("linf" if largest is None else largest.norm)
+        eps = self.eps if largest is None or self.eps is not None else largest.eps
+        return replace(self, eps=eps, norm=norm, attack=attack, steps=None, step=Fraction(1, 10))
 
     def count(self, given: int) -> int:
         """The best one."""
@@ -127,9 +163,10 @@ class EarlyStopping:
                 f"{0 if ground.judging is None else len(ground.judging)} images to judge by; expected at least one of "
                 "each: add validation victims to the scenario"
             )
+        settled = self if self.attack is not None else self.against(None, ())
+        attack, budget = settled.attack, Budget(norm=settled.norm or "linf", eps=settled.eps or Fraction(0))
+        assert attack is not None
         chosen = self._judged(ground, ground.judging)
-        attack = Iterative(steps=self.steps, step=self.step)
-        budget = Budget(norm=self.norm, eps=self.eps)
         rates: list[float] = []
         passes = Passes()
         for done, weights in enumerate(given, start=1):

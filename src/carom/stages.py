@@ -27,8 +27,8 @@ class Entry:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Names of what can be set."""
-        return tuple(dict.fromkeys(f.name for stage in self.stages for f in fields(stage)))
+        """Names of what can be set; fields that are filled in later have no repr."""
+        return tuple(dict.fromkeys(f.name for stage in self.stages for f in fields(stage) if f.repr))
 
 
 def parse_stages(

@@ -3,12 +3,14 @@
 import json
 import re
 import sqlite3
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import carom.scenarios.jobs
+from carom.attacks.iterative import Iterative
 from carom.errors import InputError
 from carom.scenarios.gc import collect
 from carom.scenarios.jobs import Job, Place, Result
@@ -206,6 +208,27 @@ def test_early_stopping_keeps_the_epoch_that_transfers_best(tiny_npz: Path, tmp_
     assert curves[0]["asr"][curves[0]["chosen"] - 1] == max(curves[0]["asr"])
 
 
+def test_early_stopping_judges_as_the_scenario_attacks(tiny_npz: Path) -> None:
+    """With its first attack in its largest ball, which are in the key; what is set stays."""
+    found = {}
+    for eps in ("24/255", "40/255"):
+        text = (SMALL + JUDGED).replace("NPZ", str(tiny_npz)).replace("BUILDERS", BY_ITSELF)
+        scenario = parse_scenario(
+            re.sub('eps = "[^"]*"', f'eps = ["8/255", "{eps}"]', text, count=1), where="built.toml"
+        )
+        found[eps] = plan(scenario)
+        stages: list[Any] = [spec.builder.then[0] for spec in scenario.surrogates]
+        assert [stage.eps for stage in stages] == [Fraction(eps), Fraction(4, 255)]
+        assert [stage.attack for stage in stages] == [
+            scenario.attacks[0].attack,
+            Iterative(steps=3, step=Fraction(1, 10)),
+        ]
+    small, large = ({s.spec.builder_name: s.members for s in planned.surrogates} for planned in found.values())
+    assert small["early-stopping"] != large["early-stopping"]
+    assert small["own"] == large["own"]
+
+
+BY_ITSELF = '["early-stopping", {name = "early-stopping", eps = "4/255", steps = 3, label = "own"}]'
 STEALING = '{name = "extraction", queries = 24, start = 12, epochs = 1}'
 
 
