@@ -137,7 +137,7 @@ DEFENSES: Mapping[str, Entry] = MappingProxyType(
         ),
         "noise": Entry(
             summary="Gaussian noise is added first.",
-            paper="Cohen, Rosenfeld and Kolter 2019, arXiv:1902.02918",
+            paper="Qin, Fan, Zha and Wu 2021, arXiv:2104.11470",
             stages=(Noise(),),
         ),
     }

@@ -13,10 +13,11 @@ from .wrapped import wrapped
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Normal noise of mean 0 on each pixel and channel, not clipped.
+    """Normal noise of mean 0 on each pixel and channel, not clipped: the random noise defence (Qin et al. 2021).
 
-    It makes search by queries harder; PubDef (Sitawarin et al. 2024, arXiv:2310.17645) takes 0.02 against it. A white
-    box attacker averages over draws (Athalye et al. 2018, arXiv:1802.00420).
+    It makes search by queries harder (arXiv:2104.11470); PubDef (Sitawarin et al. 2024, arXiv:2310.17645) takes 0.02
+    for that. A white box attacker averages over draws (Athalye et al. 2018, arXiv:1802.00420). It is no randomised
+    smoothing: one draw answers, there is no vote, no abstention and no certificate.
 
     Attributes:
         sigma: Standard deviation in pixel units, 0.0001 to 1.

@@ -40,7 +40,8 @@ class Cyclical(Single):
         noise_epochs: Last epochs of a cycle that are noisy, at most all.
         learning_rate: At the begin of a cycle, of the mean loss.
         alpha: Friction, in [0.0001, 1]: one less the momentum. 1 is SGLD, below is SGHMC.
-        temperature: Of the posterior: 1 is Bayes', 0 is none of the noise. The published ones lie far below 1 and far
+        temperature: Of the posterior: 1 is Bayes', 0 is none of the noise, at the same rate, cycles and samples: the
+            control that tells what the noise is worth. The published ones lie far below 1 and far
             from each other; see the presets.
         weight_decay: Of all parameters, biases and norms too, as it stands for the prior: its variance is
             `T / (N weight_decay)`.

@@ -45,7 +45,7 @@ class FGE:
     weight_decay: float = 1e-4
 
     version: ClassVar[int] = 1
-    schedule: ClassVar[Schedule] = "full"
+    schedule: ClassVar[Schedule] = "light"
     takes: ClassVar[str] = "one"
     asks: ClassVar[bool] = False
     judged: ClassVar[bool] = False

@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from carom.scenarios.plan import plan
 from carom.scenarios.reader import list_failures, list_surrogates, read_outcomes
 from carom.scenarios.run import run_id_of, run_scenario
 from carom.scenarios.show import show_run
-from carom.scenarios.spec import Scenario, load_scenario, parse_scenario
+from carom.scenarios.spec import Scenario, SurrogateSpec, TrainedModel, load_scenario, parse_scenario
 from carom.scenarios.store import Store, artifact_path
 from carom.scenarios.unchanged import find_unchanged, stamp
 from carom.surrogates import SURROGATES
@@ -57,6 +58,50 @@ def weights_of(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
 def test_the_preset_names_every_builder() -> None:
     written = load_scenario("digits-surrogates").text
     assert [name for name in SURROGATES if not re.search(rf'["> ]{name}[" ]', written)] == []
+
+
+def stages_of(preset: str) -> dict[str, list[SurrogateSpec]]:
+    found: dict[str, list[SurrogateSpec]] = {}
+    for spec in load_scenario(preset).surrogates:
+        found.setdefault(spec.builder_name, []).append(spec)
+    return found
+
+
+def test_weight_sets_are_read_in_turn_except_where_a_name_says_full() -> None:
+    """As docs/science/surrogates.md says of its rows: else a row costs several times what it is compared with."""
+    full = [
+        name
+        for name, specs in stages_of("fashion-surrogates").items()
+        if specs[0].builder.count > 1 and specs[0].builder.schedule == "full" and specs[0].builder.active > 1
+    ]
+    assert full == ["4 DNN, full"]
+
+
+def test_what_a_claim_is_compared_with_differs_in_that_alone() -> None:
+    """Sampling from a posterior with the same cycles without noise; early stopping with the last epoch; same seeds."""
+    specs = stages_of("fashion-surrogates")
+    noisy: Any = specs["csghmc"][0].builder.first
+    cold: Any = specs["csghmc, no noise"][0].builder.first
+    assert noisy.temperature > 0
+    assert cold == replace(noisy, temperature=0.0)
+    kept, last = (specs[name][0].base for name in ("single", "single, last epoch"))
+    assert isinstance(kept, TrainedModel)
+    assert isinstance(last, TrainedModel)
+    assert kept.configuration.recipe.select == "best"
+    assert last.configuration == replace(kept.configuration, recipe=replace(kept.configuration.recipe, select="last"))
+    stopping: Any = specs["early-stopping"][0].builder.then[0]
+    scenario = load_scenario("fashion-surrogates")
+    assert (stopping.attack, stopping.eps) == (scenario.attacks[0].attack, scenario.budgets[0].eps)
+    seeds = {name: [s.base.seed for s in specs[name] if isinstance(s.base, TrainedModel)] for name in specs}
+    three = ("csghmc", "csghmc, no noise", "single", "single, last epoch", "early-stopping")
+    assert {name: seeds[name] for name in three} == {name: [1, 2, 3] for name in three}
+
+
+def test_what_is_said_to_be_tuned_has_an_axis() -> None:
+    tuning = load_scenario("fashion-surrogates-tuning")
+    first: list[Any] = [spec.builder.first for spec in tuning.surrogates if spec.builder_name.startswith("csghmc")]
+    assert "temperature" in tuning.description
+    assert len({way.temperature for way in first if way.learning_rate == 0.2}) >= 3
 
 
 @pytest.fixture(scope="module")
