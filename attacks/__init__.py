@@ -28,7 +28,7 @@ from .gradients import Gradients
 from .iterative import Iterative, Snapshot
 from .look import Look, Memory
 from .members import Path
-from .momentum import Momentum
+from .momentum import Accumulation, Momentum
 from .objectives import CrossEntropy, Logit, LogitMargin, Margin
 from .oracle import Oracle
 from .partners import Partners
@@ -68,6 +68,7 @@ __all__ = [
     "TI",
     "VMI",
     "VNI",
+    "Accumulation",
     "Admix",
     "Bayes",
     "Clean",
@@ -172,7 +173,7 @@ ATTACKS: Mapping[str, Entry] = MappingProxyType(
         ),
         "gra": Part(
             summary="Momentum, gradients corrected by their neighbours, and shorter steps where the sign turns.",
-            paper="Zhu et al. 2023, ICCV pp. 4741-4750, doi:10.1109/ICCV51070.2023",
+            paper="Zhu et al. 2023, ICCV pp. 4741-4750, proceedings doi:10.1109/ICCV51070.2023",
             family="gradient",
             slots={"momentum": Momentum(), "rule": GRA(), "step_rule": DecayIndicator()},
         ),

@@ -17,10 +17,11 @@ class CWA:
 
     Each reading first steps back, down the gradient of all members (sharpness), then visits the members one by one:
     each adds its gradient at length 1 to a momentum, which then moves the point (closeness). The answer is how far
-    that led. The momentum is kept from step to step. Points stay in the ball around the clean image.
+    that led. The momentum is kept from step to step. Points stay in the ball around the clean image. TI smooths every
+    gradient that is read, that of the step back too, and not the way, as in the authors' code.
 
-    The step back is taken in targeted attacks too, where the authors' code leaves it out. They divide the way by its
-    size over the whole batch; here each image has its own scale.
+    The step back goes down the loss of the members' added logits, as in the authors' code, which is sharper than that
+    of their mean. They divide the way by its size over the whole batch; here each image has its own scale.
 
     Attributes:
         reverse: Size of the step back, in units of eps, at least 0.
@@ -28,6 +29,8 @@ class CWA:
             units of eps for linf, a length in units of eps for l2. The paper's 250 for eps = 16/255 and 224 x 224
             pixels is 10.3 in these units, and far more than the ball can hold.
         decay: Of the momentum over the members, at least 0.
+        summed: Whether the step back reads the members' added logits. False reads them as the surrogate combines them;
+            TransferAttack takes the mean of the logits.
 
     Raises:
         InputError: Out of these ranges.
@@ -36,8 +39,9 @@ class CWA:
     reverse: Fraction = Fraction(1, 15)
     inner: float = 10.0
     decay: float = 1.0
+    summed: bool = True
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         if self.reverse < 0:
@@ -54,7 +58,8 @@ class CWA:
         budget, eps = look.budget, float(look.budget.eps)
         back = float(self.reverse) * eps
         far = self.inner * eps * look.unit * at.shape[1:].numel() ** 0.5
-        point = budget.project(at.sub(budget.steepest(look.read_members(at, reading, None)), alpha=back), look.x)
+        together = look.read_members(at, reading, None, summed=self.summed)
+        point = budget.project(at.sub(budget.steepest(together), alpha=back), look.x)
         momentum = memory.get(kept := f"momentum {reading}")
         for member in range(look.members):
             gradient = unit_l2(look.read_members(point, reading, member, 1 + member))

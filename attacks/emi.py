@@ -14,13 +14,13 @@ class EMI:
     """Enhanced momentum: the mean of gradients read forth and back along the mean of the step before.
 
     Wang et al. 2021, arXiv:2103.10609. The points are `x_adv + c d` for `samples` factors c evenly from `-radius` to
-    `radius`, where d goes along the last mean gradient as far as a step does: scaled to a mean absolute value of 1,
-    times the step size, under an l2 budget divided by the square root of the number of pixels. At the first step all
-    points are one. They are clipped neither to the budget nor to [0, 1].
+    `radius`, where d is the last mean gradient, scaled to a mean absolute value of 1, times the step size, under an l2
+    budget divided by the square root of the number of pixels; that is longer than an l2 step where the gradient is
+    uneven (`Look.stride`). At the first step all points are one. They are clipped neither to the budget nor to [0, 1].
 
     Attributes:
         samples: How many points, at least 2.
-        radius: Largest factor, in steps, at least 0; 0 leaves the gradient as it is.
+        radius: Largest factor, in such d, at least 0; 0 leaves the gradient as it is.
 
     Raises:
         InputError: Out of these ranges.

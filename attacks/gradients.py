@@ -171,6 +171,7 @@ class Gradients:
         step: int = 0,
         copy: int = 0,
         member: int | None = None,
+        summed: bool = False,
         through: Callable[[Images], Images] | None = None,
     ) -> Images:
         """The gradient to climb: of the summed loss of `y`, or of minus the summed loss of `target`.
@@ -183,6 +184,8 @@ class Gradients:
             step: Which step of the attack asks; the source may show other members at another step.
             copy: Which of the passes of this step asks.
             member: Only this one of the active members; None for all of them.
+            summed: The loss of the members' added logits, whatever the source makes of several answers. Losses of
+                features are averaged all the same.
             through: What the images go through before the classifiers; differentiated too.
 
         Raises:
@@ -204,18 +207,21 @@ class Gradients:
         if seen.shape != point.shape:
             raise ContractError(f"a transformation made {tuple(seen.shape)} of images {tuple(point.shape)}")
         if seen is not point:
-            outer = self._read(seen.detach(), objective, members)
+            outer = self._read(seen.detach(), objective, members, summed=summed)
             with self._watch.running():
                 (gradient,) = torch.autograd.grad(seen, point, outer)
         elif x_adv is self.x and not reads_features(objective):
             # a source may change the weights of its members in place from step to step
             drawn = None if self._path is None else self._draws  # without a path nothing is
-            key = (objective, step, copy, self._path, drawn, *(id(member) for member in members))
+            key = (objective, step, copy, summed, self._path, drawn, *(id(member) for member in members))
             if key not in self._known.clean:  # the members stay alive with it, so no id is used twice
-                self._known.clean[key] = (members, *_looked_at(self._read(point.detach(), objective, members)))
+                self._known.clean[key] = (
+                    members,
+                    *_looked_at(self._read(point.detach(), objective, members, summed=summed)),
+                )
             return self._noted(*self._known.clean[key][1:])
         else:
-            gradient = self._read(point.detach(), objective, members)
+            gradient = self._read(point.detach(), objective, members, summed=summed)
         return self._noted(*_looked_at(gradient))
 
     def logits(self, x_adv: Images, *, step: int = 0, copy: int = 0) -> Logits:
@@ -404,14 +410,17 @@ class Gradients:
             self.ready.redraw(member, self._path, point, self._draws, *self._now)
         return self.ready(member, self._path, point)
 
-    def _read(self, x: Images, objective: Objective | FeatureLoss, members: Sequence[Classifier]) -> Images:
+    def _read(
+        self, x: Images, objective: Objective | FeatureLoss, members: Sequence[Classifier], *, summed: bool
+    ) -> Images:
         x = x.requires_grad_()
         with self._watch.running(), torch.enable_grad():
             if reads_features(objective):
                 return self._read_features(x, objective, members)
-            if len(members) == 1 or self.source.combination != "loss":
+            if summed or len(members) == 1 or self.source.combination != "loss":
                 each = [self._logits(self._ready(member), x) for member in members]
-                return self._to_images(self._loss(combined(each, self.source.combination), objective), x)
+                answer = torch.stack(each).sum(0) if summed else combined(each, self.source.combination)
+                return self._to_images(self._loss(answer, objective), x)
             total: Images | None = None
             for member in members:  # one graph at a time: a sum of losses needs no more
                 gradient = self._to_images(self._loss(self._logits(self._ready(member), x), objective), x)

@@ -17,7 +17,7 @@ from .gradients import Gradients
 from .look import Look, Memory
 from .member_rules import Mean, MemberRule
 from .members import Path
-from .momentum import Momentum
+from .momentum import Accumulation
 from .objectives import CrossEntropy, FeatureLoss, Fitted, Objective, is_fitted
 from .rules import Plain, Rule
 from .starts import Clean, Start
@@ -54,7 +54,7 @@ class Iterative:
     transformations: tuple[Transformation, ...] = ()
     rule: Rule = field(default_factory=Plain)
     members: MemberRule = field(default_factory=Mean)
-    momentum: Momentum | None = None
+    momentum: Accumulation | None = None
     path: Path | None = None
     step_rule: StepRule = field(default_factory=Steepest)
     steps: int = 10
@@ -114,10 +114,8 @@ class Iterative:
         )
         x_adv = self.start(x, budget, draws)
         size = self._step_size(budget)
-        # A momentum of 1 in every pixel is a step of linf size 1, but of l2 size sqrt(pixels).
-        unit = 1.0 if budget.norm == "linf" else x.shape[1:].numel() ** -0.5
         momentum: Images | None = None
-        of_rule, of_members, of_step_rule = Memory(), Memory(), Memory()
+        of_rule, of_members, of_momentum, of_step_rule = Memory(), Memory(), Memory(), Memory()
 
         def by_members(look: Look, at: Images, reading: int) -> Images:
             return self.members(look, at, reading, of_members)
@@ -125,16 +123,17 @@ class Iterative:
         for step in range(self.steps):
 
             def read_members(
-                at: Images, reading: int, member: int | None, inner: int = 0, *, step: int = step
+                at: Images, reading: int, member: int | None, inner: int = 0, *, summed: bool = False, step: int = step
             ) -> Images:
-                return self._gradient(gradients, objective, at, draws, step, reading, member, inner)
+                which = _Which(step=step, reading=reading, member=member, inner=inner, summed=summed)
+                return self._gradient(gradients, objective, at, budget, draws, which)
 
             look = Look(
                 x=x,
                 x_adv=x_adv,
                 step=step,
                 size=size,
-                unit=unit,
+                unit=budget.unit(x.shape[1:].numel()),
                 budget=budget,
                 draws=draws,
                 momentum=momentum,
@@ -144,10 +143,10 @@ class Iterative:
                 read_by=by_members,
                 smooth=self._smooth,
             )
-            gradient = self._smooth(self.rule(look, of_rule))
+            direction = self.rule(look, of_rule)
             if self.momentum is not None:
-                gradient = momentum = self.momentum.accumulate(momentum, gradient)
-            x_adv = budget.project(self.step_rule(look, gradient, of_step_rule), x)
+                direction = momentum = self.momentum(look, direction, of_momentum)
+            x_adv = budget.project(self.step_rule(look, direction, of_step_rule), x)
             yield x_adv
 
     def _plain(self) -> "Iterative":
@@ -168,37 +167,49 @@ class Iterative:
         gradients: Gradients,
         objective: Objective | FeatureLoss,
         at: Images,
+        budget: Budget,
         draws: Draws,
-        step: int,
-        reading: int,
-        member: int | None,
-        inner: int,
+        which: "_Which",
     ) -> Images:
-        """At one point, averaged over the copies."""
+        """At one point, averaged over the copies, then smoothed."""
         total: Images | None = None
         # the inner steps of a member rule draw new transformations, but read the classifiers of their reading
-        later = inner * self.rule.reads * self.copies
+        later = which.inner * self.rule.reads * self.copies
         indices = product(*(range(transformation.copies) for transformation in self.transformations))
-        for copy, index in enumerate(indices, start=reading * self.copies):
+        for copy, index in enumerate(indices, start=which.reading * self.copies):
 
             def through(x: Images, copy: int = copy, index: tuple[int, ...] = index) -> Images:
                 for transformation, own in zip(self.transformations, index, strict=True):
                     view = View(
                         draws=draws,
-                        step=step,
+                        budget=budget,
+                        step=which.step,
                         index=own,
                         copy=copy + later,
                         y=gradients.y,
                         partners=gradients.partners,
-                        reading=reading + inner * self.rule.reads,
+                        reading=which.reading + which.inner * self.rule.reads,
                     )
                     x = transformation.image(x, view)
                 return x
 
-            gradient = gradients.at(at, objective, step=step, copy=copy, member=member, through=through)
+            gradient = gradients.at(
+                at, objective, step=which.step, copy=copy, member=which.member, summed=which.summed, through=through
+            )
             total = gradient if total is None else total + gradient
         assert total is not None
-        return total if self.copies == 1 else total / self.copies
+        return self._smooth(total if self.copies == 1 else total / self.copies)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Which:
+    """Which gradient is read: fields as the arguments of `ReadMembers`, and the step."""
+
+    step: int
+    reading: int
+    member: int | None
+    inner: int
+    summed: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
+
 from carom.budget import Budget
 from carom.draws import Draws
-from carom.typing import Images
-
-from .momentum import mean_one
+from carom.typing import Images, per_image
 
 Memory = dict[str, Images]
 """What a part keeps from step to step: tensors of all images, none shared by two of them."""
@@ -18,14 +18,18 @@ Memory = dict[str, Images]
 class ReadMembers(Protocol):
     """How a member rule reads gradients."""
 
-    def __call__(self, at: Images, reading: int, member: int | None, inner: int = 0) -> Images:
+    def __call__(self, at: Images, reading: int, member: int | None, inner: int = 0, *, summed: bool = False) -> Images:
         """The gradient at a point, averaged over the copies of the transformations. Do not change it in place.
+
+        What the transformations make of a gradient is done with it: TI has smoothed it.
 
         Args:
             at: Where, `n c h w`.
             reading: Which of the rule's readings of this step: it settles which classifiers are active.
             member: One of the active members, or None for all as the surrogate combines them.
             inner: Which of the member rule's own steps within this reading; random transformations draw anew for each.
+            summed: Of several members, the gradient of the loss of their added logits, however the surrogate combines
+                them; as `Gradients.at` has it.
         """
         ...
 
@@ -47,8 +51,8 @@ class Look:
         members: How many classifiers are active.
         read_members: How member rules read one member, or all; rules call `read`.
         read_by: How the member rule makes one gradient of all members at (point, reading).
-        smooth: What the transformations make of a gradient: TI smooths it. The loop does so with what the rule
-            returns; a part that walks on its own within a step may need it before.
+        smooth: What the transformations make of a gradient: TI smooths it. Every gradient that is read has been
+            through it; a part that smooths once more, as SVRE does with what its walk led to, says so.
     """
 
     x: Images
@@ -80,5 +84,21 @@ class Look:
         return self.read_by(self, at, reading)
 
     def stride(self, gradient: Images) -> Images:
-        """A change along this gradient, as far as a step goes: of mean absolute value `size`, by `unit`."""
+        """A change along this gradient whose mean absolute value is that of a linf step: `size` times `unit`.
+
+        Under linf it goes as far as a step does, if not in every pixel. Under l2 it is longer than a step, by the ratio
+        of the gradient's root mean square to its mean absolute value: 1.25 for normal values, more for sparse ones.
+        """
         return mean_one(gradient).mul_(self.size * self.unit)
+
+
+def mean_one(gradient: Images) -> Images:
+    """Each image divided by its mean absolute value, in memory of its own; a zero image stays zero."""
+    mean = gradient.abs().flatten(1).mean(1)
+    if gradient.is_cuda or bool(((mean < 1e-30) | (mean > 1e30)).any()):  # on a GPU asking would wait
+        # A tiny mean would lose its digits or become 0, a huge one overflow. Dividing by a power of two is exact, so
+        # both ways give the same bits for all other images.
+        largest = gradient.abs().flatten(1).amax(1)
+        gradient = gradient / per_image(torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0))
+        mean = gradient.abs().flatten(1).mean(1)
+    return gradient / per_image(torch.where(mean > 0, mean, 1.0))

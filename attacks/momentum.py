@@ -1,12 +1,34 @@
 """Momentum: gradients of earlier steps, kept."""
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
+from typing import ClassVar, Protocol, runtime_checkable
 
 from carom.errors import InputError
-from carom.typing import Images, per_image
+from carom.typing import Images
+
+from .look import Look, Memory, mean_one
+
+
+@runtime_checkable
+class Accumulation(Protocol):
+    """What the gradients of this and earlier steps make together: the direction that the step rule follows.
+
+    Attributes:
+        decay: How much of it the next step keeps; a look-ahead goes that far along it.
+    """
+
+    @property
+    def decay(self) -> float: ...
+
+    def __call__(self, look: Look, gradient: Images, memory: Memory) -> Images:
+        """The direction of this step.
+
+        Args:
+            look: The step; `look.momentum` is the direction of the step before.
+            gradient: What the rule made of this step's readings. It may be shared: do not change it in place.
+            memory: What this accumulation kept at earlier steps.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,12 +40,15 @@ class Momentum:
 
     Attributes:
         decay: How much of what was accumulated each step keeps, at least 0.
+        normalised: Whether gradients are scaled. Zhao et al. 2021 (arXiv:2012.11207) add those of their logit loss as
+            they are, as do rules whose gradients have a length of their own, such as means of scaled ones.
 
     Raises:
         InputError: A negative decay.
     """
 
     decay: float = 1.0
+    normalised: bool = True
 
     version: ClassVar[int] = 1
 
@@ -31,19 +56,10 @@ class Momentum:
         if not self.decay >= 0:
             raise InputError(f"momentum: decay must be at least 0, got {self.decay:g}")
 
+    def __call__(self, look: Look, gradient: Images, memory: Memory) -> Images:
+        return self.accumulate(look.momentum, gradient)
+
     def accumulate(self, momentum: Images | None, gradient: Images) -> Images:
-        """`decay * momentum + gradient / mean(|gradient|)`; a zero gradient adds nothing."""
-        scaled = mean_one(gradient)
-        return scaled if momentum is None else scaled.add_(momentum, alpha=self.decay)
-
-
-def mean_one(gradient: Images) -> Images:
-    """Each image divided by its mean absolute value, in memory of its own; a zero image stays zero."""
-    mean = gradient.abs().flatten(1).mean(1)
-    if gradient.is_cuda or bool(((mean < 1e-30) | (mean > 1e30)).any()):  # on a GPU asking would wait
-        # A tiny mean would lose its digits or become 0, a huge one overflow. Dividing by a power of two is exact, so
-        # both ways give the same bits for all other images.
-        largest = gradient.abs().flatten(1).amax(1)
-        gradient = gradient / per_image(torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0))
-        mean = gradient.abs().flatten(1).mean(1)
-    return gradient / per_image(torch.where(mean > 0, mean, 1.0))
+        """`decay * momentum + gradient / mean(|gradient|)`, or plus the gradient; a zero gradient adds nothing."""
+        new = mean_one(gradient) if self.normalised else gradient.clone()
+        return new if momentum is None else new.add_(momentum, alpha=self.decay)

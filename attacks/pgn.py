@@ -17,9 +17,10 @@ class PGN:
     """Penalised gradient norm: seeks a high loss where it is flat (Ge et al. 2023, arXiv:2306.05225).
 
     At each random neighbour p of the point it reads the gradient g, and the gradient h one step down from p, and
-    averages `(1 - balance) g + balance h` over the neighbours. One step down goes as far as a step of the attack does:
-    along -g scaled to a mean absolute value of 1, times the step size, under an l2 budget divided by the square root of
-    the number of pixels. Neighbours are drawn as those of `VMI`; nothing is clipped.
+    averages `(1 - balance) g + balance h` over the neighbours. One step down goes along -g, scaled to a mean absolute
+    value of 1, times the step size, under an l2 budget divided by the square root of the number of pixels; that is
+    longer than an l2 step where the gradient is uneven (`Look.stride`). Neighbours are drawn as those of `VMI`; nothing
+    is clipped.
 
     Attributes:
         neighbours: How many, at least 1.

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from carom.draws import stream
+import torch
+
 from carom.errors import InputError
 from carom.typing import Images
 
@@ -22,13 +23,15 @@ class SVRE:
     `g_k(point)` is read once for each member and reading, under the same random transformations as `g(point)`, and the
     first update follows `g(point)` without a reading, as it equals that. The authors read both again at every update:
     the same where nothing is random, and cheaper by a third. Transformations of the walk are drawn anew at every
-    update, and TI smooths its gradients too, as theirs. The walk stays in the ball around the clean image. With one
-    member it is a walk along its gradient; with a single update, that gradient (smoothed twice under TI).
+    update. TI smooths every gradient that is read, and where the walk led once more, as the authors' code does. The
+    walk stays in the ball around the clean image. With one member it is a walk along its gradient; with a single
+    update, that gradient.
 
     Attributes:
         updates: Updates a member, at least 1: 4 is the paper's 16 for four members.
         decay: Of the walk's momentum, at least 0.
         inner: Step size of the walk, in steps of the attack, more than 0.
+        smooth_answer: Whether TI smooths the answer too. TransferAttack smooths the gradients that are read alone.
 
     Raises:
         InputError: Out of these ranges.
@@ -37,8 +40,9 @@ class SVRE:
     updates: int = 4
     decay: float = 1.0
     inner: float = 1.0
+    smooth_answer: bool = True
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.updates < 1:
@@ -58,11 +62,12 @@ class SVRE:
         alone = [whole] if members == 1 else [look.read_members(at, reading, member) for member in range(members)]
         corrections = [whole - gradient for gradient in alone]
         accumulate = Momentum(decay=self.decay).accumulate
-        momentum = accumulate(None, look.smooth(whole))
+        momentum = accumulate(None, whole)
+        of_all = look.draws.shared(torch.device("cpu"))  # a choice of the program, not of the images
         walk = at
         for update in range(1, updates):
             walk = budget.project(walk.add(budget.steepest(momentum), alpha=self.inner * look.size), look.x)
-            member = stream(look.draws.seed, "svre member", look.step, reading * updates + update) % members
+            member = int(of_all.integers("svre member", members, step=look.step, copy=reading * updates + update))
             gradient = look.read_members(walk, reading, member, update) + corrections[member]
-            momentum = accumulate(momentum, look.smooth(gradient))
-        return momentum
+            momentum = accumulate(momentum, gradient)
+        return look.smooth(momentum) if self.smooth_answer else momentum

@@ -58,7 +58,8 @@ class VNI(VMI):
     """Variance tuning of NI: point and neighbourhood lie where the momentum alone would lead (arXiv:2103.15571).
 
     The authors' first code takes the gradient ahead, but neighbours around the present point, so that their difference
-    holds the way between the two points besides the variance. Here both are of one point: without neighbourhood VNI is
+    holds the way between the two points besides the variance. TransferAttack takes the gradient ahead by the momentum
+    before the step and the neighbours ahead by that after it. Here both are of one point: without neighbourhood VNI is
     NI.
     """
 

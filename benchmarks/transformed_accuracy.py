@@ -11,6 +11,7 @@ from attack_jobs import FULL, SURROGATES, attacked, pool, ready, trained
 
 from carom.attacks import ATTACKS, Part
 from carom.attacks.transformations import View
+from carom.budget import Budget
 from carom.draws import Draws
 
 
@@ -23,7 +24,15 @@ def main() -> None:
     for name, entry in ATTACKS.items():
         if isinstance(entry, Part) and entry.family == "transformation":
             (transformation,) = entry.attack.transformations
-            view = View(draws=Draws(0, images.ids), step=0, index=0, copy=0, y=images.labels, partners=pool())
+            view = View(
+                draws=Draws(0, images.ids),
+                budget=Budget.parse("linf", "16/255"),
+                step=0,
+                index=0,
+                copy=0,
+                y=images.labels,
+                partners=pool(),
+            )
             print(f"{name:12s} {accuracy(networks, transformation.image(x, view), images.labels):.1%}")
 
 

@@ -19,7 +19,8 @@ class TI:
     """Translation invariance: smooths the gradient with a Gaussian kernel (Dong et al. 2019, arXiv:1904.02884).
 
     The kernel of size k samples a normal density at k points from -3 to 3 and is scaled to sum 1, so its standard
-    deviation is (k - 1) / 6 pixels. Beyond the border the gradient counts as zero. It is separable, and applied as two
+    deviation is (k - 1) / 6 pixels. Beyond the border the gradient counts as zero. Every gradient that an attack reads
+    is smoothed as it is read, before anything else is done with it. It is separable, and applied as two
     banded matrix products: equal to the dense depthwise convolution, a tenth of its time or less.
 
     Attributes:
@@ -33,7 +34,7 @@ class TI:
 
     size: int | None = None
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.size is not None and (self.size < 1 or self.size % 2 == 0):

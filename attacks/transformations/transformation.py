@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from carom.attacks.partners import Partners
+from carom.budget import Budget
 from carom.draws import Draws
 from carom.typing import Images, Labels
 
@@ -14,6 +15,7 @@ class View:
 
     Attributes:
         draws: The only source of randomness; image by image.
+        budget: Of the attack; radii of transformations are in units of its eps.
         step: The step of the attack.
         index: Which of this transformation's own `copies`.
         copy: Which pass of the step, over all transformations and readings: draws belong to (step, copy).
@@ -23,6 +25,7 @@ class View:
     """
 
     draws: Draws
+    budget: Budget
     step: int
     index: int
     copy: int
@@ -48,5 +51,5 @@ class Transformation(Protocol):
         ...
 
     def gradient(self, gradient: Images) -> Images:
-        """What becomes of the averaged gradient; most leave it as it is."""
+        """What becomes of a gradient that was read, the average over the copies; most leave it as it is."""
         ...

@@ -112,6 +112,14 @@ class Budget:
         """Unit-size direction along which a loss with this gradient rises fastest; zero where it is zero."""
         return gradient.sign() if self.norm == "linf" else unit_l2(gradient)
 
+    def unit(self, pixels: int) -> float:
+        """By how much each of these pixels changes in a change of size 1 that is equal in all: 1 (linf), 1 / sqrt (l2).
+
+        Args:
+            pixels: How many numbers an image has, over all channels.
+        """
+        return 1.0 if self.norm == "linf" else pixels**-0.5
+
     def quantize(self, x_adv: Images, clean: Pixels) -> Pixels:
         """Round to 8 bits without leaving the ball.
 

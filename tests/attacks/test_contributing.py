@@ -15,8 +15,7 @@ from carom.budget import Budget
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
-@pytest.fixture
-def added() -> Part:
+def entry_of_the_page() -> Part:
     """The entry, from the page's two pieces of code."""
     cls, entry = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     assert len([line for line in (cls + entry).splitlines() if line.strip()]) <= 20 + 2  # imports come from beside it
@@ -29,6 +28,12 @@ def added() -> Part:
     (name,) = entries
     assert name not in ATTACKS
     return entries[name]
+
+
+@pytest.fixture
+def added() -> Part:
+    """The entry."""
+    return entry_of_the_page()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

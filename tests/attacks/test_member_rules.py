@@ -15,6 +15,7 @@ from carom.attacks import (
     DI,
     SVRE,
     TI,
+    CrossEntropy,
     Gradients,
     Iterative,
     Momentum,
@@ -24,7 +25,7 @@ from carom.attacks import (
     parse_attack,
 )
 from carom.budget import Budget
-from carom.draws import Draws, stream
+from carom.draws import Draws
 from carom.errors import InputError
 from carom.protocols import Attack
 
@@ -72,28 +73,32 @@ class Recorded:
 
 
 class Written:
-    """A momentum loop in plain tensors over networks whose logits are averaged."""
+    """A momentum loop in plain tensors over networks whose logits are averaged; `smooth` acts on what is read."""
 
-    def __init__(self, nets: Sequence[nn.Module], batch: Any, budget: Budget) -> None:
+    def __init__(
+        self, nets: Sequence[nn.Module], batch: Any, budget: Budget, smooth: Any = lambda g: g, *, outside: bool = True
+    ) -> None:
+        self.smooth, self.outside = smooth, outside
         self.nets, self.y, self.budget = nets, batch.y, budget
         self.x, self.eps = batch.pixels.double() / 255, float(budget.eps)
         self.step = 0
         self.inner: Tensor | None = None
 
-    def gradient(self, at: Tensor, *members: int) -> Tensor:
+    def gradient(self, at: Tensor, *members: int, times: int = 1) -> Tensor:
         leaf = at.clone().requires_grad_()
-        logits = torch.stack([self.nets[k](leaf) for k in members or range(len(self.nets))]).mean(0)
-        return torch.autograd.grad(F.cross_entropy(logits, self.y, reduction="sum"), leaf)[0]
+        logits = times * torch.stack([self.nets[k](leaf) for k in members or range(len(self.nets))]).mean(0)
+        smoothed: Tensor = self.smooth(torch.autograd.grad(F.cross_entropy(logits, self.y, reduction="sum"), leaf)[0])
+        return smoothed
 
     @staticmethod
     def one(g: Tensor) -> Tensor:
         return g / g.abs().mean((1, 2, 3), keepdim=True)
 
-    def __call__(self, direction: Any, size: float, smooth: Any = lambda g: g) -> Any:
-        self.size, self.smooth = size * self.eps, smooth
+    def __call__(self, direction: Any, size: float) -> Any:
+        self.size = size * self.eps
         x_adv, m = self.x, torch.zeros_like(self.x)
         for self.step in range(3):
-            m = m + self.one(smooth(direction(self, x_adv)))
+            m = m + self.one(direction(self, x_adv))
             x_adv = self.budget.project(x_adv + self.size * self.budget.steepest(m), self.x)
         return x_adv
 
@@ -103,16 +108,19 @@ def svre(w: Written, x_adv: Tensor) -> Tensor:
     whole, inner, momentum = w.gradient(x_adv), x_adv, torch.zeros_like(x_adv)
     members = len(w.nets)
     for m in range(4 * members):
-        k = stream(1, "svre member", w.step, m) % members
+        k = int(Draws(1, torch.zeros(1).long()).integers("svre member", members, step=w.step, copy=m))
         reduced = w.gradient(inner, k) - (w.gradient(x_adv, k) - whole)
-        momentum = momentum + w.one(w.smooth(reduced))
+        momentum = momentum + w.one(reduced)
         inner = w.budget.project(inner + w.size * w.budget.steepest(momentum), w.x)
-    return momentum
+    answer: Tensor = w.smooth(momentum) if w.outside else momentum
+    return answer
 
 
 def cwa(w: Written, x_adv: Tensor) -> Tensor:
     per_length = w.eps * (1 if w.budget.norm == "l2" else PIXELS**0.5)
-    point = w.budget.project(x_adv - w.eps / 15 * w.budget.steepest(w.gradient(x_adv)), w.x)
+    """The step back reads cross-entropy of the added logits."""
+    down = w.budget.steepest(w.gradient(x_adv, times=len(w.nets)))
+    point = w.budget.project(x_adv - w.eps / 15 * down, w.x)
     for k in range(len(w.nets)):
         g = w.gradient(point, k)
         g = g / g.square().sum((1, 2, 3), keepdim=True).sqrt()
@@ -133,10 +141,56 @@ def test_a_member_rule_is_its_formula(
     torch.testing.assert_close(run(attack, source_of(nets), batch, budget), expected, rtol=0, atol=1e-9)
 
 
-def test_ti_smooths_the_walk_of_svre_as_it_does_the_loop(three: Any, batch: Any) -> None:
-    attack = parse_attack({"name": "svre+ti", "steps": 3})
-    expected = Written(three.networks, batch, LINF)(svre, 1 / 3, TI().gradient)
+@pytest.mark.parametrize(("formula", "name", "size"), [(svre, "svre", 1 / 3), (cwa, "cwa", 1 / 5)], ids=["svre", "cwa"])
+def test_ti_smooths_each_gradient_that_a_member_rule_reads(
+    formula: Any, name: str, size: float, three: Any, batch: Any
+) -> None:
+    """SVRE's authors smooth where its walk led as well; the way of CWA is not smoothed."""
+    attack = parse_attack({"name": f"{name}+ti", "steps": 3})
+    expected = Written(three.networks, batch, LINF, TI().gradient)(formula, size)
     torch.testing.assert_close(run(attack, three, batch), expected, rtol=0, atol=1e-9)
+
+
+def test_svre_can_leave_its_answer_as_it_is(three: Any, batch: Any) -> None:
+    attack = parse_attack({"name": "svre+ti", "steps": 3, "svre": {"smooth_answer": False}})
+    expected = Written(three.networks, batch, LINF, TI().gradient, outside=False)(svre, 1 / 3)
+    torch.testing.assert_close(run(attack, three, batch), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("combination", ["logits", "probabilities", "loss"])
+def test_cwa_steps_back_by_added_logits_or_as_the_surrogate_combines_them(
+    combination: Any, three: Any, source_of: Any, batch: Any
+) -> None:
+    """With a single step of nothing but the step back: its sign is that of the loss that was read."""
+    x = 0.3 + 0.4 * batch.pixels.double() / 255
+    source = source_of(three.networks, combination)
+    moved = {}
+    for summed in (True, False):
+        seen: list[Tensor] = []
+        members = [Spy(net, seen) for net in three.networks]
+        attack = Iterative(members=CWA(summed=summed), steps=1)
+        attack(Gradients(source_of(members, combination), x, batch.y), LINF, Draws(1, batch.ids))
+        moved[summed] = (seen[len(members)] - x).sign()
+    leaf = x.clone().requires_grad_()
+    added = torch.stack([net(leaf) for net in source.networks]).sum(0)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(added, batch.y, reduction="sum"), leaf)
+    assert torch.equal(moved[True], -gradient.sign())
+    combined = Gradients(source, x, batch.y).at(x, CrossEntropy())
+    assert torch.equal(moved[False], -combined.sign())
+    assert not torch.equal(moved[True], moved[False])
+
+
+class Spy(nn.Module):
+    """A network that notes what it is asked about."""
+
+    def __init__(self, net: nn.Module, seen: list[Tensor]) -> None:
+        super().__init__()
+        self.net, self.seen = net, seen
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.detach().clone())
+        logits: Tensor = self.net(x)
+        return logits
 
 
 # One member
@@ -221,7 +275,10 @@ def test_trap_8_the_members_drawn_by_svre_are_the_same_for_all_images(three: Any
 
 
 def test_svre_draws_members_uniformly() -> None:
-    counts = Counter(stream(7, "svre member", step, update) % 3 for step in range(300) for update in range(1, 12))
+    of_all = Draws(7, torch.arange(5)).shared(torch.device("cpu"))
+    counts = Counter(
+        int(of_all.integers("svre member", 3, step=step, copy=update)) for step in range(300) for update in range(1, 12)
+    )
     assert all(abs(counts[k] - 1100) < 4 * (3300 * 2 / 9) ** 0.5 for k in range(3))
 
 

@@ -80,7 +80,7 @@ def a_look(x: Tensor, *, size: float, budget: Budget = LINF) -> Look:
         momentum=None,
         decay=0.0,
         members=1,
-        read_members=lambda at, reading, member, inner=0: torch.zeros_like(at),
+        read_members=lambda at, reading, member, inner=0, summed=False: torch.zeros_like(at),
         read_by=lambda look, at, reading: torch.zeros_like(at),
         smooth=lambda gradient: gradient,
     )
@@ -115,9 +115,10 @@ def test_without_neighbourhood_a_rule_is_the_loop_it_builds_on(
 
 
 class Written:
-    """A momentum loop in plain tensors; `direction` is one rule's formula."""
+    """A momentum loop in plain tensors; `direction` is one rule's formula; `smooth` acts on each gradient read."""
 
-    def __init__(self, net: nn.Module, batch: Any, budget: Budget) -> None:
+    def __init__(self, net: nn.Module, batch: Any, budget: Budget, smooth: Any = lambda g: g) -> None:
+        self.smooth = smooth
         self.net, self.y, self.budget = net, batch.y, budget
         self.x = batch.pixels.double() / 255
         self.draws, self.eps = Draws(1, batch.ids), float(budget.eps)
@@ -128,7 +129,8 @@ class Written:
     def gradient(self, at: Tensor) -> Tensor:
         leaf = at.clone().requires_grad_()
         (g,) = torch.autograd.grad(F.cross_entropy(self.net(leaf), self.y, reduction="sum"), leaf)
-        return g
+        smoothed: Tensor = self.smooth(g)
+        return smoothed
 
     def near(self, at: Tensor, radius: float, index: int) -> Tensor:
         step, shape = self.step, (3, 8, 7)
@@ -144,11 +146,11 @@ class Written:
     def one(g: Tensor) -> Tensor:
         return g / g.abs().mean((1, 2, 3), keepdim=True)
 
-    def __call__(self, direction: Callable[["Written", Tensor, Tensor], Tensor], smooth: Any = None) -> Any:
+    def __call__(self, direction: Callable[["Written", Tensor, Tensor], Tensor]) -> Any:
         x_adv, m = self.x, torch.zeros_like(self.x)
         for self.step in range(4):
             g = direction(self, x_adv, m)
-            m = m + self.one(g if smooth is None else smooth(g))
+            m = m + self.one(g)
             x_adv = self.budget.project(x_adv + self.size * self.budget.steepest(m), self.x)
         return x_adv
 
@@ -187,8 +189,7 @@ def gra(w: Written, x_adv: Tensor, m: Tensor) -> Tensor:
     return s * g + (1 - s) * mean
 
 
-@every_budget
-@pytest.mark.parametrize(
+every_formula = pytest.mark.parametrize(
     ("formula", "rule"),
     [
         (vmi, VMI(neighbours=3)),
@@ -199,15 +200,21 @@ def gra(w: Written, x_adv: Tensor, m: Tensor) -> Tensor:
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
+
+
+@every_budget
+@every_formula
 def test_a_rule_is_its_formula(formula: Any, rule: Any, budget: Budget, source64: Any, batch: Any) -> None:
     attack = Iterative(momentum=Momentum(), rule=rule, steps=4)
     expected = Written(source64.networks[0], batch, budget)(formula)
     torch.testing.assert_close(run(attack, source64, batch, budget), expected, rtol=0, atol=1e-9)
 
 
-def test_trap_11_ti_smooths_the_tuned_gradient_not_its_variance(source64: Any, batch: Any) -> None:
-    attack = Iterative(momentum=Momentum(), rule=VMI(neighbours=3), transformations=(TI(),), steps=4)
-    expected = Written(source64.networks[0], batch, LINF)(vmi, smooth=TI().gradient)
+@every_formula
+def test_ti_smooths_each_gradient_that_a_rule_reads(formula: Any, rule: Any, source64: Any, batch: Any) -> None:
+    """So the way along which a rule walks within a step is smooth too."""
+    attack = Iterative(momentum=Momentum(), rule=rule, transformations=(TI(),), steps=4)
+    expected = Written(source64.networks[0], batch, LINF, TI().gradient)(formula)
     torch.testing.assert_close(run(attack, source64, batch), expected, rtol=0, atol=1e-9)
 
 
@@ -215,7 +222,9 @@ def test_trap_11_ti_smooths_the_tuned_gradient_not_its_variance(source64: Any, b
 
 
 @every_budget
-def test_trap_2_points_ahead_lie_as_far_as_steps_go(budget: Budget, source64: Any, batch: Any) -> None:
+def test_trap_2_points_ahead_lie_as_far_in_the_mean_as_steps_go_in_each_pixel(
+    budget: Budget, source64: Any, batch: Any
+) -> None:
     """Scaled by the mean: by the sum they would lie a hundred times nearer, and the rules do nothing."""
     x = batch.pixels.double() / 255
     unit = 1.0 if budget.norm == "linf" else PIXELS**-0.5

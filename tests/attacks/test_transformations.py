@@ -1,6 +1,7 @@
 """The transformations against slow ones written image by image, and the mistakes that other libraries make."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,8 @@ from carom.attacks import (
     Admix,
     Gradients,
     Iterative,
+    Look,
+    Memory,
     Momentum,
     Partners,
     craft_images,
@@ -55,13 +58,23 @@ def pool(x: Tensor) -> Partners:
 
 def view(x: Tensor, *, step: int = 0, index: int = 0, copy: int = 0, reading: int = 0, seed: int = 1) -> View:
     ids = IDS if len(x) == len(IDS) else torch.arange(len(x))
-    return View(draws=Draws(seed, ids), step=step, index=index, copy=copy, y=ids % 2, partners=pool(x), reading=reading)
+    return View(
+        draws=Draws(seed, ids),
+        budget=LINF,
+        step=step,
+        index=index,
+        copy=copy,
+        y=ids % 2,
+        partners=pool(x),
+        reading=reading,
+    )
 
 
 def one(seen: View, i: int) -> View:
     """The same for image i alone."""
     return View(
         draws=seen.draws.select(torch.tensor([i])),
+        budget=seen.budget,
         step=seen.step,
         index=seen.index,
         copy=seen.copy,
@@ -104,7 +117,7 @@ def slow_ssm(t: SSM, x: Tensor, v: View) -> Tensor:
     out = torch.empty_like(x)
     for i in range(len(x)):
         for c in range(x.shape[1]):
-            spectrum = dctn((x[i, c] + t.sigma * noise[i, c]).numpy(), norm="ortho")
+            spectrum = dctn((x[i, c] + t.sigma * 16 / 255 * noise[i, c]).numpy(), norm="ortho")
             factors = (1 - t.rho + 2 * t.rho * u[i, c].double()).numpy()
             out[i, c] = torch.from_numpy(idctn(spectrum * factors, norm="ortho"))
     return out
@@ -244,11 +257,30 @@ def test_equals_the_loop_over_images(transformation: Any, size: tuple[int, int])
 
 
 @every_size
-@every_new
+@pytest.mark.parametrize("transformation", [t for t in NEW if not isinstance(t, SSM)], ids=lambda t: type(t).__name__)
 def test_the_gradient_is_that_of_finite_differences(transformation: Any, size: tuple[int, int]) -> None:
     x = images(*size, n=2).mul(0.8).add(0.1).requires_grad_()
     quiet = SIA(noise=0.05) if isinstance(transformation, SIA) else transformation  # no pixel is at the clip's kink
     assert torch.autograd.gradcheck(lambda x: quiet.image(x, view(x, index=1)), x, atol=1e-7, fast_mode=True)
+
+
+@every_size
+def test_the_gradient_of_ssm_is_that_at_the_copy(size: tuple[int, int]) -> None:
+    """What arrives at the copy arrives at the image, whatever the spectrum was scaled by."""
+    x = images(*size).requires_grad_()
+    arrives = images(*size[::-1]).mT.contiguous()
+    (gradient,) = torch.autograd.grad(SSM().image(x, view(x)), x, arrives)
+    assert torch.equal(gradient, arrives)
+
+
+@pytest.mark.parametrize(("budget", "expected"), [("4/255", 4 / 255), ("32/255", 32 / 255)])
+def test_the_noise_of_ssm_is_as_large_as_eps(budget: str, expected: float) -> None:
+    x = torch.full((40, 3, 16, 16), 0.5, dtype=torch.float64)
+    seen = replace(view(x), budget=Budget.parse("linf", budget))
+    noise = SSM(rho=0.0).image(x, seen) - x
+    assert float(noise.std()) == pytest.approx(expected, rel=0.01)
+    of_l2 = SSM(rho=0.0, sigma=0.5).image(x, replace(seen, budget=Budget.parse("l2", "2"))) - x
+    assert float(of_l2.square().sum((1, 2, 3)).mean().sqrt()) == pytest.approx(0.5 * 2, rel=0.01)
 
 
 @pytest.mark.parametrize("angle", [24.0, 45.0, 90.0, 180.0])
@@ -321,11 +353,24 @@ def test_copies_multiply_and_every_pass_draws_anew(source64: Any, batch: Any) ->
     assert parse_attack("di+sia").passes().forward == 200
     gradients = Gradients(source64, batch.pixels.double() / 255, batch.y)
     draws = Draws(1, batch.ids)
-    got = attack._gradient(gradients, attack.objective, gradients.x, draws, 0, 0, None, 0)  # type: ignore[arg-type]
+    read: list[Tensor] = []
+
+    class Kept:
+        """The plain rule, with what it read."""
+
+        needs_momentum = False
+        reads = 1
+
+        def __call__(self, look: Look, memory: Memory) -> Tensor:
+            read.append(look.read(look.x_adv))
+            return read[-1]
+
+    replace(attack, rule=Kept())(gradients, LINF, draws)
+    (got,) = read
     total = torch.zeros_like(got)
     for copy in range(6):
         x = gradients.x.clone().requires_grad_()
-        v = View(draws=draws, step=0, index=copy // 3, copy=copy, y=batch.y, partners=None)
+        v = View(draws=draws, budget=LINF, step=0, index=copy // 3, copy=copy, y=batch.y, partners=None)
         seen = SIA(copies=3).image(DEM(ratios=(1.2, 1.5)).image(x, v), v)
         loss = F.cross_entropy(source64.networks[0](seen), batch.y, reduction="sum")
         total += torch.autograd.grad(loss, x)[0] / 6
@@ -352,7 +397,7 @@ def test_images_of_a_batch_draw_apart(transformation: Any) -> None:
     x = images(24, 23, n=1).expand(5, -1, -1, -1)
     v = view(x, index=min(1, transformation.copies - 1))
     if isinstance(transformation, Admix):
-        v = View(draws=v.draws, step=0, index=0, copy=0, y=torch.zeros_like(v.y), partners=v.partners)
+        v = replace(v, index=0, copy=0, y=torch.zeros_like(v.y))
     assert len({tuple(image.flatten().tolist()) for image in transformation.image(x, v)}) >= 3
 
 
@@ -382,7 +427,15 @@ def test_admix_partners_are_of_a_fixed_pool_and_another_class(source: Any, batch
     y = torch.arange(400) % 3
     labels = torch.tensor([0, 1, 1, 2, 2, 2])
     colours = torch.arange(6.0)[:, None, None, None] / 8
-    v = View(draws=Draws(0, torch.arange(400)), step=0, index=0, copy=0, y=y, partners=Partners(colours, labels))
+    v = View(
+        draws=Draws(0, torch.arange(400)),
+        budget=LINF,
+        step=0,
+        index=0,
+        copy=0,
+        y=y,
+        partners=Partners(colours, labels),
+    )
     drawn = (Admix(strength=1.0).image(x, v).flatten() * 8).long()
     assert bool((labels[drawn] != y).all())
     for label in range(3):
@@ -390,8 +443,7 @@ def test_admix_partners_are_of_a_fixed_pool_and_another_class(source: Any, batch
         expected = int(counts.sum()) / len(counts)
         assert bool(((counts - expected).abs() < 4.5 * expected**0.5).all())  # all of them, evenly
     with pytest.raises(InputError, match="all 2 images are of class 1; add images of other classes"):
-        Admix().image(x[:1], View(draws=Draws(0, torch.arange(1)), step=0, index=0, copy=0, y=torch.tensor([1]),
-                                  partners=Partners(colours[1:3], labels[1:3])))  # fmt: skip
+        Admix().image(x[:1], replace(v, y=torch.tensor([1]), partners=Partners(colours[1:3], labels[1:3])))
 
 
 def test_admix_attacks_one_image_alone(source: Any, batch: Any) -> None:
