@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from carom.scenarios import cli
+from carom.scenarios.run import run_scenario
+from carom.scenarios.spec import parse_scenario
 
 
 class Answer(NamedTuple):
@@ -91,6 +93,15 @@ seed = 1
 [[victims]]
 seed = 2
 """
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the tiny scenario, done: to be read, or copied."""
+    folder = tmp_path_factory.mktemp("tiny") / "store"
+    report = run_scenario(parse_scenario(TINY.replace("NPZ", str(tiny_npz)), where="tiny.toml"), folder, workers=0)
+    assert not report.failures
+    return folder
 
 
 @pytest.fixture

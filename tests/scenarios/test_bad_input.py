@@ -140,6 +140,10 @@ def with_victim(name: str) -> tuple[str, str]:
     return ("seed = 2", f'seed = 2\n[[victims]]\nname = "theirs"\nmodel = "their_models:{name}"')
 
 
+SMALLER = (
+    ('balance = ["uniform", "tv0.2"]', 'balance = "uniform"'),
+    ('architecture = [{name = "mlp", width = 12}, "lenet"]', 'architecture = {name = "mlp", width = 12}'),
+)
 BROKEN = {
     "other_classes": ["theirs", "4", "3"],
     "not_a_number": ["theirs", "finite"],
@@ -159,7 +163,7 @@ def test_a_broken_victim_is_refused_before_anything_runs(
 
 
 def test_a_victim_that_raises_later_costs_its_own_cells_only(carom: Carom, scenario: Write, victims: Path) -> None:
-    path = scenario(with_victim("raises_late"))
+    path = scenario(with_victim("raises_late"), *SMALLER)
     store = victims / "s"
     probe = carom("run", path, "--store", store, "--workers", 0)
     assert probe.code == 0, probe.err  # it never gets that far
@@ -245,10 +249,10 @@ def test_two_runs_on_one_store(carom: Carom, scenario: Write, tmp_path: Path) ->
 @pytest.mark.parametrize("kind", ["weights", "sets", "images"])
 @pytest.mark.parametrize("harm", ["truncated", "edited", "gone"])
 def test_a_damaged_artefact_is_found_and_rebuilt(
-    kind: str, harm: str, carom: Carom, scenario: Write, tmp_path: Path
+    kind: str, harm: str, carom: Carom, scenario: Write, tiny_store: Path, tmp_path: Path
 ) -> None:
     store, path = tmp_path / "s", scenario()
-    assert carom("run", path, "--store", store, "--workers", 0).code == 0
+    shutil.copytree(tiny_store, store)
     victim = sorted((store / "artifacts" / kind).glob("*.safetensors"))[0]
     whole = victim.read_bytes()
     if harm == "gone":
@@ -271,11 +275,11 @@ def test_no_store_and_no_run(carom: Carom, tmp_path: Path) -> None:
         one_line(carom(command, "--store", tmp_path / "none"), "no store here")
 
 
-def test_a_newer_store_is_refused(carom: Carom, scenario: Write, tmp_path: Path) -> None:
+def test_a_newer_store_is_refused(carom: Carom, scenario: Write, tiny_store: Path, tmp_path: Path) -> None:
     import sqlite3
 
     store = tmp_path / "s"
-    assert carom("run", scenario(), "--store", store, "--workers", 0).code == 0
+    shutil.copytree(tiny_store, store)
     with sqlite3.connect(store / "carom.db") as connection:
         connection.execute("update meta set value = '999' where name = 'schema'")
     connection.close()

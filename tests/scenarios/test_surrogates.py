@@ -5,6 +5,7 @@ import re
 import sqlite3
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from carom.scenarios.spec import Scenario, SurrogateSpec, TrainedModel, load_sce
 from carom.scenarios.store import Store, artifact_path
 from carom.scenarios.unchanged import find_unchanged, stamp
 from carom.surrogates import SURROGATES
+from carom.surrogates.geometry import measured
 
 SMALL = """
 name = "built"
@@ -106,9 +108,20 @@ def test_what_is_said_to_be_tuned_has_an_axis() -> None:
 
 @pytest.fixture(scope="module")
 def every(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenario, Path]:
-    scenario = load_scenario("digits-surrogates")
+    """The preset, run with fewer images and steps after the trainings, and with a rough geometry."""
+    text = load_scenario("digits-surrogates").text
+    for long, short in (
+        ("geometry = {images = 50", "geometry = {images = 10"),
+        ("per_source = 50", "per_source = 10"),
+        ("steps = 10", "steps = 2"),
+    ):
+        assert long in text, long
+        text = text.replace(long, short)
+    scenario = parse_scenario(text, where="every.toml")
     folder = tmp_path_factory.mktemp("every")
-    report = run_scenario(scenario, folder, workers=0, device="cpu")
+    with pytest.MonkeyPatch.context() as patch:  # that it is right is tested beside it, at length
+        patch.setattr("carom.surrogates.geometry.measured", partial(measured, draws=2, rays=1))
+        report = run_scenario(scenario, folder, workers=0, device="cpu")
     assert not report.failures
     assert report.evaluated == report.cells
     return scenario, folder
