@@ -62,7 +62,8 @@ def _row(name: str, entry: Entry) -> str:
 def _settings(entry: Entry) -> Iterator[str]:
     for stage in entry.stages:
         for field in dataclasses.fields(stage):
-            yield f"`{field.name} = {_written(getattr(stage, field.name))}`"
+            if field.repr:
+                yield f"`{field.name} = {_written(getattr(stage, field.name))}`"
 
 
 def _written(value: object) -> str:

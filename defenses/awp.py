@@ -133,9 +133,5 @@ def _still(classifier: nn.Module) -> Iterator[None]:
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
-    {
-        "paper-cifar10": MappingProxyType(
-            {"eps": Fraction(8, 255), "steps": 10, "step": 0.25, "gamma": 0.01, "warmup": 0}
-        )
-    }
+    {"cifar10": MappingProxyType({"eps": Fraction(8, 255), "steps": 10, "step": 0.25, "gamma": 0.01, "warmup": 0})}
 )

@@ -165,8 +165,8 @@ def _kept(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
-    {"paper-cifar10": MappingProxyType({"eps": Fraction(8, 255), "step": 1.25})}
+    {"cifar10": MappingProxyType({"eps": Fraction(8, 255), "step": 1.25})}
 )
 PRESETS_NFGSM: Mapping[str, Mapping[str, object]] = MappingProxyType(
-    {"paper-cifar10": MappingProxyType({"eps": Fraction(8, 255), "step": 1.0})}
+    {"cifar10": MappingProxyType({"eps": Fraction(8, 255), "step": 1.0})}
 )

@@ -75,5 +75,5 @@ def misclassification_aware(clean: Logits, attacked: Logits, y: Labels, beta: fl
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # the code's 0.031 and 0.007
-    {"paper-cifar10": MappingProxyType({"eps": Fraction(31, 1000), "steps": 10, "step": 7 / 31, "beta": 5.0})}
+    {"cifar10": MappingProxyType({"eps": Fraction(31, 1000), "steps": 10, "step": 7 / 31, "beta": 5.0})}
 )

@@ -149,5 +149,5 @@ def cross_entropy_attacked(settings: Adversarial, state: State, x: Images, y: La
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
-    {"paper-cifar10": MappingProxyType({"eps": Fraction(8, 255), "steps": 10, "step": 0.25})}
+    {"cifar10": MappingProxyType({"eps": Fraction(8, 255), "steps": 10, "step": 0.25})}
 )

@@ -304,8 +304,8 @@ class PubDef:
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
-        "paper-cifar10": MappingProxyType({"eps": "8/255", "steps": 10, "step": "1/4", "copies": 4, "loss": "random"}),
-        "paper-imagenet": MappingProxyType({"eps": "4/255", "steps": 10, "step": "1/4", "copies": 4, "loss": "random"}),
+        "cifar10": MappingProxyType({"eps": "8/255", "steps": 10, "step": "1/4", "copies": 4, "loss": "random"}),
+        "imagenet": MappingProxyType({"eps": "4/255", "steps": 10, "step": "1/4", "copies": 4, "loss": "random"}),
     }
 )
 

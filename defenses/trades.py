@@ -90,5 +90,5 @@ def divergence_attacked(settings: Adversarial, state: State, x: Images) -> Image
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # the code's 0.031 and 0.007
-    {"paper-cifar10": MappingProxyType({"eps": Fraction(31, 1000), "steps": 10, "step": 7 / 31, "beta": 6.0})}
+    {"cifar10": MappingProxyType({"eps": Fraction(31, 1000), "steps": 10, "step": 7 / 31, "beta": 6.0})}
 )

@@ -133,7 +133,7 @@ def _staged(known: Mapping[str, Any]) -> list[Entry]:
 
 
 def _own_fields(stage: Any) -> dict[str, Any]:
-    return {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
+    return {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage) if field.repr}
 
 
 def _defenses() -> list[Entry]:

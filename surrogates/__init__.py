@@ -13,7 +13,6 @@ from . import (
     asam,
     cyclical,
     directions,
-    early_stopping,
     fge,
     gam,
     input_gradient,
@@ -174,7 +173,6 @@ SURROGATES: Mapping[str, Entry] = MappingProxyType(
             summary="SAM with an unusually large neighbourhood.",
             paper="Gubri et al. 2023, arXiv:2304.02688",
             stages=(SAM(rho=0.4),),
-            presets=sam.PRESETS_LARGE,
         ),
         "asam": Entry(
             summary="SAM with neighbourhoods as large as the weights.",
@@ -237,7 +235,6 @@ SURROGATES: Mapping[str, Entry] = MappingProxyType(
             summary="The epoch of a plain training that transfers best to validation victims.",
             paper="Gubri et al. 2023, arXiv:2304.02688",
             stages=(Checkpoints(), EarlyStopping()),
-            presets=early_stopping.PRESETS,
         ),
     }
 )

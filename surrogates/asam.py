@@ -71,6 +71,4 @@ class ASAM(Single):
         return direction
 
 
-PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
-    {"paper-cifar10": MappingProxyType({"rho": 0.5, "eta": 0.01})}
-)
+PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType({"cifar10": MappingProxyType({"rho": 0.5, "eta": 0.01})})

@@ -45,6 +45,7 @@ class Cyclical(Single):
             from each other; see the presets.
         weight_decay: Of all parameters, biases and norms too, as it stands for the prior: its variance is
             `T / (N weight_decay)`.
+        batch_size: Of its training, at least 2; None for the scenario's.
 
     Raises:
         InputError: A number out of range, or more samples or noisy epochs than a cycle has.
@@ -58,8 +59,9 @@ class Cyclical(Single):
     alpha: float = 0.1
     temperature: float = 0.1
     weight_decay: float = 0.0005
+    batch_size: int | None = None
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     schedule: ClassVar[Schedule] = "light"
 
     def __post_init__(self) -> None:
@@ -184,6 +186,7 @@ def _cycles(base: Recipe, by: Adaptation, cyclical: Cyclical) -> Recipe:
         optimizer="sgd",
         learning_rate=cyclical.learning_rate,
         momentum=min(0.9999, 1 - cyclical.alpha),
+        batch_size=base.batch_size if cyclical.batch_size is None else cyclical.batch_size,
         weight_decay=cyclical.weight_decay,
         schedule="cosine",
         select="last",
@@ -208,6 +211,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
                 "alpha": 1.0,
                 "temperature": 50_000 / 782**2,
                 "weight_decay": 0.0003,
+                "batch_size": 64,
             }
         ),
         "paper-imagenet": MappingProxyType(
@@ -220,6 +224,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
                 "alpha": 0.1,
                 "temperature": 1_281_167 / 5005**2,
                 "weight_decay": 0.0001,
+                "batch_size": 256,
             }
         ),
         "csgmcmc-cifar10": MappingProxyType(
@@ -232,6 +237,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
                 "alpha": 1.0,
                 "temperature": 1 / 50_000,
                 "weight_decay": 0.0005,
+                "batch_size": 64,
             }
         ),
         # friction and temperature are those of Zhang et al.'s second script; the cycles are their first one's
@@ -245,6 +251,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
                 "alpha": 0.9,
                 "temperature": 1 / 50_000,
                 "weight_decay": 0.0005,
+                "batch_size": 64,
             }
         ),
     }
@@ -253,7 +260,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
 SNAPSHOT_PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
         # as the peer of Gubri et al.'s experiments; the number of cycles was varied there
-        "paper-cifar10": MappingProxyType({"epochs_per_cycle": 40, "learning_rate": 0.2}),
-        "paper-imagenet": MappingProxyType({"epochs_per_cycle": 45, "learning_rate": 0.1}),
+        "cifar10": MappingProxyType({"epochs_per_cycle": 40, "learning_rate": 0.2}),
+        "imagenet": MappingProxyType({"epochs_per_cycle": 45, "learning_rate": 0.1}),
     }
 )

@@ -1,9 +1,8 @@
 """Early stopping by transfer: of a training's checkpoints, the one whose adversarial images fool others most."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -204,14 +203,6 @@ class EarlyStopping:
                 "validation victims; check that they were trained on this task"
             )
         return images.select(index.to(images.images.device))
-
-
-PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
-    {
-        # recalled, not read: 50 steps of a tenth of the radius
-        "paper-imagenet": MappingProxyType({"eps": Fraction(4, 255), "steps": 50, "images": 1000}),
-    }
-)
 
 
 def _answers(judge: Classifier, x: Images) -> Labels:

@@ -134,9 +134,7 @@ class Triangles(Onward):
 # The authors' number of cycles is not known for sure, and is left out.
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
-        "paper-cifar10": MappingProxyType(
-            {"epochs_per_cycle": 4, "learning_rate": 0.05, "lowest_learning_rate": 0.0005}
-        ),
-        "paper-imagenet": MappingProxyType({"epochs_per_cycle": 2}),
+        "cifar10": MappingProxyType({"epochs_per_cycle": 4, "learning_rate": 0.05, "lowest_learning_rate": 0.0005}),
+        "imagenet": MappingProxyType({"epochs_per_cycle": 2}),
     }
 )

@@ -73,5 +73,5 @@ class GAM(Single):
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # radius and distance of the authors' code for ResNets; its weights belong to another combination
-    {"paper-cifar10": MappingProxyType({"rho": 0.2, "probe": 0.03})}
+    {"cifar10": MappingProxyType({"rho": 0.2, "probe": 0.03})}
 )

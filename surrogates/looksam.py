@@ -75,5 +75,5 @@ def _name(place: int) -> str:
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # values of the documentation of the code that was read, not of the paper's tables
-    {"paper-imagenet": MappingProxyType({"rho": 0.1, "every": 10, "alpha": 0.7})}
+    {"imagenet": MappingProxyType({"rho": 0.1, "every": 10, "alpha": 0.7})}
 )

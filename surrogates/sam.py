@@ -135,12 +135,7 @@ class SAM(Single):
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
-    {"paper-cifar10": MappingProxyType({"rho": 0.05}), "paper-imagenet": MappingProxyType({"rho": 0.05})}
-)
-
-# recalled, not read: the radii at which large neighbourhoods transferred best in arXiv:2304.02688
-PRESETS_LARGE: Mapping[str, Mapping[str, object]] = MappingProxyType(
-    {"paper-cifar10": MappingProxyType({"rho": 0.3}), "paper-imagenet": MappingProxyType({"rho": 0.4})}
+    {"cifar10": MappingProxyType({"rho": 0.05}), "imagenet": MappingProxyType({"rho": 0.05})}
 )
 
 

@@ -86,5 +86,5 @@ class SlightlyAdversarial(Single):
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # of arXiv:2307.07873
-    {"paper-cifar10": MappingProxyType({"eps": 0.5, "steps": 10, "step": 0.25, "random_start": True})}
+    {"cifar10": MappingProxyType({"eps": 0.5, "steps": 10, "step": 0.25, "random_start": True})}
 )

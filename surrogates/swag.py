@@ -164,7 +164,7 @@ class SWAG:
 # As the peer of Gubri et al.'s and Ashukha et al.'s experiments: 300 epochs, the last 140 of them of SWAG.
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
-        "paper-cifar10": MappingProxyType(
+        "cifar10": MappingProxyType(
             {
                 "epochs": 140,
                 "learning_rate": 0.01,

@@ -189,7 +189,7 @@ def _adam(memory: dict[str, Tensor], gradient: Vector, rate: float, step: int) -
 # read, nor the prior, so that these are not here; batches were of 128 on CIFAR-10.
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
-        "paper-cifar10": MappingProxyType(
+        "cifar10": MappingProxyType(
             {
                 "epochs": 100,
                 "learning_rate": 0.001,
@@ -199,7 +199,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             }
         ),
         # there -6 is where the logarithm of the variance begins, and 0.001 its rate
-        "paper-imagenet": MappingProxyType(
+        "imagenet": MappingProxyType(
             {"epochs": 45, "learning_rate": 0.01, "deviation_learning_rate": 0.0005, "log_deviation": -3.0}
         ),
     }

@@ -17,7 +17,9 @@ class Entry:
         summary: One line.
         paper: The reference.
         stages: One or more frozen dataclasses, in their order; settings go to the stage that has them.
-        presets: Settings as in a paper's experiments, by name.
+        presets: Settings of the stages as in a paper's experiments, by name. "paper-...": they hold all that the paper
+            sets, learning rate, batch, decay and schedule too. One that is named after a data set alone leaves these to
+            the scenario's recipe.
     """
 
     summary: str

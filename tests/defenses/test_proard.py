@@ -315,6 +315,11 @@ def test_the_contract(teacher: Weights) -> None:
     assert [name for name, _ in PHASES] == ["width", "depth", "expansion"]
     for preset in PRESETS.values():
         build(ProARD, preset, where="preset")
+    # the release: 1,025 passes over the images, one random sub-network each; rates of 3e-2 and 7.5e-3 beside 0.1, of a
+    # divergence whose mean is over 10 classes too
+    released = build(ProARD, PRESETS["cifar10"], where="preset")
+    assert (sum(released.epochs), released.subnetworks, released.sandwich) == (1025, 1, False)
+    assert [rate * 10 * 0.1 for rate in released.rates] == pytest.approx([3e-2, 7.5e-3, 7.5e-3])
     with pytest.raises(InputError, match="proard: needs a network of sub-networks, got ResNet"):
         way.build(ground(), [teacher], ())
 

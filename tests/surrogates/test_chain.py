@@ -1,5 +1,7 @@
 """Builders by name: what a name, a chain and a table of settings stand for, and what is refused."""
 
+from dataclasses import fields
+
 import pytest
 
 from carom.errors import InputError
@@ -41,6 +43,21 @@ def test_settings_of_a_chain_stand_under_the_names_of_its_builders() -> None:
         {"name": "lgv -> rd", "lgv": {"epochs": 1, "models_per_epoch": 1}, "rd": {"draws": 7}}, where="b"
     )[1]
     assert chain.then == (LGV(epochs=1, models_per_epoch=1), RandomDirections(draws=7))
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_a_preset_that_is_called_after_a_paper_holds_its_training(name: str) -> None:
+    """Else it is called after a data set: what trains by the scenario's recipe repeats no paper."""
+    entry = SURROGATES[name]
+    for preset, settings in entry.presets.items():
+        if not preset.startswith(("paper", "csg")):
+            assert preset in ("cifar10", "imagenet")
+        elif any(isinstance(stage, Training) or "learning_rate" in vars_of(stage) for stage in entry.stages):
+            assert {"learning_rate", "weight_decay", "batch_size"} <= set(settings), preset
+
+
+def vars_of(stage: object) -> set[str]:
+    return {field.name for field in fields(stage)}  # type: ignore[arg-type]
 
 
 def test_a_preset_fills_what_is_left_out() -> None:

@@ -131,6 +131,10 @@ def test_the_two_published_conventions_for_noise() -> None:
     for name, n, batches in (("paper-cifar10", 50_000, 782), ("paper-imagenet", 1_281_167, 5005)):
         way = build(Cyclical, dict(PRESETS[name]), where=name)
         assert (way.temperature / n) ** 0.5 == pytest.approx(1 / batches)
+        batch = way.recipe(plain()).batch_size
+        assert batch == way.batch_size
+        assert -(-n // batch) == batches
+    assert SHORT.recipe(plain(batch_size=24)).batch_size == 24
     assert build(Cyclical, dict(PRESETS["csgmcmc-cifar10"]), where="preset").temperature == 2e-5
     assert build(Cyclical, dict(PRESETS["csghmc-cifar10"]), where="preset").alpha == 0.9
     for preset in SNAPSHOT_PRESETS.values():

@@ -56,7 +56,7 @@ def test_it_is_a_refinement_that_adapts_a_recipe() -> None:
     assert isinstance(SWAG(), Refinement)
     assert isinstance(SWAG(), Adaptation)
     assert SWAG(draws=7).count(1) == 7
-    configured(SWAG, dict(PRESETS["paper-cifar10"]), where="preset")
+    configured(SWAG, dict(PRESETS["cifar10"]), where="preset")
 
 
 @pytest.mark.parametrize(("per_epoch", "steps"), [(1, [5, 11, 17]), (2, [2, 5, 8, 11, 14, 17]), (1000, range(18))])
