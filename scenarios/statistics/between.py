@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from carom.errors import InputError
 
-from .intervals import LEVEL, Spread, draw_variance, quantiles, resampled_sums
-from .outcomes import Bools, Floats, Outcomes, ratio
+from .outcomes import Bools, Outcomes
+from .pooled import Pool, rate_intervals
+from .seeds import Counts, trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +17,15 @@ class Difference:
     """ASR of one surrogate minus that of another, on the same images, victims, attacks and seeds.
 
     Attributes:
-        value: The mean over seeds of the differences of pooled ASR.
+        value: The difference of pooled ASR.
         low: Of the 95% interval.
         high: Of the 95% interval.
         first: ASR of the first.
         second: ASR of the second.
         n: Denominator of each rate, over cells.
-        seeds: Trained with so many seeds each.
+        seeds: Training seeds that both have.
         ranges_over: What the interval ranges over.
+        claim: About which models it speaks.
     """
 
     value: float
@@ -33,6 +36,7 @@ class Difference:
     n: int
     seeds: int
     ranges_over: str
+    claim: str
 
     @property
     def verdict(self) -> str:
@@ -50,9 +54,8 @@ def between(
 ) -> Difference:
     """How much more often the first surrogate's images fool than the second's.
 
-    Only cells that both have take part: equal attack, budget, attack seed, victim and training seed. With one seed the
-    interval is a bootstrap over images, drawn with all cells that met them; with several, the variance over seeds (t)
-    adds to it, half-widths in quadrature.
+    Only cells that both have take part: equal attack, budget, attack seed, victim and training seed. The interval is
+    that of a pooled row, `rate_intervals`, of the differences.
 
     Args:
         outcomes: The run.
@@ -73,36 +76,27 @@ def between(
     pairs = mine.merge(other, on=keys, suffixes=("", "_b"))
     if not len(pairs):
         raise InputError(f"difference of surrogates: {first!r} and {second!r} share no attack, victim and seed")
-    seeds = sorted(set(pairs["surrogate_seed"]))
-    right = outcomes.right[outcomes.victim_index[pairs["_row"].to_numpy()]]
-    won = [(outcomes.success[pairs[column].to_numpy()] & right).astype(np.float64) for column in ("_row", "_row_b")]
-    by_seed = [pairs["surrogate_seed"].to_numpy() == seed for seed in seeds]
-    tops = np.stack([w[rows].sum(0) for w in won for rows in by_seed])
-    bottoms = np.stack([right[rows].sum(0).astype(np.float64) for _ in won for rows in by_seed])
-
-    def difference(k: Floats, n: Floats) -> Floats:
-        rates = ratio(k, n)
-        return rates[..., : len(seeds)] - rates[..., len(seeds) :]
-
-    of_seeds = difference(tops.sum(1), bottoms.sum(1))
-    sums = resampled_sums(np.concatenate([tops, bottoms]), outcomes.image_source)
-    draws = difference(sums[:, : len(tops)], sums[:, len(tops) :]).mean(1, keepdims=True)
-    value = float(of_seeds.mean())
-    if len(seeds) == 1:
-        low, high = (float(limit[0]) for limit in quantiles(draws))
-    else:
-        images = (float(draw_variance(draws)[0]), float(len(outcomes.labels) - 1))
-        trained = (float(of_seeds.var(ddof=1)) / len(seeds), float(len(seeds) - 1))
-        half = Spread(parts=(images, trained)).half_width(LEVEL)
-        low, high = value - half, value + half
-    rates = ratio(tops.sum(1), bottoms.sum(1))
+    rows, others = (pairs[column].to_numpy(dtype=np.int64) for column in ("_row", "_row_b"))
+    won = [outcomes.success[of_cells].astype(np.int8) for of_cells in (rows, others)]
+    n = int(outcomes.n[rows].sum())
+    pooled = Pool(
+        keys=pd.DataFrame(index=range(1)),
+        rows=rows,
+        group=np.zeros(len(rows), dtype=np.int64),
+        made_by=trained(pairs),
+        itself=np.zeros(1, dtype=bool),
+    )
+    counts = Counts(k=won[0] - won[1], n=outcomes.right, row=outcomes.victim_index[rows])
+    interval = rate_intervals(pooled, counts, outcomes.image_source, difference=True).iloc[0]
+    rates = [float(w.sum()) / n if n else np.nan for w in won]
     return Difference(
-        value=value,
-        low=low,
-        high=high,
-        first=float(rates[: len(seeds)].mean()),
-        second=float(rates[len(seeds) :].mean()),
-        n=int(right.sum()),
-        seeds=len(seeds),
-        ranges_over="images, these models" if len(seeds) == 1 else "images and surrogate seeds, these victims",
+        value=rates[0] - rates[1],
+        low=float(interval["low"]),
+        high=float(interval["high"]),
+        first=rates[0],
+        second=rates[1],
+        n=n,
+        seeds=pairs["surrogate_seed"].nunique(),
+        ranges_over=str(interval["ranges_over"]),
+        claim=str(interval["claim"]),
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .intervals import paired_wald, wilson
 from .outcomes import Bools, Ints, Outcomes, arrange, ratio
 from .pooled import Pool, rate_intervals
+from .seeds import Counts, Trained
 
 ATTACKERS = ("seen", "held out", "unseen group", "strangers")
 RATES = (
@@ -371,24 +372,28 @@ def _rates(
     """Each rate of each row of a table with its interval; all rows meet the same bootstrap samples."""
     frame = pd.DataFrame([{**_named(c.row, names, further), "rate": c.rate} for c in counts])
     frame["_group"] = frame.groupby([*keys, "rate"], sort=False).ngroup()
-    # the first seed of a defence is replicate 0, and so on; seeds that nobody knows make one replicate
-    rank = frame.groupby("_group")["victim_seed"].rank("dense").to_numpy(dtype=np.int64) - 1
-    order = np.lexsort((rank, frame["_group"]))
-    frame, replicate = frame.iloc[order].reset_index(drop=True), np.asarray(rank[order], dtype=np.int64)
+    frame = frame.iloc[np.argsort(frame["_group"].to_numpy(), kind="stable")]
+    order = frame.index.to_numpy()
     group = frame["_group"].to_numpy(dtype=np.int64)
     k, n = (np.stack([getattr(counts[i], side) for i in order]) for side in ("k", "n"))
     kept = frame.drop_duplicates("_group")[[*keys, "rate"]].reset_index(drop=True)
+    fixed = np.zeros(len(frame), dtype=np.int64)
     pooled = Pool(
         keys=kept,
         rows=np.arange(len(frame)),
-        starts=np.arange(len(frame)),
         group=group,
-        surrogate=np.zeros(len(frame), dtype=np.int64),
-        victim=replicate,
+        made_by=Trained(
+            stratum=group,
+            surrogate=fixed,
+            surrogate_seed=fixed,
+            victim=fixed,
+            victim_seed=frame["victim_seed"].to_numpy(dtype=np.int64),
+        ),
         itself=np.zeros(len(kept), dtype=bool),
     )
-    intervals = rate_intervals(pooled, k, n, outcomes.image_source)
-    top, bottom = pooled.per_group(k), pooled.per_group(n)
+    of_cells = Counts(k=k, n=n, row=np.arange(len(frame)))
+    intervals = rate_intervals(pooled, of_cells, outcomes.image_source)
+    top, bottom = of_cells.sums(group, len(kept))
     low, high = wilson(top.sum(1), bottom.sum(1))
     once = (bottom.max(1) <= 1) & (np.bincount(group) == 1)  # trials of their own: nothing to resample
     return kept.assign(

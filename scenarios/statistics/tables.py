@@ -70,7 +70,8 @@ def summary(outcomes: Outcomes, chosen: Bools, by: Sequence[str]) -> pd.DataFram
     Columns beside those of `by`:
 
     - `cells`; `n` and `k`, summed over them; `asr` = k / n.
-    - `low`, `high`, `ranges_over`, `surrogate_seeds`, `victim_seeds`, `claim`: see `rate_intervals`.
+    - `low`, `high`, `ranges_over`, `surrogate_seeds`, `victim_seeds` (of the configuration with the fewest), `claim`:
+      see `rate_intervals`.
     - `clean_accuracy`, `robust_accuracy`: over all images, mean over the cells.
     - `lift`, `lift_low`, `lift_high`: ASR minus that of the matched control, on the same images; the interval ranges
       over what `ranges_over` says. NaN unless every cell has a control.
@@ -79,15 +80,15 @@ def summary(outcomes: Outcomes, chosen: Bools, by: Sequence[str]) -> pd.DataFram
     - `n:<source>`, `k:<source>`, `asr:<source>`: on the images of one source.
     """
     pooled = pool(outcomes, chosen, by)
-    block_k, block_n = pooled.per_block(outcomes.success[pooled.rows]), pooled.denominators(outcomes)
-    k, n = pooled.per_group(block_k), pooled.per_group(block_n)
+    counts = pooled.counts(outcomes.success[pooled.rows], outcomes)
+    k, n = counts.sums(pooled.group, len(pooled))
     cells = pooled.cells()
     all_images = cells * len(outcomes.labels)
-    stays_right = pooled.per_group(pooled.per_block((~outcomes.wrong[pooled.rows]).sum(1)))
+    stays_right = pooled.total((~outcomes.wrong[pooled.rows]).sum(1))
     table = pooled.keys.assign(
         cells=cells, n=n.sum(1).astype(np.int64), k=k.sum(1).astype(np.int64), asr=ratio(k.sum(1), n.sum(1))
     )
-    intervals = rate_intervals(pooled, block_k, block_n, outcomes.image_source)
+    intervals = rate_intervals(pooled, counts, outcomes.image_source)
     table = table.assign(**{c: intervals[c] for c in INTERVAL_COLUMNS})
     table["clean_accuracy"] = ratio(n.sum(1), all_images)
     table["robust_accuracy"] = ratio(stays_right, all_images)
@@ -103,11 +104,11 @@ def summary(outcomes: Outcomes, chosen: Bools, by: Sequence[str]) -> pd.DataFram
 
 def _lifts(outcomes: Outcomes, pooled: Pool) -> dict[str, pd.Series]:
     gain, have = lift_counts(outcomes)
-    whole = pooled.per_group(pooled.per_block((~have[pooled.rows]).astype(np.int64))) == 0
-    block_gain, block_n = pooled.per_block(gain[pooled.rows]), pooled.denominators(outcomes)
-    value = ratio(pooled.per_group(block_gain).sum(1), pooled.per_group(block_n).sum(1))
+    whole = pooled.total(~have[pooled.rows]) == 0
+    counts = pooled.counts(gain[pooled.rows], outcomes)
+    value = ratio(*(pooled.total(of_cells) for of_cells in counts.totals()))
     if whole.any():
-        limits = rate_intervals(pooled, block_gain, block_n, outcomes.image_source, difference=True)
+        limits = rate_intervals(pooled, counts, outcomes.image_source, difference=True)
         low, high = limits["low"].to_numpy(), limits["high"].to_numpy()
     else:
         low = high = value
@@ -119,8 +120,6 @@ def _lifts(outcomes: Outcomes, pooled: Pool) -> dict[str, pd.Series]:
 
 def _white_box(outcomes: Outcomes, pooled: Pool) -> pd.Series:
     """White-box ASR of the sets of each group, weighted by n; NaN if one is unknown or the group holds a control."""
-    group = np.repeat(pooled.group, np.diff(np.append(pooled.starts, len(pooled.rows))))
     white, n = white_box_asr(outcomes)[pooled.rows], outcomes.n[pooled.rows]
-    total = np.bincount(group, n * white, len(pooled)), np.bincount(group, n, len(pooled))
-    value = ratio(*total)
+    value = ratio(pooled.total(n * white), pooled.total(n))
     return pd.Series(np.where(value > 0, value, np.nan))

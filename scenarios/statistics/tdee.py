@@ -8,20 +8,9 @@ import pandas as pd
 
 from carom.errors import InputError
 
-from .intervals import (
-    DRAW_SEED,
-    DRAWS,
-    LEVEL,
-    Spread,
-    draw_variance,
-    hold_open,
-    normal_reach,
-    quantiles,
-    resampled_sums,
-)
+from .intervals import draw_variance, hold_open, quantiles, resampled_sums
 from .outcomes import Floats, Ints, Outcomes, arrange, ratio
-from .pooled import _RANGES as RANGES
-from .pooled import FEW_SEEDS, pool
+from .seeds import Counts, Seeds, over_seeds, trained
 
 BY = ("attack", "norm", "eps")
 SAME = ("attack", "norm", "eps", "attack_seed", "victim")  # a surrogate and the ladder are compared on these alone
@@ -52,8 +41,8 @@ def tdee(
     - `ranges_over`, `surrogate_seeds`, `victim_seeds`, `claim`: as in the tables of pooled rates.
 
     The interval inverts that of the difference of ASR between the surrogate and a point of the ladder: images drawn
-    with all that met them, surrogate and ladder alike; with several seeds, also seeds, drawn by rank on both at once,
-    by the rules of `rate_intervals`. Where the ladder is flat, it is wide, as it should be.
+    with all that met them, surrogate and ladder alike; with several seeds, also seeds, of both at once, by the rules of
+    `rate_intervals`. Where the ladder is flat, it is wide, as it should be.
 
     Args:
         outcomes: The run.
@@ -107,14 +96,16 @@ class _Rates:
     """Successes of a surrogate (first) and of each rung.
 
     Attributes:
-        k: Successes, `1+rungs surrogate_replicates victim_replicates images`.
+        k: Successes, `1+rungs images`.
         n: Denominators of the same.
         cells: Of the surrogate.
+        seeds: What training seeds add to each rate.
     """
 
-    k: Ints
-    n: Ints
+    k: Floats
+    n: Floats
     cells: int
+    seeds: Seeds
 
 
 def _sizes(outcomes: Outcomes, ladder: Mapping[int, str], of: str) -> list[int]:
@@ -136,33 +127,25 @@ def _compared(cells: pd.DataFrame, of: str, values: Sequence[str]) -> pd.DataFra
 
 
 def _rates(outcomes: Outcomes, compared: pd.DataFrame, of: str, values: Sequence[str]) -> _Rates:
-    chosen = np.zeros(len(outcomes.cells), dtype=bool)
-    chosen[compared["_row"].to_numpy(dtype=np.int64)] = True
-    pooled = pool(outcomes, chosen, ())  # one row: seeds are ranked over the surrogate and the ladder together
-    blocks = np.repeat(np.arange(len(pooled.starts)), np.diff(np.append(pooled.starts, len(pooled.rows))))
-    which = pd.Index(values).get_indexer(pd.Index(outcomes.cells[of].iloc[pooled.rows]))
-    s, v = pooled.surrogate[blocks], pooled.victim[blocks]
-    shape = (len(values), int(s.max()) + 1, int(v.max()) + 1, len(outcomes.labels))
-    k, n = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    np.add.at(k, (which, s, v), outcomes.success[pooled.rows])
-    np.add.at(n, (which, s, v), outcomes.right[outcomes.victim_index[pooled.rows]])
-    return _Rates(k=k, n=n, cells=int((which == 0).sum()))
+    rows = compared["_row"].to_numpy(dtype=np.int64)
+    which = np.asarray(pd.Index(values).get_indexer(pd.Index(compared[of])), dtype=np.int64)
+    counts = Counts(k=outcomes.success[rows], n=outcomes.right, row=outcomes.victim_index[rows])
+    k, n = counts.sums(which, len(values))
+    seeds = over_seeds(counts, trained(compared), outcomes.image_source, which)
+    return _Rates(k=k, n=n, cells=int((which == 0).sum()), seeds=seeds)
 
 
 def _row(rates: _Rates, sizes: Floats, outcomes: Outcomes) -> dict[str, object]:
     """The equivalent of one surrogate, with its interval."""
-    k, n = rates.k.sum((1, 2)), rates.n.sum((1, 2))  # 1+rungs x images
-    asr = ratio(k.sum(1), n.sum(1))
+    asr = ratio(rates.k.sum(1), rates.n.sum(1))
     value, below, above = equivalent(asr[0], asr[1:], sizes)
     grid = np.union1d(np.linspace(sizes[0], sizes[-1], _GRID + 1), sizes)
     low, high = _differences(rates, sizes, grid, outcomes.image_source)
     known = not np.isnan(value)
-    replicates = rates.k.shape[1], rates.k.shape[2]
-    ranges_over, claim = RANGES[replicates[0] > 1, replicates[1] > 1]
     return {
         "cells": rates.cells,
-        "n": int(n[0].sum()),
-        "k": int(k[0].sum()),
+        "n": int(rates.n[0].sum()),
+        "k": int(rates.k[0].sum()),
         "asr": asr[0],
         "tdee": value,
         "shown": "" if not known else f"<{sizes[0]:g}" if below else f">{sizes[-1]:g}" if above else f"{value:.2f}",
@@ -175,10 +158,10 @@ def _row(rates: _Rates, sizes: Floats, outcomes: Outcomes) -> dict[str, object]:
         "low_open": bool(low[0] <= 0),
         "high_open": bool(high[-1] >= 0),
         "adjusted": bool((np.diff(asr[1:]) < 0).any()),
-        "ranges_over": ranges_over,
-        "surrogate_seeds": replicates[0],
-        "victim_seeds": replicates[1],
-        "claim": claim,
+        "ranges_over": rates.seeds.ranges_over,
+        "surrogate_seeds": rates.seeds.surrogate_seeds,
+        "victim_seeds": rates.seeds.victim_seeds,
+        "claim": rates.seeds.claim,
     }
 
 
@@ -224,7 +207,7 @@ def isotonic(rows: Floats) -> Floats:
 
 def _differences(rates: _Rates, sizes: Floats, grid: Floats, image_source: Ints) -> tuple[Floats, Floats]:
     """Interval of the surrogate's ASR minus the ladder's at each point of the grid."""
-    k, n = rates.k.sum((1, 2)), rates.n.sum((1, 2))
+    k, n = rates.k, rates.n
     rungs = np.arange(len(sizes))
     right = np.clip(np.searchsorted(sizes, grid, side="right"), 1, len(sizes) - 1)
     share = (grid - sizes[right - 1]) / (sizes[right] - sizes[right - 1])
@@ -234,45 +217,20 @@ def _differences(rates: _Rates, sizes: Floats, grid: Floats, image_source: Ints)
         """Of rows `surrogate, rungs`, at each point."""
         return np.asarray(asr[:, :1] - isotonic(asr[:, 1:]) @ weights)
 
-    estimate = difference(ratio(k.sum(1), n.sum(1))[None])[0]
+    asr = ratio(k.sum(1), n.sum(1))
+    estimate = difference(asr[None])[0]
     count = len(k)
-    sums = resampled_sums(np.concatenate([k, n]).astype(np.float64), image_source)
+    sums = resampled_sums(np.concatenate([k, n]), image_source)
     draws = difference(ratio(sums[:, :count], sums[:, count:]))
     low, high = quantiles(draws)
-    sides = [axis for axis in (1, 2) if rates.k.shape[axis] > 1]
-    if sides:
-        spreads = [[(float(variance), float(max(1, (n[0] > 0).sum() - 1)))] for variance in draw_variance(draws)]
-        for axis in sides:
-            others = tuple(a for a in (1, 2, 3) if a != axis)
-            replicates = difference(ratio(rates.k.sum(others), rates.n.sum(others)).T)
-            seeds = len(replicates)
-            for parts, variance in zip(spreads, draw_variance(replicates) / seeds, strict=True):
-                parts.append((float(variance), float(seeds - 1)))
-        half = np.array([Spread(parts=tuple(parts)).half_width(LEVEL) for parts in spreads])
-        low, high = estimate - half, estimate + half
-        if min(rates.k.shape[axis] for axis in sides) >= FEW_SEEDS:
-            crossed = difference(_crossed(rates, sides, image_source))
-            plain = normal_reach(LEVEL) * np.sqrt(draw_variance(crossed))
-            stretch = np.divide(half, plain, out=np.ones_like(half), where=plain > 0)
-            lower, upper = quantiles(crossed)
-            low, high = estimate + stretch * (lower - estimate), estimate + stretch * (upper - estimate)
+    pieces = np.eye(count - 1)
+    if (np.diff(asr[1:]) < 0).any():  # where the ladder was flattened, a rung that moves takes the whole piece along
+        rising = isotonic(asr[None, 1:])[0]
+        pieces = ratio(rising[:, None] == rising, (rising[:, None] == rising).sum(1))
+    of_rates = np.concatenate([np.ones((1, len(grid))), -pieces @ weights])
+    low, high = rates.seeds.widen(estimate, low, high, draw_variance(draws), of_rates, difference=True)
     # per image, the surrogate's share of successes beyond that of the rungs between which the point lies
     shares = ratio(k, n.sum(1, keepdims=True))
     gain = shares[0] - weights.T @ shares[1:]
     gain[np.abs(gain) < 1e-12] = 0.0
-    return hold_open(low, high, gain, np.broadcast_to(n[0], gain.shape).astype(np.float64), difference=True)
-
-
-def _crossed(rates: _Rates, sides: Sequence[int], image_source: Ints) -> Floats:
-    """ASR of the surrogate and each rung in draws of images and of the replicates of each side, `draws 1+rungs`."""
-    rng = np.random.default_rng(DRAW_SEED + 1)
-    count, surrogates, victims, images = rates.k.shape
-    weights = np.ones((DRAWS, surrogates, victims))
-    for axis in sides:
-        size = rates.k.shape[axis]
-        drawn = rng.multinomial(size, np.full(size, 1 / size), size=DRAWS)
-        weights *= drawn[:, :, None] if axis == 1 else drawn[:, None, :]
-    both = np.concatenate([rates.k, rates.n]).reshape(-1, images).astype(np.float64)
-    sums = resampled_sums(both, image_source).reshape(DRAWS, 2 * count, surrogates, victims)
-    totals = np.einsum("dcsv,dsv->dc", sums, weights)
-    return ratio(totals[:, :count], totals[:, count:])
+    return hold_open(low, high, gain, np.broadcast_to(n[0], gain.shape), difference=True)

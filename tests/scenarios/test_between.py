@@ -25,7 +25,9 @@ def test_one_seed_by_hand() -> None:
 def test_equal_surrogates_differ_by_nothing() -> None:
     a = hits(0.4)
     found = between(made({("a", 1, "v", 1): a, ("b", 1, "v", 1): a}), "a", "b")
-    assert (found.value, found.low, found.high, found.verdict) == (0.0, 0.0, 0.0, "undecided")
+    assert (found.value, found.verdict) == (0.0, "undecided")
+    # no image tells them apart, which 200 images may not: Bonett and Price with none gained and none lost
+    assert [found.low, found.high] == pytest.approx([-1.959964 * 2**0.5 / 202, 1.959964 * 2**0.5 / 202])
 
 
 def test_a_large_difference_holds_and_its_reverse_does_not() -> None:

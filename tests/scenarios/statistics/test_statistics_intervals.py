@@ -74,8 +74,8 @@ def row_coverage(cells: pd.DataFrame, draw: Draw, *, images: int, repetitions: i
         wrong, truth = draw(rng, cells, images)
         outcomes = judged(cells, wrong, rng)
         pooled = pool(outcomes, outcomes.transfer, ())
-        counts = pooled.per_block(outcomes.success[pooled.rows]), pooled.denominators(outcomes)
-        row = rate_intervals(pooled, *counts, outcomes.image_source).iloc[0]
+        counts = pooled.counts(outcomes.success[pooled.rows], outcomes)
+        row = rate_intervals(pooled, counts, outcomes.image_source).iloc[0]
         inside += bool(row["low"] <= truth <= row["high"])
         ranges_over = row["ranges_over"]
     return inside / repetitions, ranges_over
