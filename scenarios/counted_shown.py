@@ -82,7 +82,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
         f"A run of more than {LARGE:,} cells, or of more than {LIVE:,} that still runs: from n and k of each cell, "
         "without its predictions. So there is no robust accuracy, lift, relative transfer, effect of a mismatch or "
         "rate by class or source of the images; a single cell has them.",
-        f"95% intervals range over: {'; '.join(dict.fromkeys(table['ranges_over']))} (Bayesian pigeonhole bootstrap).",
+        f"95% intervals range over: {'; '.join(dict.fromkeys(table['ranges_over']))}; the images are taken as given.",
     ]
 
 

@@ -475,10 +475,17 @@ _ALL = (
         "within ±2",
     ),
     _term(
+        "power",
+        "How often the equivalence test would say yes if a mismatch cost nothing.",
+        "P(within ±2 | no effect), at the strictest step of Holm, with the variance that was found.",
+        "A no where power is low says that models or images are too few, and nothing of the effect.",
+        STATISTICS,
+    ),
+    _term(
         "marginal effect",
         "What a mismatch in one condition costs the attacker, everything else alike.",
-        "Effect = weighted mean over strata of (mean ASR of mismatching cells - mean ASR of matching cells), in "
-        "points; C0 and controls take no part.",
+        "Coefficient of the mismatch in least squares with a constant for each surrogate and victim, within attack, "
+        "budget and the other conditions, in points: on a full grid the difference of means; C0 and controls are out.",
         "Its interval ranges over images and trained models; look at the placebo before you believe it.",
         DUMB,
         "effect",
@@ -498,8 +505,8 @@ _ALL = (
     _term(
         "placebo",
         "The effect that the same comparison shows for noise, which knows no surrogate.",
-        "Placebo = the weights of the marginal effect applied to the ASR of the surrogate-free controls.",
-        "Anything but 0 is about who the victims are, and is in the effect too.",
+        "Placebo = the weights of the marginal effect applied to the ASR of sign noise of full size.",
+        "Anything but 0 is about who the victims are, and is in the effect too; 0 where each victim has a constant.",
         STATISTICS,
     ),
     _term(

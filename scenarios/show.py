@@ -215,18 +215,28 @@ def effects_shown(outcomes: Outcomes) -> Shown:
             "95% interval": "text",
             "p (Holm)": "number",
             "within ±2": "text",
+            "power": "percent",
             "placebo": "points",
             **{f"effect:{source}": "points" for source in outcomes.image_sources},
         },
         notes=[
             "effect: mismatch minus match, like compared with like (same attack, budget and other conditions); "
-            "placebo: the same for the surrogate-free controls; effect:SOURCE: on the images of that source.",
-            "within ±2: two one-sided tests, after Holm, place the effect within 2 points of none.",
+            "placebo: the same for sign noise of full size, which knows no surrogate; effect:SOURCE: on the images of "
+            "that source.",
+            "within ±2: two one-sided tests, after Holm, place the effect within 2 points of none; power: how often "
+            "they would if nothing were there, so a no says nothing where power is low.",
+            *_confounded(table),
             f"95% intervals range over: {'; '.join(dict.fromkeys(str(v) for v in table['ranges_over']))}.",
         ]
         if len(table)
         else [],
     )
+
+
+def _confounded(table: pd.DataFrame) -> list[str]:
+    """Which effects also hold what the levels are like as such."""
+    axes = ", ".join(dict.fromkeys(table.loc[table["confounded"], "axis"]))
+    return [f"confounded with what the levels are like as surrogates or as victims: {axes}."] if axes else []
 
 
 def _points(low: "pd.Series[float]", high: "pd.Series[float]") -> list[str]:

@@ -1,19 +1,21 @@
 """Marginal effects: how much of the ASR a mismatch in one condition costs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
+from scipy import linalg
 
-from .intervals import DRAW_SEED, DRAWS, IMAGES, LEVEL, Spread, holm
-from .lift import control_asr
+from .components import SIDES, Regression, image_noise, over_images, over_models
+from .intervals import IMAGES, LEVEL, Spread, holm
+from .lift import full_noise_asr
 from .outcomes import Bools, Floats, Ints, Outcomes
 
 WITHIN = ("attack", "norm", "eps")
 FIRST = ("source", "balance", "architecture")
 MARGIN = 0.02
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,13 +26,15 @@ class Contrast:
         coefficients: Of every cell; 0 for cells that take no part. They add up to 0, over matches to -1.
         match: Cells that match and take part.
         mismatch: Cells that differ and take part.
-        stratum: Stratum of each cell that takes part, -1 of the others.
+        regressions: What the coefficients come from.
+        confounded: The mismatch could not be told from the levels of the surrogates or of the victims.
     """
 
     coefficients: Floats
     match: Bools
     mismatch: Bools
-    stratum: Ints
+    regressions: tuple[Regression, ...]
+    confounded: bool
 
     def effect(self, values: Floats) -> float:
         """The contrast of one value a cell."""
@@ -60,45 +64,101 @@ def match_flags(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def contrast(cells: pd.DataFrame, axis: str, within: Sequence[str] = WITHIN) -> Contrast | None:
-    """The stratified difference of means on one axis: None where no stratum holds both matches and mismatches.
+    """The effect of a mismatch on one axis by two-way fixed effects: None where nothing tells it.
 
-    Strata are the values of `within` and the match flags of all other axes. In each stratum the mean over mismatches
-    minus the mean over matches; strata weigh as many cells as they hold. On a balanced grid this is the plain
-    difference of marginal means; on any other it compares like with like. Strata with one side only say nothing and
-    take no part.
+    In each context (the values of `within`) least squares on: one constant a surrogate, one a victim, one a stratum
+    (the match flags of all other axes), and the mismatch, whose coefficient counts. Contexts weigh as many cells as
+    they hold. On a balanced grid this is the plain difference of marginal means; on any other, what surrogates and
+    victims are like as such drops out. Strata with one side only, and contexts that do not tell the effect, take no
+    part.
+
+    Where no context tells the mismatch from the victims' own constants, as with surrogates of one level, those (else
+    the surrogates', else both) are left out: then like is compared with like by strata alone, and the contrast is
+    `confounded`.
 
     Args:
-        cells: One row a cell, with the columns `<axis>_s`, `<axis>_v` and those of `within`.
+        cells: One row a cell, with the columns `surrogate`, `victim`, `<axis>_s`, `<axis>_v` and those of `within`.
         axis: Which condition.
         within: Columns whose values are never compared across.
     """
     flags = match_flags(cells)
+    flags = flags[[other for other in flags if other == axis or flags[other].nunique() > 1]]
     flag = flags.pop(axis).to_numpy()
     if axis == "source":  # whose samples is no question across sources, so it cannot be held fixed
         flags = flags.drop(columns="samples", errors="ignore")
-    names = pd.concat([cells[list(within)], flags.add_suffix(" flag")], axis=1)
-    stratum = (
-        names.groupby(list(names.columns), sort=False, dropna=False).ngroup().to_numpy(dtype=np.int64)
-        if names.shape[1]
-        else np.zeros(len(cells), dtype=np.int64)
-    )
+    sides = tuple(np.asarray(pd.factorize(cells[side])[0], dtype=np.int64) for side in SIDES)
+    pair = sides[0] * (sides[1].max(initial=0) + 1) + sides[1]
+    again = cells.groupby([*within, *SIDES], sort=False, dropna=False).cumcount().to_numpy()  # of other attack seeds
+    context = _numbered(cells[list(within)].assign(again=again))
+    kind = _numbered(flags)
+    stratum = _numbered(pd.DataFrame({"context": context, "kind": kind}))
     match, mismatch = np.asarray(flag == "same"), np.asarray(flag == "differs")
-    count = stratum.max(initial=-1) + 1
-    sizes = np.stack([np.bincount(stratum[side], minlength=count) for side in (match, mismatch)])
-    both = sizes.min(0) > 0
-    if not both.any():
+    sizes = np.stack([np.bincount(stratum[side], minlength=len(cells)) for side in (match, mismatch)])
+    used = (match | mismatch) & (sizes.min(0) > 0)[stratum]
+    alike: dict[bytes, list[Ints]] = {}
+    for rows in _members(context, used):
+        rows = rows[np.argsort(pair[rows], kind="stable")]
+        alike.setdefault(np.stack([pair[rows], kind[rows], mismatch[rows]]).tobytes(), []).append(rows)
+    for held in (SIDES, SIDES[:1], SIDES[1:], ()):
+        found = []
+        for contexts in alike.values():
+            place = np.stack(contexts)
+            constants = [*(sides[SIDES.index(side)][place[0]] for side in held), kind[place[0]]]
+            told = _regressed(mismatch[place[0]], constants)
+            if told is not None:
+                found.append((place, mismatch[place[0]] - 0.5, *told))
+        if found:
+            break
+    else:
         return None
-    match, mismatch = match & both[stratum], mismatch & both[stratum]
-    weight = np.where(both, sizes.sum(0), 0) / sizes.sum(0)[both].sum()
-    coefficients = np.zeros(len(cells))
-    coefficients[mismatch] = (weight / np.maximum(sizes[1], 1))[stratum[mismatch]]
-    coefficients[match] = -(weight / np.maximum(sizes[0], 1))[stratum[match]]
+    total = sum(place.size for place, *_ in found)
+    regressions = tuple(
+        Regression(cells=place, weights=weights * place.size / total, moved=moved, basis=basis)
+        for place, moved, weights, basis in found
+    )
+    coefficients, part = np.zeros(len(cells)), np.zeros(len(cells), dtype=bool)
+    for one in regressions:
+        coefficients[one.cells] = one.weights / len(one.cells)
+        part[one.cells] = True
     return Contrast(
         coefficients=coefficients,
-        match=match,
-        mismatch=mismatch,
-        stratum=np.where(match | mismatch, stratum, -1),
+        match=match & part,
+        mismatch=mismatch & part,
+        regressions=regressions,
+        confounded=held != SIDES,
     )
+
+
+def _numbered(frame: pd.DataFrame) -> Ints:
+    """A number for each combination of values."""
+    if not frame.shape[1]:
+        return np.zeros(len(frame), dtype=np.int64)
+    return frame.groupby(list(frame.columns), sort=False, dropna=False).ngroup().to_numpy(dtype=np.int64)
+
+
+def _members(group: Ints, chosen: Bools) -> Iterator[Ints]:
+    """Rows of each group among the chosen ones."""
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.argsort(group[rows], kind="stable")]
+    yield from (part for part in np.split(rows, np.flatnonzero(np.diff(group[rows])) + 1) if len(part))
+
+
+def _regressed(mismatch: Bools, constants: Sequence[Ints]) -> tuple[Floats, Floats] | None:
+    """Weights whose sum over the values is the coefficient of the mismatch, and the basis of all columns."""
+    dummies = np.concatenate([_indicator(np.unique(c, return_inverse=True)[1]).T for c in constants], axis=1)
+    q, r, _ = linalg.qr(dummies, mode="economic", pivoting=True)
+    size = np.abs(np.diag(r))
+    basis = q[:, size > _ROUNDING * size[0]]
+    own = mismatch - basis @ (basis.T @ mismatch)
+    square = float(own @ own)
+    if square < _ROUNDING * len(own):
+        return None
+    return own / square, np.column_stack([basis, own / np.sqrt(square)])
+
+
+def _indicator(codes: Ints) -> Floats:
+    """1 where a column has the code of a row, `codes columns`."""
+    return np.asarray(np.arange(codes.max(initial=-1) + 1)[:, None] == codes, dtype=np.float64)
 
 
 def marginal_effects(
@@ -111,24 +171,24 @@ def marginal_effects(
     - `effect`, `low`, `high` (95%), `ranges_over`: of `contrast` over the ASR of the cells; 0.01 is one point.
     - `p`, `p_holm`: of no effect; `p_equivalence`, `equivalent`: two one-sided tests of |effect| < margin, after Holm.
     - `match_cells`, `mismatch_cells`, `left_out`: cells in strata with both sides, and transfer cells that are not.
-    - `match_asr`, `mismatch_asr`: the two weighted means whose difference the effect is.
-    - `placebo`: the same contrast of the surrogate-free controls on the same victims. No surrogate made them, so
-      anything but 0 is the composition of the victims. NaN if a cell has no control.
-    - `balanced`: every surrogate's and every victim's level has the same share of mismatches. If not, the effect also
-      holds what tells the levels apart as surrogates or as victims.
+    - `match_asr`: mean over the matching cells; `mismatch_asr`: that plus the effect, which on a balanced grid is the
+      mean over the mismatching cells.
+    - `placebo`: the same contrast of sign noise of full size on the same victims. No surrogate made it, so anything
+      but 0 is the composition of the victims: 0 unless `confounded`. NaN if a cell has no such control.
+    - `confounded`: see `contrast`. The effect then also holds what tells levels apart as surrogates or as victims.
+    - `power`: the probability of `equivalent` if there is no effect at all, at the strictest step of Holm, taking the
+      variance that was found for the true one.
     - `effect:<source>`: on the images of one source.
 
-    The interval has two or three parts (`Spread`). Images: linearised, cluster-robust by image within its source.
-    Trained models: every surrogate and every victim, over all configurations, gets a weight from the exponential
-    distribution (Bayesian bootstrap), a cell the product of its two, and a model in both roles one weight; no weight
-    is 0, so no stratum is ever empty. Pair noise counts on both sides, which errs to the wide. A side with one model
-    cannot be drawn from, and `ranges_over` says so.
+    The interval has up to four parts (`Spread`): images, clustered by image within their source; and what the mismatch
+    costs from one surrogate to another, from one victim to another, and from pair to pair (`over_models`). Main effects
+    of models drop out of the estimate, and so out of its variance.
     """
     by = tuple(by)
     usable = outcomes.transfer & (outcomes.n > 0)
     if "reads" in outcomes.cells:  # a victim that was asked has told what it gets wrong, whatever the surrogate is
         usable &= (outcomes.cells["reads"] == "surrogate").to_numpy(dtype=bool)
-    control = control_asr(outcomes)
+    control = full_noise_asr(outcomes)
     per_source = {s: outcomes.on_source(s).asr for s in outcomes.image_sources}
     rows: list[dict[str, object]] = []
     chosen = outcomes.cells[usable]
@@ -138,15 +198,16 @@ def marginal_effects(
         index = where[members]
         cells = outcomes.cells.iloc[index]
         names = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
-        for axis in axes_of(cells):
-            found = contrast(cells, axis, within)
+        flags = match_flags(cells)
+        for axis in flags:
+            found = contrast(cells, axis, within) if {"same", "differs"} <= set(flags[axis]) else None
             if found is None:
                 continue
             asr = outcomes.asr[index]
             effect = found.effect(asr)
             spread, ranges_over = _spread(outcomes, index, found, asr)
             half = spread.half_width(LEVEL)
-            match_asr = -float(found.coefficients[found.match] @ asr[found.match])
+            match_asr = float(asr[found.match].mean())
             rows.append(
                 {
                     **names,
@@ -163,7 +224,8 @@ def marginal_effects(
                     "match_asr": match_asr,
                     "mismatch_asr": match_asr + effect,
                     "placebo": found.effect(control[index]),
-                    "balanced": _balanced(cells, axis, found),
+                    "confounded": found.confounded,
+                    "power": spread,
                     **{f"effect:{s}": found.effect(values[index]) for s, values in per_source.items()},
                 }
             )
@@ -173,86 +235,19 @@ def marginal_effects(
         frame.insert(place, "p_holm", holm(frame["p"].to_numpy(dtype=np.float64)))
         equivalent = holm(frame["p_equivalence"].to_numpy(dtype=np.float64)) < 1 - LEVEL
         frame.insert(place + 2, "equivalent", equivalent)
+        frame["power"] = [s.equivalence_power(margin, (1 - LEVEL) / len(frame)) for s in frame["power"]]
     return frame
 
 
 def _spread(outcomes: Outcomes, index: Ints, found: Contrast, asr: Floats) -> tuple[Spread, str]:
     """Variance of a contrast over images and over trained models, and what that ranges over."""
-    cells = outcomes.cells.iloc[index]
-    parts = [over_images(outcomes, index, found.coefficients, asr)]
-    used = found.match | found.mismatch
-    surrogates, victims = (cells.loc[used, side] for side in ("surrogate", "victim"))
-    if set(surrogates) & set(victims):  # one model, one weight, in whichever role
-        codes, models = pd.factorize(pd.concat([surrogates, victims]))
-        s, v = np.asarray(codes[: used.sum()]), np.asarray(codes[used.sum() :])
-        parts.append(_over_models(found, asr, (s, v), len(models)))
-        return Spread(parts=tuple(parts)), "images and trained models"
-    varied = []
-    for name, side in (("surrogate", surrogates), ("victim", victims)):
-        codes, models = pd.factorize(side)
-        if len(models) > 1:
-            varied.append(name)
-            parts.append(_over_models(found, asr, (np.asarray(codes),), len(models)))
-    names = {0: IMAGES, 1: f"images and trained {''.join(varied)}s", 2: "images and trained models"}
-    return Spread(parts=tuple(parts)), names[len(varied)]
-
-
-def over_images(outcomes: Outcomes, index: Ints, coefficients: Floats, asr: Floats) -> tuple[float, float]:
-    """Cluster-robust variance over images: what each image adds to the linearised contrast, within its source."""
-    share = coefficients / outcomes.n[index]
-    wins = share @ outcomes.success[index]
-    expected = np.bincount(outcomes.victim_index[index], share * asr, len(outcomes.right)) @ outcomes.right
-    influence = wins - expected
-    variance, freedom = 0.0, 0
-    for source in np.unique(outcomes.image_source):
-        mine = influence[outcomes.image_source == source]
-        if len(mine) > 1:
-            variance += len(mine) * float(mine.var(ddof=1))
-            freedom += len(mine) - 1
-    return variance, float(max(freedom, 1))
-
-
-def _over_models(found: Contrast, asr: Floats, nodes: Sequence[Ints], models: int) -> tuple[float, float]:
-    """Variance of the contrast when trained models are drawn anew: exponential weights, one a model.
-
-    Args:
-        found: The contrast.
-        asr: Of its cells.
-        nodes: Index of the model of each cell that takes part, once for each role that is drawn.
-        models: How many models there are.
-    """
-    used = found.match | found.mismatch
-    side = np.where(found.mismatch[used], 1, 0)
-    strata, stratum = np.unique(found.stratum[used], return_inverse=True)
-    half = 2 * stratum + side
-    # Cells of one model (or pair) weigh alike, so their sums in each half stratum are all that a draw needs.
-    pairs, pair = np.unique(np.stack(nodes, axis=1), axis=0, return_inverse=True)
-    shape = (2 * len(strata), len(pairs))
-    tops = _sums(asr[used], half, pair, shape)
-    bottoms = _sums(np.ones(len(pair)), half, pair, shape)
-    share = np.bincount(stratum, minlength=len(strata)) / len(stratum)
-    rng = np.random.default_rng(DRAW_SEED + 2)
-    effects = np.empty(DRAWS)
-    step = 250  # a slab of draws at a time keeps memory small
-    for start in range(0, DRAWS, step):
-        weights = rng.exponential(size=(models, min(step, DRAWS - start)))
-        drawn = weights[pairs].prod(1)
-        means = (tops @ drawn) / (bottoms @ drawn)
-        effects[start : start + step] = share @ (means[1::2] - means[::2])
-    # The exponential weights of m models spread a mean by (m-1)/(m+1) of its variance.
-    return float(effects.var(ddof=1)) * (models + 1) / (models - 1), float(models - 1)
-
-
-def _sums(values: Floats, row: Ints, column: Ints, shape: tuple[int, int]) -> sparse.csr_array:
-    """Values added up by row and column, mostly empty."""
-    return sparse.csr_array((values, (row, column)), shape=shape)  # type: ignore[no-untyped-call]
-
-
-def _balanced(cells: pd.DataFrame, axis: str, found: Contrast) -> bool:
-    """Whether every level of the axis has the same share of mismatches, on each side."""
-    used = found.match | found.mismatch
-    for side in "sv":
-        shares = pd.Series(found.mismatch[used]).groupby(cells.loc[used, f"{axis}_{side}"].to_numpy()).mean()
-        if shares.max() - shares.min() > 1e-9:
-            return False
-    return True
+    over = over_models(outcomes.cells.iloc[index], found.regressions, asr, image_noise(outcomes, index, asr))
+    image = over_images(outcomes, index, found.coefficients, asr)
+    varied = [name for name in over if name != "pair"]
+    if varied in (["model"], [*SIDES]):
+        words = "images and trained models"
+    elif varied:
+        words = f"images and trained {varied[0]}s"
+    else:
+        words = "images and pairs of models" if over else IMAGES
+    return Spread(parts=(image, *over.values())), words

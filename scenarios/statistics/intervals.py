@@ -64,6 +64,15 @@ class Spread:
         two_sided = self.p_value(inside)
         return two_sided / 2 if inside > 0 else 1 - two_sided / 2
 
+    def equivalence_power(self, margin: float, level: float) -> float:
+        """Probability of an `equivalence_p` below `level` where the truth is 0, if this is the true variance."""
+        inside = margin - self._reach(2 * level)
+        if inside <= 0:
+            return 0.0
+        if self.variance == 0:
+            return 1.0
+        return 1 - 2 * float(special.ndtr(-inside / math.sqrt(self.variance)))
+
 
 def normal_reach(level: float) -> float:
     """Standard deviations that a two-sided normal interval reaches: 1.96 for 0.95."""

@@ -87,10 +87,24 @@ def lift_counts(outcomes: Outcomes) -> tuple[NDArray[np.int8], Bools]:
     return gain, have
 
 
-def control_asr(outcomes: Outcomes) -> Floats:
-    """ASR of the control of each cell; NaN where there is none."""
-    rows, _ = matched_controls(outcomes)
-    return np.where(rows >= 0, outcomes.asr[rows], np.nan)
+def full_noise_asr(outcomes: Outcomes) -> Floats:
+    """ASR of sign noise of full size on the victim of each cell, at its norm and eps; NaN where there is none.
+
+    One control for all sets, whatever their size, so that nothing of a surrogate is in it. The control of the same
+    attack seed is preferred.
+    """
+    cells = outcomes.cells
+    columns = [cells[c].tolist() for c in ("victim", "norm", "eps")]
+    seeds = cells["attack_seed"].tolist()
+    full = [a.startswith(LADDER) and _fraction(a) == 1 for a in cells["attack"]]
+    found: dict[tuple[object, ...], dict[int, int]] = {}
+    for row in np.flatnonzero(outcomes.control & np.array(full, dtype=bool)):
+        found.setdefault(tuple(column[row] for column in columns), {})[seeds[row]] = int(row)
+    asr = np.full(len(cells), np.nan)
+    for row, key in enumerate(zip(*columns, strict=True)):
+        if key in found:
+            asr[row] = outcomes.asr[found[key].get(seeds[row], found[key][min(found[key])])]
+    return asr
 
 
 def _sizes(sets: pd.DataFrame | None) -> Mapping[tuple[object, ...], float]:

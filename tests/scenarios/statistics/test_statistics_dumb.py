@@ -44,6 +44,10 @@ def published(task: str) -> pd.DataFrame:
     names |= {"source_balancing": "balance_s", "target_balancing": "balance_v"}
     names |= {"source_model": "architecture_s", "target_model": "architecture_v"}
     frame = frame.rename(columns=names)
+    for role, side in (("surrogate", "s"), ("victim", "v")):
+        frame[role] = (
+            frame[f"source_{side}"] + "/" + frame[f"balance_{side}"].astype(str) + "/" + frame[f"architecture_{side}"]
+        )
     # DUMB counts the same weights as C1, so they are not set apart here.
     same = {axis: frame[f"{axis}_s"] == frame[f"{axis}_v"] for axis in ("source", "balance", "architecture")}
     matches = zip(*(same[axis].tolist() for axis in same), strict=True)

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import t  # type: ignore[attr-defined]
 
-from carom.scenarios.statistics import Outcomes, cell_rates, contrast, holm, marginal_effects
-from carom.scenarios.statistics.effects import over_images
+from carom.scenarios.statistics import Outcomes, Spread, cell_rates, contrast, holm, marginal_effects
+from carom.scenarios.statistics.components import over_images, over_models
 
 Make = Callable[..., Outcomes]
 CORE = ("source", "balance", "architecture")
@@ -27,26 +26,55 @@ def test_on_a_balanced_grid_the_effect_is_the_difference_of_marginal_means(make_
         assert row["effect"] == pytest.approx(plain, abs=1e-12)
         assert (row["match_cells"], row["mismatch_cells"], row["left_out"]) == (same.sum(), (~same).sum(), 0)
         assert row["mismatch_asr"] - row["match_asr"] == pytest.approx(row["effect"])
-        assert row["balanced"]
+        assert not row["confounded"]
 
 
-def test_on_any_grid_the_effect_is_the_weighted_mean_over_strata(make_outcomes: Make) -> None:
+def test_on_any_grid_the_effect_is_that_of_least_squares_with_a_constant_for_each_model(make_outcomes: Make) -> None:
+    """Written out: dummies and numpy's least squares within each attack and eps, on a grid with half of its cells."""
     outcomes = make_outcomes(2, images=30, drop=0.5)
     rates = cell_rates(outcomes).query("case > 0")
     effects = marginal_effects(outcomes).set_index("axis")
     for axis in CORE:
-        flags = {a: (rates[f"{a}_s"] == rates[f"{a}_v"]).to_numpy() for a in CORE}
-        top, total = 0.0, 0
+        flags = {a: rates[f"{a}_s"] == rates[f"{a}_v"] for a in CORE}
         others = [a for a in CORE if a != axis]
-        for _, stratum in rates.assign(**flags).groupby(["attack", "eps", *others]):
-            same, other = stratum.loc[stratum[axis], "asr"], stratum.loc[~stratum[axis], "asr"]
-            if len(same) and len(other):
-                top += len(stratum) * float(other.mean() - same.mean())
-                total += len(stratum)
-        assert effects.loc[axis, "effect"] == pytest.approx(top / total, abs=1e-12)
+        table = rates.assign(**flags)
+        sides = table.groupby(["attack", "eps", *others])[axis].transform("nunique")
+        table = table[sides == 2]
+        told, sizes = [], []
+        for _, context in table.groupby(["attack", "eps"]):
+            stratum = context[others[0]].astype(str) + context[others[1]].astype(str)
+            dummies = [pd.get_dummies(c, dtype=float) for c in (context["surrogate"], context["victim"], stratum)]
+            columns = np.column_stack([~context[axis], *dummies]).astype(float)
+            told.append(np.linalg.lstsq(columns, context["asr"].to_numpy(), rcond=None)[0][0])
+            sizes.append(len(context))
         row = effects.loc[axis]
-        assert row["match_cells"] + row["mismatch_cells"] == total
-        assert row["left_out"] == len(rates) - total
+        assert row["effect"] == pytest.approx(np.average(told, weights=sizes), abs=1e-9)
+        assert row["match_cells"] + row["mismatch_cells"] == len(table)
+        assert row["left_out"] == len(rates) - len(table)
+        assert row["mismatch_asr"] - row["match_asr"] == pytest.approx(row["effect"])
+
+
+def test_what_models_are_like_as_such_is_in_no_effect(make_outcomes: Make) -> None:
+    """On half of a grid the means of matches and mismatches hold different models; the effect must not tell them."""
+    strength = {"cnn": 0.1, "vit": 0.4}
+
+    def probability(cell: dict[str, Any]) -> float:
+        apart = cell["architecture_s"] != cell["architecture_v"]
+        return strength[cell["architecture_s"]] + strength[cell["architecture_v"]] - 0.05 * apart
+
+    outcomes = make_outcomes(
+        13,
+        images=4000,
+        attacks=("mi",),
+        eps=("8/255",),
+        balances=("flat",),
+        itself=False,
+        noise=False,
+        drop=0.4,
+        probability=probability,
+    )
+    row = marginal_effects(outcomes).set_index("axis").loc["architecture"]
+    assert row["effect"] == pytest.approx(-0.05, abs=0.02)
 
 
 def test_the_white_box_enters_no_effect(make_outcomes: Make) -> None:
@@ -64,6 +92,8 @@ def test_strata_with_one_side_say_nothing() -> None:
     frame = pd.DataFrame(
         {
             "attack": ["fgsm"] * 2 + ["mi"] * 4,
+            "surrogate": list("ppppqq"),
+            "victim": list("xwxyxy"),
             "source_s": list("aaaabb"),
             "source_v": list("aaabab"),
             "asr": [1.0, 1.0, 0.5, 0.25, 0.35, 0.7],
@@ -79,6 +109,8 @@ def test_strata_with_one_side_say_nothing() -> None:
 def test_samples_are_compared_within_a_source_only() -> None:
     frame = pd.DataFrame(
         {
+            "surrogate": list("pppprr"),
+            "victim": list("wxyzyz"),
             "source_s": list("aaaabb"),
             "source_v": list("aabbbb"),
             "samples_s": list("xxxxxx"),
@@ -91,7 +123,8 @@ def test_samples_are_compared_within_a_source_only() -> None:
     assert source is not None
     assert samples.effect(frame["asr"].to_numpy()) == pytest.approx(0.3 - 0.8)
     assert samples.coefficients[2:4].tolist() == [0, 0]
-    assert source.effect(frame["asr"].to_numpy()) == pytest.approx(0.0 - 0.55)
+    # the second surrogate met no victim of the other source, and its level is no business of the effect's
+    assert source.effect(frame["asr"].to_numpy()) == pytest.approx(0.0 - 0.7)
 
 
 def test_a_further_axis_needs_no_more_than_its_two_columns(make_outcomes: Make) -> None:
@@ -129,69 +162,89 @@ def test_the_variance_over_images_is_that_of_a_bootstrapover_images(make_outcome
 
 def test_each_number_of_models_says_what_it_ranges_over(make_outcomes: Make) -> None:
     one_source: dict[str, Any] = {"sources": ("ink",), "balances": ("flat",), "itself": False}
-    grid = make_outcomes(6, **one_source)
+    grid = make_outcomes(6, **one_source, surrogate_seeds=(0, 1), victim_seeds=(100, 101))
     assert marginal_effects(grid)["ranges_over"].tolist() == ["images and trained models"]
-    surrogate = (grid.cells["surrogate"] == "ink/flat/cnn/s0").to_numpy()
+    cells = grid.cells
+    surrogate = (cells["surrogate"] == "ink/flat/cnn/s0").to_numpy()
     assert marginal_effects(grid.where(surrogate))["ranges_over"].tolist() == ["images and trained victims"]
-    victim = (grid.cells["victim"] == "ink/flat/cnn/s100").to_numpy()
+    victim = (cells["victim"] == "ink/flat/cnn/s100").to_numpy()
     assert marginal_effects(grid.where(victim))["ranges_over"].tolist() == ["images and trained surrogates"]
+    one_each = (cells["surrogate_seed"] <= 0).to_numpy() & cells["victim_seed"].isin([-1, 100]).to_numpy()
+    # four cells, and as many constants: nothing is left that could say how models differ
+    assert marginal_effects(grid.where(one_each))["ranges_over"].tolist() == ["images, these models"]
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["two roles apart", "one model in both roles"])
-def test_the_variance_over_models_is_that_of_weights_drawn_for_each_model(make_outcomes: Make, shared: bool) -> None:
-    """Written out: a weight for each label, once for surrogates and once for victims, or once for both."""
-    outcomes = make_outcomes(
+def fallen(rows: pd.DataFrame, rng: np.random.Generator, sd: dict[str, float]) -> Any:
+    """Effects of models, and costs of a mismatch that differ from model to model and from pair to pair."""
+    value = rng.normal(0, sd["pair"], len(rows))
+    for side in ("surrogate", "victim"):
+        codes, labels = pd.factorize(rows[side])
+        value += rng.normal(0, 1, len(labels))[codes]
+        value += rng.normal(0, sd[side], len(labels))[codes] * rows["mismatch"].to_numpy()
+    return value
+
+
+def test_the_parts_over_models_are_the_variances_of_the_effect(make_outcomes: Make) -> None:
+    """On a grid with gaps: parts of the variance from the coefficients alone, against the mean of what is found.
+
+    What models are like as such is ten times as large as anything else here, and must not matter.
+    """
+    grid = make_outcomes(
         7,
-        images=60,
-        victim_seeds=(0,) if shared else (100,),
+        images=4,
+        sources=("ink",),
+        surrogate_seeds=(0, 1, 2),
+        victim_seeds=(100, 101),
         attacks=("mi",),
         eps=("8/255",),
         itself=False,
         noise=False,
-        probability=lambda c: 0.3 + 0.3 * (c["architecture_s"] == c["architecture_v"]) + 0.3 * ("ink" in c["victim"]),
+        drop=0.2,
     )
-    cells, asr = outcomes.cells, outcomes.asr
-    flags = [cells[f"{a}_s"] == cells[f"{a}_v"] for a in CORE]
-    match = flags[2].to_numpy()
-    strata = [np.flatnonzero((flags[0] == d) & (flags[1] == b)) for d in (True, False) for b in (True, False)]
-    strata = [rows for rows in strata if len(set(match[rows])) == 2]  # one model in both roles leaves no C1
-    used = np.concatenate(strata)
-    rng = np.random.default_rng(1)
+    rows = grid.cells.assign(mismatch=(grid.cells["architecture_s"] != grid.cells["architecture_v"]) - 0.5)
+    found = contrast(grid.cells, "architecture")
+    assert found is not None
+    sd = {"surrogate": 0.1, "victim": 0.1, "pair": 0.08}
+    weights = rows.assign(weight=found.coefficients * rows["mismatch"])
+    expected = [
+        *(sd[side] ** 2 * (weights.groupby(side)["weight"].sum() ** 2).sum() for side in ("surrogate", "victim")),
+        sd["pair"] ** 2 * (found.coefficients**2).sum(),
+    ]
+    rng = np.random.default_rng(3)
+    parts = []
+    for _ in range(80):
+        over = over_models(grid.cells, found.regressions, fallen(rows, rng, sd))
+        parts.append([variance for variance, _ in over.values()])
+    assert list(over) == ["surrogate", "victim", "pair"]
+    assert np.mean(parts, axis=0) == pytest.approx(expected, rel=0.2)
 
-    def naive(roles: tuple[str, ...]) -> float:
-        labels = sorted({label for role in roles for label in cells[role].iloc[used]})
-        effects = []
-        for _ in range(1500):
-            weight = dict(zip(labels, rng.exponential(size=len(labels)), strict=True))
-            w = np.prod([[weight.get(label, 0.0) for label in cells[role]] for role in roles], axis=0)
-            effects.append(
-                sum(
-                    len(rows)
-                    / len(used)
-                    * (
-                        np.average(asr[rows[~match[rows]]], weights=w[rows[~match[rows]]])
-                        - np.average(asr[rows[match[rows]]], weights=w[rows[match[rows]]])
-                    )
-                    for rows in strata
-                )
-            )
-        return float(np.var(effects)) * (len(labels) + 1) / (len(labels) - 1)
 
-    roles: list[tuple[str, ...]] = [("surrogate", "victim")] if shared else [("surrogate",), ("victim",)]
-    expected = sum(naive(role) for role in roles) * t.isf(0.025, 7) ** 2  # eight models a side
+def test_a_model_in_both_roles_is_one_cluster(make_outcomes: Make) -> None:
+    outcomes = make_outcomes(8, images=10, victim_seeds=(0,), attacks=("mi",), eps=("8/255",), noise=False)
+    cells = outcomes.cells[outcomes.transfer].reset_index(drop=True)
     found = contrast(cells, "architecture")
     assert found is not None
-    over, df = over_images(outcomes, np.arange(len(cells)), found.coefficients, asr)
-    row = marginal_effects(outcomes).set_index("axis").loc["architecture"]
-    half = (row["high"] - row["low"]) / 2
-    assert half**2 - over * t.isf(0.025, df) ** 2 == pytest.approx(expected, rel=0.15)
-    assert row["ranges_over"] == "images and trained models"
+    assert list(over_models(cells, found.regressions, np.random.default_rng(0).random(len(cells)))) == ["model", "pair"]
 
 
 def test_controls_laid_beside_surrogates_have_no_effect(make_outcomes: Make) -> None:
     effects = marginal_effects(make_outcomes(8, images=50))
     assert effects["placebo"].abs().max() < 1e-12
     assert marginal_effects(make_outcomes(8, noise=False))["placebo"].isna().all()
+
+
+def test_the_placebo_knows_nothing_of_the_size_of_the_sets(make_outcomes: Make) -> None:
+    """The sets of some surrogates are small, so their lift is over a weaker control, from which one victim suffers."""
+    outcomes = make_outcomes(
+        14,
+        images=400,
+        eps=("8/255",),
+        probability=lambda c: 0.9 if "noise 1" in c["attack"] and c["architecture_v"] == "vit" else 0.1,
+    )
+    sets = outcomes.sets
+    assert sets is not None
+    sets.loc[sets["surrogate"].str.contains("cnn"), "mean_l2"] = 0.4
+    assert marginal_effects(outcomes)["placebo"].abs().max() < 1e-12
 
 
 def test_a_lopsided_grid_is_marked_and_its_placebo_shows_the_victims(make_outcomes: Make) -> None:
@@ -201,7 +254,7 @@ def test_a_lopsided_grid_is_marked_and_its_placebo_shows_the_victims(make_outcom
     )
     ink = ((outcomes.cells["source_s"] == "ink") | outcomes.control).to_numpy()
     row = marginal_effects(outcomes.where(ink)).set_index("axis").loc["source"]
-    assert not row["balanced"]
+    assert row["confounded"]
     assert row["effect"] == pytest.approx(0.4, abs=0.05)
     assert row["placebo"] == pytest.approx(0.4, abs=0.05)
 
@@ -217,8 +270,18 @@ def test_equivalence_needs_an_interval_inside_the_margin(make_outcomes: Make) ->
     flat = marginal_effects(make_outcomes(11, images=2500, probability=lambda c: 0.5, noise=False))
     assert flat["equivalent"].all()
     assert (flat["p_holm"] > 0.05).all()
+    assert (flat["power"] > 0.9).all()
     small = marginal_effects(make_outcomes(11, images=20, probability=lambda c: 0.5, noise=False))
     assert not small["equivalent"].any()
+    assert (small["power"] < 0.2).all()
+
+
+def test_power_is_how_often_the_equivalence_test_says_yes_where_nothing_is_there() -> None:
+    spread = Spread(parts=((1e-4, 8.0), (0.5e-4, 30.0)))
+    estimates = np.random.default_rng(0).normal(0, np.sqrt(1.5e-4), 4000)
+    yes = np.mean([spread.equivalence_p(e, 0.03) < 0.05 for e in estimates])
+    assert spread.equivalence_power(0.03, 0.05) == pytest.approx(yes, abs=0.02)
+    assert spread.equivalence_power(0.02, 0.05) == 0.0
 
 
 def test_effects_on_the_images_of_each_source_are_apart(make_outcomes: Make) -> None:
