@@ -311,6 +311,7 @@ class Result:
 def perform(job: Job, place: Place) -> Result:
     """Do a job; failures come back as values, so that the rest of a run goes on."""
     start = time.perf_counter()
+    threads = torch.get_num_threads()
     torch.set_num_threads(place.threads)
     result = Result(label=job.label, kind=job.kind)
     try:
@@ -338,6 +339,8 @@ def perform(job: Job, place: Place) -> Result:
         result.failure, result.fault = "out of memory on the device; free some or use a smaller model", "job"
     except Exception as error:  # a job must not take the run with it, whatever a model or library raises
         result.failure, result.fault = one_line(error), "job"
+    finally:
+        torch.set_num_threads(threads)
     result.seconds = time.perf_counter() - start
     return result
 

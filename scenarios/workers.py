@@ -11,13 +11,13 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import TracebackType
 
+import torch
+
 from .jobs import Job, Place, Result, perform
 
 
 def devices_of(device: str) -> list[str]:
     """The torch devices that a user's word names: "auto", "cpu", "cuda", "cuda:0,cuda:1"."""
-    import torch
-
     from carom.errors import InputError
 
     if device == "auto":
@@ -42,9 +42,9 @@ class Workers:
 
     def __init__(self, folder: Path, *, count: int, devices: Sequence[str]) -> None:
         self.count = count
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = torch.get_num_threads()  # the cores, unless OMP_NUM_THREADS or the caller says less
         self._places = [
-            Place(folder=folder, device=devices[i % len(devices)], threads=max(1, cores // max(1, count)))
+            Place(folder=folder, device=devices[i % len(devices)], threads=max(1, threads // max(1, count)))
             for i in range(max(1, count))
         ]
         self._pool: ProcessPoolExecutor | None = None
