@@ -115,6 +115,7 @@ class Gradients:
         self._path: Path | None = None
         self._draws: Draws | None = None
         self._now = 0, 0
+        self._places: dict[int, int] = {}  # of the members that are active now, by id
         self._redraws = isinstance(source, DrawnSource) and source.redraws()
         self._readings = 0
         self._watch = Stopwatch(x.device)
@@ -403,11 +404,12 @@ class Gradients:
     def _active(self, step: int, copy: int, member: int | None) -> tuple[Classifier, ...]:
         members = self.members(step, copy)
         self._now = step, copy
+        self._places = {id(one): place for place, one in enumerate(members)}
         return members if member is None else (members[member],)
 
     def _ready(self, member: Classifier, point: str | None = None) -> Classifier:
         if self._path is not None and self._draws is not None:
-            self.ready.redraw(member, self._path, point, self._draws, *self._now)
+            self.ready.redraw(member, self._path, point, self._draws, *self._now, self._places.get(id(member), 0))
         return self.ready(member, self._path, point)
 
     def _read(

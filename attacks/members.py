@@ -42,8 +42,15 @@ class Path(Protocol):
 class Redrawn(Protocol):
     """A rebuilt module with random parts of its own, as ghost networks are."""
 
-    def redraw(self, draws: Draws, step: int, copy: int) -> None:
-        """Take the parts that belong to (draws, step, copy), until the next call; all images have them in common."""
+    def redraw(self, draws: Draws, step: int, copy: int, member: int) -> None:
+        """Take the parts that belong to these four, until the next call; all images have them in common.
+
+        Args:
+            draws: Randomness.
+            step: As in `Gradients.at`.
+            copy: As in `Gradients.at`.
+            member: The network's place among those that are active.
+        """
         ...
 
 
@@ -202,10 +209,12 @@ class Ready:
             self._random[made] = [module for module in made.modules() if isinstance(module, Redrawn)]
         return self._random[made]
 
-    def redraw(self, member: Classifier, path: Path, point: str | None, draws: Draws, step: int, copy: int) -> None:
-        """Where the classifier made ready for this has random parts, take those of (draws, step, copy)."""
+    def redraw(
+        self, member: Classifier, path: Path, point: str | None, draws: Draws, step: int, copy: int, place: int
+    ) -> None:
+        """Where the classifier made ready for this has random parts, take those of (draws, step, copy, place)."""
         for part in self.random(member, path, point):
-            part.redraw(draws, step, copy)
+            part.redraw(draws, step, copy, place)
 
     def tap(self, member: Classifier, path: Path | None, point: str) -> Tap:
         """Where the features of the classifier made ready for this point are kept."""

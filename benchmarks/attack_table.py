@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,14 @@ class Grid:
     """What an attack is tried with within a number of passes.
 
     Attributes:
+        own: The entry's own fields in every setting, the default too: what these surrogates need.
         copies: Field that counts gradients of one step; it is set so that about ten and five steps fit.
         variants: Other values of the entry's own fields.
         loops: Other values of `step`.
         fixed: Nothing can be traded for passes: the default alone.
     """
 
+    own: Mapping[str, Any] = field(default_factory=dict)
     copies: str | None = None
     variants: Sequence[Mapping[str, Any]] = ({},)
     loops: Sequence[Mapping[str, Any]] = ({},)
@@ -100,7 +102,8 @@ GRIDS: Mapping[str, Grid] = {
     "fia": Grid(copies="samples"),
     "naa": Grid(copies="samples"),
     "bfa": Grid(copies="samples"),
-    "sgm": Grid(variants=({}, {"gamma": 0.5}, {"gamma": 0.8})),
+    # each of their blocks begins a stage
+    "sgm": Grid(own={"first_blocks": True}, variants=({}, {"gamma": 0.5}, {"gamma": 0.8})),
     "cw": Grid(variants=({"searches": 1, "rate": 0.1}, {"searches": 3, "rate": 0.05}, {})),
 }
 
@@ -114,7 +117,9 @@ def rows() -> list[Row]:
             label = f"mi+{name}"
         norm = "linf" if "linf" in entry.attack.norms else "l2"
         source = "ensemble" if entry.family == "ensemble" else "residual"
-        notes = [*(["three networks"] if source == "ensemble" else []), *([str(BUDGETS["l2"])] if norm == "l2" else [])]
+        notes = ["three networks"] if source == "ensemble" else []
+        notes += [str(BUDGETS["l2"])] if norm == "l2" else []
+        notes += ["first blocks too"] if GRIDS.get(name, Grid()).own.get("first_blocks") else []
         made.append(Row(entry=name, label=label, family=entry.family, source=source, norm=norm, note=", ".join(notes)))
     made.append(Row(entry="mi", label="mi", family="ensemble", source="ensemble", note="three networks"))
     made.append(Row(entry="mi", label="mi", family="smallest", norm="l2", note=str(BUDGETS["l2"])))
@@ -135,11 +140,17 @@ def _queries(attack: Any) -> int:
     return 1 + _queries(attack.query) if hasattr(attack, "query") else int(attack.queries)
 
 
+def default(row: Row) -> dict[str, Any]:
+    """What is run where nothing is chosen."""
+    own = GRIDS.get(row.entry, Grid()).own
+    return {"name": row.label, **({row.entry: dict(own)} if own else {})}
+
+
 def candidates(row: Row, limit: int) -> list[dict[str, Any]]:
     """Settings to try that cost at most `limit`, cheapest description first; none where nothing fits."""
     grid = GRIDS.get(row.entry, Grid())
     entry = ATTACKS[row.entry]
-    tried: list[dict[str, Any]] = [{"name": row.label}]
+    tried: list[dict[str, Any]] = [default(row)]
     if grid.fixed:
         pass
     elif isinstance(entry, Whole):
@@ -154,7 +165,7 @@ def candidates(row: Row, limit: int) -> list[dict[str, Any]]:
         for variant in grid.variants:
             for loop in grid.loops:
                 for copies in [max(1, limit // 10), max(1, limit // 5)] if grid.copies else [None]:
-                    own = {**variant, **({grid.copies: copies} if grid.copies and copies else {})}
+                    own = {**grid.own, **variant, **({grid.copies: copies} if grid.copies and copies else {})}
                     base = {"name": row.label, **({row.entry: own} if own else {}), **loop}
                     most = _largest(row, base, "steps", limit)
                     tried.append(most)
@@ -282,7 +293,7 @@ def estimate(chosen: Sequence[Row], scale: Scale, keys: tuple[str, ...], workers
                 validation[job.path] = job.passes
             for job in sorted(jobs_of(row, tables, "test", scale, keys), key=lambda job: -job.passes)[:1]:
                 test[job.path] = job.passes
-        for job in jobs_of(row, [{"name": row.label}], "test", scale, keys):
+        for job in jobs_of(row, [default(row)], "test", scale, keys):
             test[job.path] = job.passes
     probe = _probe(scale, keys)
     minutes = [sum(part.values()) * probe / workers / 60 for part in (validation, test)]
@@ -399,7 +410,7 @@ def record(row: Row, scale: Scale, keys: tuple[str, ...], failed: Mapping[str, s
 
 def finalists(row: Row, scale: Scale, keys: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
     """What goes to the test images: the default, and the choice within each limit."""
-    chosen: dict[str, Mapping[str, Any]] = {"default": {"name": row.label}}
+    chosen: dict[str, Mapping[str, Any]] = {"default": default(row)}
     for limit, tables in tables_of(row).items():
         best = choose(row, tables, scale, keys)
         if best is not None:

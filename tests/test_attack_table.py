@@ -15,7 +15,7 @@ from attack_jobs import FULL, MODELS, SURROGATES, VICTIMS, Job, Model, Outcome, 
 from attack_table import candidates, cost, rows, tables_of
 from attacks_page import LIMITS
 
-from carom.attacks import ATTACKS, Partners, craft, parse_attack
+from carom.attacks import ATTACKS, Iterative, Partners, craft, parse_attack
 from carom.identity import content_key
 from carom.zoo.architectures import architecture
 from carom.zoo.checkpoints import save_state_dict
@@ -76,6 +76,17 @@ def test_what_is_tried_is_different_and_costs_at_most_its_limit(row: Row) -> Non
     found = tables_of(row)
     for smaller, larger in pairwise(LIMITS):
         assert found[larger][: len(found[smaller])] == found[smaller], "what fits a limit fits a larger one"
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.family == "path"], ids=lambda row: row.slug)
+def test_model_paths_find_something_to_change_in_the_surrogates(row: Row) -> None:
+    network = create(architecture(SURROGATES[0].architecture), shape=(1, 28, 28), classes=10, seed=0).eval()
+    tables = [attack_table.default(row), *candidates(row, 10)]
+    for table in [{**table, "pas": {"coefficients": [0.5]}} if row.entry == "pas" else table for table in tables]:
+        attack = parse_attack(table)
+        assert isinstance(attack, Iterative)
+        assert attack.path is not None
+        attack.path(network)
 
 
 def test_members_count_in_what_an_ensemble_costs() -> None:

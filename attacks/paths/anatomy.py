@@ -1,7 +1,7 @@
 """Where the gradient flows inside a network: seen in one run of one image."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isqrt
 from typing import Any
 
@@ -13,7 +13,7 @@ from typing_extensions import override
 from carom.attacks.members import Shape, network_of, rebuilt
 from carom.errors import InputError, ModelError, one_line
 
-__all__ = ["Anatomy", "Branch", "anatomy", "known"]
+__all__ = ["Activation", "Anatomy", "Branch", "anatomy", "known"]
 
 # by name: timm has classes of its own for some of them
 _ACTIVATIONS = frozenset(
@@ -42,7 +42,7 @@ class Branch:
             the skip is no identity, or where what is added is not what `end` puts out but something made of it.
         made: The holder puts the skip out; else it reads it.
         projection: The module whose output is the skip, where the skip is more than the identity.
-        after: The activation that reads the sum.
+        first: It begins a stage: the first branch of its shape, in a network where some skip is no identity.
         channel: The dimension of the skip's channels.
     """
 
@@ -52,8 +52,25 @@ class Branch:
     holder: str | None = None
     made: bool = False
     projection: str | None = None
-    after: str | None = None
+    first: bool = False
     channel: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Activation:
+    """One call of an activation module.
+
+    Attributes:
+        module: Its name.
+        call: Which of the module's calls, from 0.
+        at: When, as in `Anatomy.first`.
+        outer: It reads the sum of a residual branch and its skip.
+    """
+
+    module: str
+    call: int
+    at: int
+    outer: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +78,10 @@ class Anatomy:
     """What one run of a network shows. Names count from behind the preprocessing, in the order of the first call.
 
     Attributes:
-        first: When each module was called first; modules that were not called are missing.
-        activations: Calls of each activation module.
+        first: When each module was called first, counted in calls; modules that were not called are missing.
+        calls: How often each of them was called.
+        entry: The first module without parts that was called; None where it was called again.
+        activations: Calls of activation modules, in their order.
         branches: Residual branches that end in a module.
         beyond: Residual branches that end in none, so that nothing can be put there.
         convolutions: Those that could be the identity: as many channels out as in, same size, odd kernel, no groups.
@@ -71,7 +90,9 @@ class Anatomy:
     """
 
     first: Mapping[str, int]
-    activations: Mapping[str, int]
+    calls: Mapping[str, int]
+    entry: str | None
+    activations: tuple[Activation, ...]
     branches: tuple[Branch, ...]
     beyond: int
     convolutions: tuple[str, ...]
@@ -133,6 +154,8 @@ class _Record(TorchFunctionMode):
         self.kept: list[Tensor] = []  # so that no id is given twice
         self.calls: dict[str, int] = {}
         self.first: dict[str, int] = {}
+        self.clock = 0  # calls of all modules so far
+        self.active: list[tuple[Activation, int]] = []  # with the value that it reads, -1 for one that is not followed
         self.stack: list[str] = []
         self.functions: set[str] = set()
 
@@ -152,10 +175,14 @@ class _Record(TorchFunctionMode):
 
     def _enter(self, name: str, args: tuple[object, ...]) -> None:
         self.stack.append(name)
-        self.first.setdefault(name, len(self.first))
-        self.calls[name] = self.calls.get(name, 0) + 1
-        if args and isinstance(args[0], Tensor) and id(args[0]) in self.at:
-            self.nodes[self.at[id(args[0])]].read_by.append(name)
+        now, call = self.clock, self.calls.get(name, 0)
+        self.first.setdefault(name, now)
+        self.clock, self.calls[name] = now + 1, call + 1
+        read = self.at.get(id(args[0]), -1) if args and isinstance(args[0], Tensor) else -1
+        if read >= 0:
+            self.nodes[read].read_by.append(name)
+        if _is_activation(self.network.get_submodule(name)):
+            self.active.append((Activation(module=name, call=call, at=now, outer=False), read))
 
     def _leave(self, name: str, out: object) -> None:
         self.stack.pop()
@@ -193,28 +220,40 @@ class _Record(TorchFunctionMode):
     def read(self) -> Anatomy:
         self.kept.clear()
         modules = dict(self.network.named_modules())
+        sums = self._sums()
+        staged = any(skip != fork for skip, fork, _ in sums.values())
+        shapes: set[tuple[int, ...]] = set()
         ends: dict[int, Branch | None] = {}  # by the value that the branch is; None where no module makes it
         for index, node in enumerate(self.nodes):
-            if node.func in _SUMS and len(node.inputs) == 2:
-                found = self._skip_and_branch(*node.inputs)
-                if found is not None:
-                    skip, fork, branch = found
-                    ends.setdefault(branch, self._branch(index, skip, fork, branch))
+            if index in sums:
+                skip, fork, branch = sums[index]
+                first = staged and node.shape not in shapes
+                shapes.add(node.shape)
+                ends.setdefault(branch, self._branch(index, skip, fork, branch, first=first))
             elif node.func in _JOINS:
                 for b in node.inputs:
                     if any(a != b and self.nodes[b].before >> a & 1 for a in node.inputs):
                         end = self._end(b)
                         ends.setdefault(b, None if end is None else Branch(end=end, dense=True))
         order = sorted(self.first, key=self.first.__getitem__)
+        entry = next((name for name in order if not self._has_children(name)), None)
         return Anatomy(
             first=self.first,
-            activations={name: self.calls[name] for name in order if _is_activation(modules[name])},
+            calls=self.calls,
+            entry=None if entry is None or self.calls[entry] > 1 else entry,
+            activations=tuple(replace(call, outer=value in sums) for call, value in self.active),
             branches=tuple(branch for _, branch in sorted(ends.items()) if branch is not None),
             beyond=sum(branch is None for branch in ends.values()),
             convolutions=tuple(name for name in order if _could_be_identity(modules[name])),
             attention=bool(_ATTENTION & (self.functions - self._of_head())),
             kernels=sum(isinstance(modules[name], nn.Conv2d) for name in order),
         )
+
+    def _sums(self) -> dict[int, tuple[int, int, int]]:
+        """By the value that a residual sum is: its skip, where skip and branch part, and its branch."""
+        pairs = {i: n.inputs for i, n in enumerate(self.nodes) if n.func in _SUMS and len(n.inputs) == 2}
+        found = {index: self._skip_and_branch(*pair) for index, pair in pairs.items()}
+        return {index: parts for index, parts in found.items() if parts is not None}
 
     def _of_head(self) -> set[str]:
         """A softmax that makes the network's answer is no attention."""
@@ -261,7 +300,7 @@ class _Record(TorchFunctionMode):
                 return None
             value = node.inputs[0]
 
-    def _branch(self, total: int, skip: int, fork: int, branch: int) -> Branch | None:
+    def _branch(self, total: int, skip: int, fork: int, branch: int, *, first: bool) -> Branch | None:
         alone = all(reader == total for reader in self.nodes[branch].readers)
         end = self._end(branch) if alone else None
         if end is None:
@@ -269,8 +308,6 @@ class _Record(TorchFunctionMode):
         entrance = self._entrance(skip, fork, branch)
         holder, made = self._holder(skip, end)
         straight = skip == fork
-        after = {self.nodes[reader].module for reader in self.nodes[total].readers}
-        active = [name for name in after if name and _is_activation(self.network.get_submodule(name))]
         alone = all(reader == total for reader in self.nodes[skip].readers)
         channel = 1 if len(self.nodes[skip].shape) == 4 else -1
         if entrance is not None and _is_of_last(self.network.get_submodule(entrance)):
@@ -282,7 +319,7 @@ class _Record(TorchFunctionMode):
             holder=holder if straight and end == self._end(branch, itself=True) else None,
             made=made,
             projection=None if straight or not alone else self._end(skip, itself=True),
-            after=active[0] if len(active) == 1 else None,
+            first=first,
             channel=channel,
         )
 

@@ -13,7 +13,7 @@ from carom.draws import Draws
 from carom.errors import InputError, ModelError
 
 from .anatomy import anatomy
-from .operators import Place, replace
+from .operators import Place, at_calls, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +22,8 @@ class Ghost:
 
     Each skip of a residual network is scaled, channel by channel, by a factor uniform in [1 - spread, 1 + spread]. A
     network without skips loses random values after its activations instead, as by dropout. Factors belong to (seed,
-    step, copy): one ghost reads all images. This is the one path that changes what the network answers; everything
+    step, copy) and to the place of a network among those that are read together: one ghost reads all images, and each
+    member of an ensemble is another one. This is the one path that changes what the network answers; everything
     but the changed places stays in evaluation mode. A skip that is added to what no module puts out as it is (such as a
     transposed output) stays too.
 
@@ -37,7 +38,7 @@ class Ghost:
     spread: float = 0.22
     drop: float = 0.006
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if not 0 <= self.spread <= 1:
@@ -67,7 +68,10 @@ class Ghost:
                 places.append((branch.end, added))
                 places.append((branch.holder, partial(Holder, held=held, made=branch.made)))
         if not skips and self.drop:
-            places = [(name, partial(Eroded, name=name, drop=self.drop)) for name in found.activations]
+            eroded = {
+                call: partial(Eroded, name=f"{call.module}[{call.call}]", drop=self.drop) for call in found.activations
+            }
+            places = at_calls(found, eroded, where="ghost")
         replace(network_of(built), places)
         return built
 
@@ -82,23 +86,22 @@ class Drawn(nn.Module):
     def __init__(self, inner: nn.Module, name: str) -> None:
         super().__init__()
         self.inner, self.name = inner, name
-        self._draws: Draws | None = None
-        self._now = 0, 0
+        self._draws = Draws(0, torch.zeros(1, dtype=torch.int64))  # until it is told: it may be looked at before
+        self._now = 0, 0, 0
         self._known: dict[torch.Size, Tensor] = {}
 
-    def redraw(self, draws: Draws, step: int, copy: int) -> None:
-        """The numbers of (draws, step, copy) from now on."""
-        if self._draws is not draws or self._now != (step, copy):
-            self._draws, self._now = draws, (step, copy)
+    def redraw(self, draws: Draws, step: int, copy: int, member: int) -> None:
+        """The numbers of (draws, step, copy, member) from now on."""
+        if self._draws is not draws or self._now != (step, copy, member):
+            self._draws, self._now = draws, (step, copy, member)
             self._known.clear()
 
     def uniform(self, like: Tensor, shape: torch.Size) -> Tensor:
         """In [0, 1), the same for all images; made when first asked for, as the shape shows only then."""
         if shape not in self._known:
-            assert self._draws is not None  # a classifier is read only after its parts were drawn
-            step, copy = self._now
+            step, copy, member = self._now
             of_all = self._draws.shared(like.device)
-            self._known[shape] = of_all.uniform(f"ghost {self.name}", shape, step=step, copy=copy)
+            self._known[shape] = of_all.uniform(f"ghost {member} {self.name}", shape, step=step, copy=copy)
         return self._known[shape].to(like.dtype)
 
     def factors(self, like: Tensor, spread: float, channel: int) -> Tensor:

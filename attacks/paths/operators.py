@@ -4,16 +4,24 @@ They leave every value as it is, bit for bit, and change what it gives back. Wha
 tensors of one pass, never on a module: two networks that share parameters never disturb each other.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from carom.errors import ModelError
+
+from .anatomy import Activation, Anatomy
+
 __all__ = [
+    "Beginning",
     "Decayed",
     "Entrance",
+    "InTurn",
     "Measured",
     "Place",
     "Rectified",
@@ -21,21 +29,96 @@ __all__ = [
     "SkipConv",
     "Smooth",
     "activation",
+    "at_calls",
     "replace",
 ]
 
-Place = tuple[str, Callable[[nn.Module], nn.Module]]
+By = Callable[[nn.Module], nn.Module]
+Place = tuple[str, By]
 
 
 def replace(network: nn.Module, places: Iterable[Place]) -> None:
-    """Put something else, made of it, in the place of each named module; of one module in the given order."""
+    """Put something else, made of it, in the place of each named module; of one module in the given order.
+
+    A module that stands in several places is replaced in all of them.
+    """
     # the innermost first: what is put around a module moves those inside it to other names
     for name, by in sorted(places, key=lambda place: -place[0].count(".")):
-        parent, _, child = name.rpartition(".")
         old = network.get_submodule(name)
         new = by(old)
         new.training = old.training
-        setattr(network.get_submodule(parent), child, new)
+        for holder in list(network.modules()):
+            for child in [name for name, module in holder._modules.items() if module is old]:
+                setattr(holder, child, new)
+
+
+def at_calls(found: Anatomy, made: Mapping[Activation, By], *, where: str) -> list[Place]:
+    """The places that change these calls of activation modules, each as its function makes it, and leave the others.
+
+    Args:
+        found: Of the network.
+        made: From a call to what makes a module of the one that is called.
+        where: For errors.
+
+    Raises:
+        ModelError: A module runs several times, and nothing shows where a pass begins.
+    """
+    ran: Counter[str] = Counter()
+    places: list[Place] = []
+    several = False
+    for name in dict.fromkeys(call.module for call in made):
+        calls = [made.get(call) for call in found.activations if call.module == name]
+        if len(calls) == 1 and calls[0] is not None:
+            places.append((name, calls[0]))
+        else:
+            several = True
+            places.append((name, partial(InTurn, turns=calls, ran=ran, name=name)))
+    if several and found.entry is None:
+        raise ModelError(
+            f"{where}: the network runs one activation module several times, and its first layer too, so its calls "
+            "cannot be told apart; give it modules of their own"
+        )
+    if several and found.entry is not None:
+        places.append((found.entry, partial(Beginning, ran=ran)))
+    return places
+
+
+class InTurn(nn.Module):
+    """A module that runs several times in a pass, each time as what was made of it for that call.
+
+    Attributes:
+        name: Its place in the network.
+        ran: How often modules such as this one have run in the pass at hand.
+    """
+
+    def __init__(self, inner: nn.Module, *, turns: Sequence[By | None], ran: Counter[str], name: str) -> None:
+        super().__init__()
+        self.turns = nn.ModuleList([inner if by is None else by(inner) for by in turns])
+        self.ran, self.name = ran, name
+
+    @override
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        turn = self.ran[self.name]
+        if turn >= len(self.turns):
+            raise ModelError(
+                f"surrogate: its module {self.name!r} runs more than the {len(self.turns)} times seen before, so a "
+                "model path cannot tell its calls apart; use an attack without model path"
+            )
+        self.ran[self.name] += 1
+        return self.turns[turn](*args, **kwargs)
+
+
+class Beginning(nn.Module):
+    """The first layer of a network: where modules in turn begin anew, however the last pass ended."""
+
+    def __init__(self, inner: nn.Module, *, ran: Counter[str]) -> None:
+        super().__init__()
+        self.inner, self.ran = inner, ran
+
+    @override
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self.ran.clear()
+        return self.inner(*args, **kwargs)
 
 
 class Decayed(nn.Module):
@@ -60,15 +143,14 @@ class Rescaler:
 
     Attributes:
         plain: Activations give back their usual gradient now; shared by all branches of a network.
-        followed: A `Rectified` reads the sum, so that only what it lets through usually comes to the branch.
+        entered: The pass whose branch has not ended yet.
     """
 
     class Pass:
-        """One forward pass: the entrance's output, the sign after the sum, the length of the usual gradient."""
+        """One forward pass: the entrance's output, and how long the usual gradient there is."""
 
         def __init__(self, entrance: Tensor) -> None:
             self.entrance = entrance
-            self.after: Tensor | None = None
             self.length: Tensor | None = None
 
     class Plain:
@@ -76,10 +158,9 @@ class Rescaler:
 
         now = False
 
-    def __init__(self, plain: "Rescaler.Plain", *, followed: bool) -> None:
-        self.plain, self.followed = plain, followed
+    def __init__(self, plain: "Rescaler.Plain") -> None:
+        self.plain = plain
         self.entered: Rescaler.Pass | None = None
-        self.ended: Rescaler.Pass | None = None
 
 
 class Entrance(nn.Module):
@@ -121,17 +202,14 @@ class Measured(nn.Module):
         own, self.rescaler.entered = self.rescaler.entered, None
         if own is None or not answer.requires_grad:
             return answer
-        if self.rescaler.followed:
-            self.rescaler.ended = own
         plain = self.rescaler.plain
 
         def measure(gradient: Tensor) -> None:
             if plain.now:
                 return
-            usual = gradient if own.after is None else torch.where(own.after > 0, gradient, 0)
             plain.now = True
             try:
-                (inward,) = torch.autograd.grad(answer, own.entrance, usual, retain_graph=True)
+                (inward,) = torch.autograd.grad(answer, own.entrance, gradient, retain_graph=True)
             finally:
                 plain.now = False
             own.length = _length(inward)
@@ -146,23 +224,17 @@ class Rectified(nn.Module):
 
     Attributes:
         share: Of the usual derivative in a mixture with the identity's; 0 is the identity, 1 is a ReLU.
-        follows: Branches whose sum it may read.
     """
 
-    def __init__(
-        self, relu: nn.Module, share: float, plain: Rescaler.Plain | None = None, follows: Sequence[Rescaler] = ()
-    ) -> None:
+    def __init__(self, relu: nn.Module, share: float, plain: Rescaler.Plain | None = None) -> None:
         super().__init__()
         # the ReLU itself is not kept: what looks for ReLUs that can be moved must not find this one
         self.inplace = bool(getattr(relu, "inplace", False))
-        self.share, self.plain, self.follows = share, plain, tuple(follows)
+        self.share, self.plain = share, plain
 
     @override
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = _Rectify.apply(x, self.share, self.inplace, self.plain)
-        for rescaler in self.follows:
-            if rescaler.ended is not None:
-                rescaler.ended.after, rescaler.ended = y.detach(), None
         return y
 
 
@@ -197,9 +269,9 @@ class SkipConv(nn.Module):
         return y.view_as(y)
 
 
-def activation(module: nn.Module, share: float) -> nn.Module:
-    """The same with its derivative mixed with the identity's."""
-    return Rectified(module, share) if type(module) is nn.ReLU else Smooth(module, share)
+def activation(module: nn.Module, *, share: float, plain: Rescaler.Plain | None = None) -> nn.Module:
+    """The same with its derivative mixed with the identity's, but while `plain` says otherwise."""
+    return Rectified(module, share, plain) if type(module) is nn.ReLU else Smooth(module, share, plain)
 
 
 class _Rectify(torch.autograd.Function):

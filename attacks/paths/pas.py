@@ -9,12 +9,10 @@ from torch import nn
 from carom.attacks.members import Shape, network_of, rebuilt
 from carom.errors import InputError, ModelError
 
-from .anatomy import Anatomy, anatomy
-from .linbp import late
-from .operators import Decayed, Place, SkipConv, activation, replace
+from .anatomy import Activation, Anatomy, Branch, anatomy
+from .linbp import linear
+from .operators import Decayed, Place, SkipConv, activation, at_calls, replace
 from .sgm import usual_gamma
-
-_CONV, _BRANCH, _ACTIVATION = "conv", "branch", "activation"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,9 +21,9 @@ class PAS:
 
     A coefficient of 1 is the usual gradient. Of a convolution it is the share of what its kernel is beside the
     identity, of a residual branch the share of its gradient (as in SGM), of an activation the share of its derivative
-    in a mixture with the identity's (0 as in LinBP, without rescaling). Values stay as they are, whatever the
-    coefficients. The authors' code is not public: which modules may change, and how the search begins, is read from
-    the paper's abstract and idea.
+    in a mixture with the identity's (0 as in LinBP, without rescaling), one for each of its calls. Values stay as they
+    are, whatever the coefficients. The authors' code is not public: which modules may change, and how the search
+    begins, is read from the paper's abstract and idea.
 
     Attributes:
         coefficients: Of a network's places, in [0, 1], in the order of `knobs`; a single one is of all places. Empty
@@ -39,7 +37,7 @@ class PAS:
     coefficients: tuple[float, ...] = ()
     evaluations: int = 40
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         for coefficient in self.coefficients:
@@ -68,21 +66,26 @@ class PAS:
                 f"pas: {len(self.coefficients)} coefficients, but the network has {len(names)} places; "
                 "`carom.attacks.paths.knobs` lists them"
             )
-        built = rebuilt(classifier)
-        kinds = {_CONV: SkipConv, _BRANCH: Decayed, _ACTIVATION: activation}
-        places: list[Place] = []
+        given = {name: share for name, share in zip(names, shares, strict=True) if share != 1}
+        convolutions = {name: given.get(_of_convolution(name)) for name in found.convolutions}
+        activations = {call: given.get(_of_activation(call, found)) for call in found.activations}
+        branches = {branch.end: given.get(_of_branch(branch)) for branch in found.branches}
+        mixed = {call: partial(activation, share=share) for call, share in activations.items() if share is not None}
         # a branch may end in a convolution or an activation: its share lies around theirs
-        for kind in (_CONV, _ACTIVATION, _BRANCH):
-            for name, share in zip(names, shares, strict=True):
-                of, _, module = name.partition(":")
-                if of == kind and share != 1:
-                    places.append((module, partial(kinds[kind], share=share)))
+        places: list[Place] = [
+            *((name, partial(SkipConv, share=share)) for name, share in convolutions.items() if share is not None),
+            *at_calls(found, mixed, where="pas"),
+            *((name, partial(Decayed, share=share)) for name, share in branches.items() if share is not None),
+        ]
+        built = rebuilt(classifier)
         replace(network_of(built), places)
         return built
 
 
 def knobs(classifier: nn.Module, shape: Shape | None = None) -> list[str]:
     """What the coefficients belong to: "conv:NAME", then "branch:NAME", then "activation:NAME", each in order of use.
+
+    An activation module that is called several times has a place for each call: "activation:NAME[0]" and so on.
 
     Args:
         classifier: Whose places.
@@ -96,9 +99,9 @@ def knobs(classifier: nn.Module, shape: Shape | None = None) -> list[str]:
 
 def knobs_of(found: Anatomy) -> list[str]:
     """The same of a network that was looked at already."""
-    names = [f"{_CONV}:{name}" for name in found.convolutions]
-    names += [f"{_BRANCH}:{branch.end}" for branch in found.branches]
-    names += [f"{_ACTIVATION}:{name}" for name in found.activations]
+    names = [_of_convolution(name) for name in found.convolutions]
+    names += [_of_branch(branch) for branch in found.branches]
+    names += [_of_activation(call, found) for call in found.activations]
     if not names:
         raise ModelError("pas: the network has no residual branch, activation module or square convolution")
     return names
@@ -106,8 +109,23 @@ def knobs_of(found: Anatomy) -> list[str]:
 
 def known_paths(found: Anatomy) -> list[tuple[float, ...]]:
     """The coefficients of the plain gradient, of SGM and of LinBP; without repetition."""
-    names, gamma, linear = knobs_of(found), usual_gamma(found), set(late(found))
+    names, gamma = knobs_of(found), usual_gamma(found)
+    branches = {_of_branch(branch) for branch in found.branches if not branch.first}
+    straight = {_of_activation(call, found) for call in linear(found)}
     plain = tuple(1.0 for _ in names)
-    sgm = tuple(gamma if name.startswith(f"{_BRANCH}:") else 1.0 for name in names)
-    linbp = tuple(0.0 if name.removeprefix(f"{_ACTIVATION}:") in linear else 1.0 for name in names)
+    sgm = tuple(gamma if name in branches else 1.0 for name in names)
+    linbp = tuple(0.0 if name in straight else 1.0 for name in names)
     return list(dict.fromkeys([plain, sgm, linbp]))
+
+
+def _of_convolution(name: str) -> str:
+    return f"conv:{name}"
+
+
+def _of_branch(branch: Branch) -> str:
+    return f"branch:{branch.end}"
+
+
+def _of_activation(call: Activation, found: Anatomy) -> str:
+    several = found.calls[call.module] > 1
+    return f"activation:{call.module}[{call.call}]" if several else f"activation:{call.module}"

@@ -1,16 +1,35 @@
 """Model paths: where the gradient flows inside a network, and that nothing else changes."""
 
+import re
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path as File
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from carom.attacks import PAS, SGM, Ghost, Iterative, LinBP, Momentum, Path, craft_images, parse_attack
+from carom.attacks import (
+    FIA,
+    PAS,
+    SGM,
+    SVRE,
+    CrossEntropy,
+    Ghost,
+    Gradients,
+    Iterative,
+    LinBP,
+    Momentum,
+    Path,
+    craft_images,
+    parse_attack,
+)
+from carom.attacks.member_rules import Mean
 from carom.attacks.members import Ready, Redrawn
 from carom.attacks.paths import knobs
 from carom.attacks.paths.anatomy import anatomy
+from carom.attacks.paths.pas import known_paths
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
@@ -21,20 +40,22 @@ from carom.zoo.prepare import prepare
 LINF = Budget.parse("linf", "16/255")
 ZOO = ["resnet-small", "vgg-small", "lenet", "mixer-small", "vit-small"]
 OTHERS = ["timm:resnet18", "timm:convnext_atto", "timm:vit_tiny_patch16_224", "torchvision:resnet18"]
-# what lies in each: residual branches, calls of activations
+# what lies in each: residual branches, of these first blocks of a stage, calls of activations, of these behind a sum
 INSIDES = {
-    "resnet-small": (3, 7), "vgg-small": (0, 4), "lenet": (0, 3), "mixer-small": (6, 6), "vit-small": (4, 2),
-    "timm:resnet18": (8, 17), "timm:resnetv2_50": (16, 49), "timm:convnext_atto": (12, 12),
-    "timm:vit_tiny_patch16_224": (24, 12), "torchvision:resnet18": (8, 17), "torchvision:resnet50": (16, 49),
-    "torchvision:densenet121": (58, 120), "torchvision:convnext_tiny": (18, 18),
+    "resnet-small": (3, 3, 7, 3), "vgg-small": (0, 0, 4, 0), "lenet": (0, 0, 3, 0), "mixer-small": (6, 0, 6, 0),
+    "vit-small": (4, 0, 2, 0), "timm:resnet18": (8, 4, 17, 8), "timm:resnetv2_50": (16, 4, 49, 0),
+    "timm:convnext_atto": (12, 0, 12, 0), "timm:vit_tiny_patch16_224": (24, 0, 12, 0),
+    "torchvision:resnet18": (8, 4, 17, 8), "torchvision:resnet50": (16, 4, 49, 16),
+    "torchvision:densenet121": (58, 0, 120, 0), "torchvision:convnext_tiny": (18, 0, 18, 0),
+    "torchvision:mobilenet_v2": (10, 0, 35, 0),
 }  # fmt: skip
 
 
-def redraw(built: nn.Module, seed: int, step: int, copy: int) -> None:
+def redraw(built: nn.Module, seed: int, step: int, copy: int, member: int = 0) -> None:
     """What `Ready.redraw` does with the parts that it knows."""
     for module in built.modules():
         if isinstance(module, Redrawn):
-            module.redraw(Draws(seed, torch.zeros(1, dtype=torch.int64)), step, copy)
+            module.redraw(Draws(seed, torch.zeros(1, dtype=torch.int64)), step, copy, member)
 
 
 def make(name: str) -> nn.Module:
@@ -77,14 +98,16 @@ def paths(net: nn.Module) -> dict[str, Path]:
     found["pas"] = PAS(coefficients=spread(len(knobs(net))))
     found["pas-half"] = PAS(coefficients=(0.5,))
     if anatomy(net, where="x").branches:
-        found["sgm"] = SGM(gamma=0.3)
+        found["sgm"] = SGM(gamma=0.3, first_blocks=True)
     return found
 
 
 @pytest.mark.parametrize("name", INSIDES)
 def test_residual_branches_and_activations_are_found(name: str) -> None:
     found = anatomy(make(name), where="test")
-    assert (len(found.branches), sum(found.activations.values()), found.beyond) == (*INSIDES[name], 0)
+    first, outer = sum(branch.first for branch in found.branches), sum(call.outer for call in found.activations)
+    assert (len(found.branches), first, len(found.activations), outer) == INSIDES[name]
+    assert found.beyond == 0
     assert len({branch.end for branch in found.branches}) == len(found.branches)
 
 
@@ -105,7 +128,7 @@ def test_coefficients_of_one_are_the_plain_gradient_bit_for_bit(name: str) -> No
     plain = read(net, x)[1]
     unchanged: list[Path] = [PAS(coefficients=(1.0,)), Ghost(spread=0.0, drop=0.0)]
     if anatomy(net, where="x").branches:
-        unchanged.append(SGM(gamma=1.0))
+        unchanged.append(SGM(gamma=1.0, first_blocks=True))
     for path in unchanged:
         assert torch.equal(read(path(net), x)[1], plain)
 
@@ -161,7 +184,7 @@ def tiny(*, plain: bool = False) -> nn.Module:
     return net
 
 
-def by_hand(net: nn.Module, x: Tensor, gamma: float, linear: Callable[[int], bool], conv: float = 1.0) -> Tensor:
+def by_hand(net: nn.Module, x: Tensor, gamma: float, conv: float = 1.0) -> Tensor:
     """The gradient of `read` by a chain of transposed layers, written out for networks of `tiny`."""
     layers: list[Any] = list(net.children())
     stem, one, two, flatten, head = layers
@@ -169,12 +192,12 @@ def by_hand(net: nn.Module, x: Tensor, gamma: float, linear: Callable[[int], boo
     def transposed(layer: Any, g: Tensor) -> Tensor:
         return nn.functional.conv_transpose2d(g, layer.weight, padding=1)
 
-    def back(block: Any, g: Tensor, kept: tuple[Tensor, Tensor], straight: bool) -> Tensor:
+    def back(block: Any, g: Tensor, kept: tuple[Tensor, Tensor]) -> Tensor:
         inner, outer = kept
-        g = g if straight else g * (outer > 0)
+        g = g * (outer > 0)
         branch = gamma * g
         branch = conv * transposed(block.conv2, branch) + (1 - conv) * branch
-        branch = branch if straight else branch * (inner > 0)
+        branch = branch * (inner > 0)
         branch = conv * transposed(block.conv1, branch) + (1 - conv) * branch
         return g + branch
 
@@ -184,47 +207,142 @@ def by_hand(net: nn.Module, x: Tensor, gamma: float, linear: Callable[[int], boo
     i2 = two.conv1(h1).relu()
     h2 = (two.conv2(i2) + h1).relu()
     g = (head(flatten(h2)).softmax(1) @ head.weight).reshape(h2.shape)
-    g = back(two, g, (i2, h2), linear(2))
-    g = back(one, g, (i1, h1), linear(1))
+    g = back(two, g, (i2, h2))
+    g = back(one, g, (i1, h1))
     return nn.functional.conv_transpose2d(g, stem.weight)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
 def test_sgm_is_gamma_once_for_each_branch_with_everything_in_place(gamma: float) -> None:
     net, x = tiny(), images(dtype=torch.float64)
-    torch.testing.assert_close(read(SGM(gamma=gamma)(net), x)[1], by_hand(net, x, gamma, lambda block: False))
+    torch.testing.assert_close(read(SGM(gamma=gamma)(net), x)[1], by_hand(net, x, gamma))
+
+
+def straight(x: Tensor) -> Tensor:
+    """The value of a ReLU and the gradient of the identity, as automatic differentiation has it."""
+    return x + (x.relu() - x).detach()
 
 
 @pytest.mark.parametrize(("start", "first"), [("1", 1), ("2", 2), ("4", 3)])
-def test_linbp_drops_the_masks_from_its_start_on(start: str, first: int) -> None:
+def test_linbp_drops_the_masks_inside_the_branches_from_its_start_on(start: str, first: int) -> None:
     net, x = tiny(), images(dtype=torch.float64)
-    made = read(LinBP(start=start, rescale=False)(net), x)[1]
-    torch.testing.assert_close(made, by_hand(net, x, 1.0, lambda block: block >= first))
+    layers: list[Any] = list(net.children())
+    stem, *blocks, flatten, head = layers
+    at = x.clone().requires_grad_()
+    h = stem(at)
+    for number, block in enumerate(blocks, start=1):
+        act = straight if number >= first else torch.relu
+        h = torch.relu(h + block.conv2(act(block.conv1(h))))
+    (expected,) = torch.autograd.grad(head(flatten(h)).logsumexp(1).sum(), at)
+    torch.testing.assert_close(read(LinBP(start=start, rescale=False)(net), x)[1], expected)
 
 
 def test_linbp_keeps_the_length_of_each_branch_and_image() -> None:
     net, x = tiny(), images(dtype=torch.float64)
-    made = read(LinBP(start="2")(net), x)[1]
     layers: list[Any] = list(net.children())
     stem, one, two, flatten, head = layers
-    h0 = stem(x)
-    i1 = one.conv1(h0).relu()
-    h1 = (one.conv2(i1) + h0).relu()
-    i2 = two.conv1(h1).relu()
-    h2 = (two.conv2(i2) + h1).relu()
-    g = (head(flatten(h2)).softmax(1) @ head.weight).reshape(h2.shape)
-
-    def transposed(layer: Any, v: Tensor) -> Tensor:
-        return nn.functional.conv_transpose2d(v, layer.weight, padding=1)
-
-    straight = transposed(two.conv1, transposed(two.conv2, g))
-    usual = transposed(two.conv1, transposed(two.conv2, g * (h2 > 0)) * (i2 > 0))
-    ratio = usual.flatten(1).norm(dim=1) / straight.flatten(1).norm(dim=1)
+    at = x.clone().requires_grad_()
+    before = torch.relu(stem(at) + one.conv2(torch.relu(one.conv1(stem(at)))))
+    h = before.detach().requires_grad_()
+    usual, linear = (two.conv2(act(two.conv1(h))) for act in (torch.relu, straight))
+    total = (h.detach() + usual.detach()).requires_grad_()
+    (g,) = torch.autograd.grad(head(flatten(torch.relu(total))).logsumexp(1).sum(), total)
+    short, long = (torch.autograd.grad(branch, h, g)[0] for branch in (usual, linear))
+    ratio = short.flatten(1).norm(dim=1) / long.flatten(1).norm(dim=1)
     assert float(ratio.max() - ratio.min()) > 1e-6  # each image has its own
-    g = g + straight * ratio[:, None, None, None]
-    g = g * (h1 > 0)
-    g = g + transposed(one.conv1, transposed(one.conv2, g) * (i1 > 0))
-    torch.testing.assert_close(made, nn.functional.conv_transpose2d(g, stem.weight))
+    (expected,) = torch.autograd.grad(before, at, g + ratio[:, None, None, None] * long)
+    torch.testing.assert_close(read(LinBP(start="2")(net), x)[1], expected)
+
+
+def test_linbps_second_way_back_costs_what_the_page_says() -> None:
+    page = (File(__file__).parents[2] / "docs" / "attacks.md").read_text()
+    said = re.search(r"on a ResNet-50 a\s+backward pass has ([\d.]+) times its usual work", page)
+    assert said is not None
+    shape = (3, 64, 64)
+    net = create(architecture("torchvision:resnet50"), shape=shape, classes=10, seed=0, pretrained=False)
+    net.eval().requires_grad_(False)
+
+    def work(net: nn.Module) -> tuple[int, int]:
+        point = torch.zeros(1, *shape).requires_grad_()
+        with FlopCounterMode(display=False) as there:
+            loss = net(point).logsumexp(1).sum()
+        with FlopCounterMode(display=False) as back:
+            torch.autograd.grad(loss, point)
+        return there.get_total_flops(), back.get_total_flops()
+
+    (forward, backward), (same, more) = work(net), work(LinBP()(net))
+    assert same == forward
+    assert more / backward == pytest.approx(float(said[1]), abs=0.005)
+    assert work(LinBP(rescale=False)(net)) == (forward, backward)
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet18", "resnet-small", "vgg-small"])
+def test_the_search_begins_with_sgm_and_with_linbp_before_it_rescales(name: str) -> None:
+    net, x = make(name), images(1)
+    found = anatomy(net, where="test")
+    plain, *others = known_paths(found)
+    assert set(plain) == {1.0}
+    same: list[Path] = [LinBP(rescale=False)]
+    if any(not branch.first for branch in found.branches):
+        same.insert(0, SGM())
+    for path, coefficients in zip(same, others, strict=True):
+        torch.testing.assert_close(
+            read(PAS(coefficients=coefficients)(net), x)[1], read(path(net), x)[1], rtol=1e-4, atol=1e-7
+        )
+
+
+class OneForAll(nn.Module):
+    """A plain network with a single ReLU, in place, under two names; `again` more calls than at its first pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(768, 6), nn.Linear(6, 6), nn.Linear(6, 5)
+        self.act = nn.ReLU(inplace=True)
+        self.same = self.act
+        self.again, self.broken = 0, False
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.second(self.act(self.first(x.flatten(1))))
+        if self.broken:
+            raise RuntimeError("in the middle")
+        h = self.same(h)
+        for _ in range(self.again):
+            h = self.act(h)
+        logits: Tensor = self.head(h)
+        return logits
+
+
+def one_for_all() -> OneForAll:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return OneForAll().double().requires_grad_(False)
+
+
+def test_calls_of_one_module_are_told_apart_under_any_of_its_names_and_after_a_pass_that_broke() -> None:
+    net, x = one_for_all(), images(dtype=torch.float64)
+    assert knobs(net, (3, 16, 16)) == ["activation:act[0]", "activation:act[1]"]
+    at = x.clone().requires_grad_()
+    h = straight(net.second(net.first(at.flatten(1)).relu()))
+    (expected,) = torch.autograd.grad(net.head(h).logsumexp(1).sum(), at)
+    for path in (LinBP(), PAS(coefficients=(1.0, 0.0))):
+        built: Any = path(net, (3, 16, 16))
+        for _ in range(2):
+            torch.testing.assert_close(read(built, x)[1], expected)
+        built.broken = True
+        with pytest.raises(RuntimeError, match="in the middle"):
+            built(x)
+        built.broken = False
+        torch.testing.assert_close(read(built, x)[1], expected)
+        built.again = 1
+        with pytest.raises(ModelError, match="its module 'act' runs more than the 2 times seen before"):
+            built(x)
+
+
+def test_a_network_whose_first_layer_runs_again_is_refused_where_calls_must_be_told_apart() -> None:
+    act = nn.ReLU()
+    again = nn.Sequential(act, nn.Flatten(), nn.Linear(768, 5), act)
+    with pytest.raises(ModelError, match="linbp: the network runs one activation module several times, and its first"):
+        LinBP()(again, (3, 16, 16))
 
 
 def test_skip_convolutions_send_a_share_past_their_kernels() -> None:
@@ -234,7 +352,7 @@ def test_skip_convolutions_send_a_share_past_their_kernels() -> None:
         "conv:0", "conv:1.conv1", "conv:1.conv2", "conv:2.conv1", "conv:2.conv2"
     ]  # fmt: skip
     path = PAS(coefficients=tuple(0.4 if n.startswith("conv:") and n != "conv:0" else 1.0 for n in names))
-    torch.testing.assert_close(read(path(net), x)[1], by_hand(net, x, 1.0, lambda block: False, conv=0.4))
+    torch.testing.assert_close(read(path(net), x)[1], by_hand(net, x, 1.0, conv=0.4))
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.ReLU(), nn.GELU(), nn.SiLU(inplace=True), nn.ELU()])
@@ -260,13 +378,15 @@ def test_shared_and_separate_rectifiers_are_one_network() -> None:
     separate.network.load_state_dict(shared.network.state_dict())  # type: ignore[union-attr]
     x = images()
     assert torch.equal(read(shared, x)[1], read(separate, x)[1])
-    every: list[Path] = [LinBP(), SGM(gamma=0.2), PAS(coefficients=(0.3,))]
+    assert knobs(shared)[-4:] == [f"activation:layer4.{block}.relu[{call}]" for block in range(2) for call in range(2)]
+    count = len(knobs(shared))
+    every: list[Path] = [LinBP(), LinBP(rescale=False), SGM(gamma=0.2), PAS(coefficients=spread(count))]
     for path in every:
         torch.testing.assert_close(read(path(shared), x)[1], read(path(separate), x)[1], rtol=1e-4, atol=1e-7)
 
 
 def test_sgm_chooses_gamma_by_what_the_network_is() -> None:
-    for name, gamma in {"resnet-small": 0.2, "vit-small": 0.4, "mixer-small": 0.6}.items():
+    for name, gamma in {"torchvision:resnet18": 0.2, "vit-small": 0.4, "mixer-small": 0.6}.items():
         net, x = make(name), images()
         assert torch.equal(read(SGM()(net), x)[1], read(SGM(gamma=gamma)(net), x)[1])
 
@@ -281,15 +401,22 @@ def crafted(attack: Iterative, nets: Any, x: Tensor, source_of: Any, **options: 
 def test_identities_with_mi(source_of: Any) -> None:
     net, x = make("resnet-small"), images()
     mi = crafted(parse_attack("mi"), [net], x, source_of)  # type: ignore[arg-type]
-    same: list[Path] = [SGM(gamma=1.0), LinBP(start="head"), PAS(coefficients=(1.0,)), Ghost(spread=0.0)]
+    same: list[Path] = [
+        SGM(gamma=1.0, first_blocks=True),
+        LinBP(start="head"),
+        PAS(coefficients=(1.0,)),
+        Ghost(spread=0.0),
+    ]
     for path in same:
         assert torch.equal(crafted(Iterative(momentum=Momentum(), path=path), [net], x, source_of), mi)
-    others: list[Path] = [SGM(), LinBP(), PAS(coefficients=(0.5,)), Ghost()]
+    others: list[Path] = [SGM(first_blocks=True), LinBP(), PAS(coefficients=(0.5,)), Ghost()]
     for path in others:
         assert not torch.equal(crafted(Iterative(momentum=Momentum(), path=path), [net], x, source_of), mi)
 
 
-@pytest.mark.parametrize("path", [SGM(), LinBP(), Ghost(), PAS(coefficients=(0.5,))], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "path", [SGM(first_blocks=True), LinBP(), Ghost(), PAS(coefficients=(0.5,))], ids=lambda p: type(p).__name__
+)
 def test_an_image_does_not_depend_on_its_batch(path: Path, source_of: Any) -> None:
     """Field note: gradient rules by batch statistics couple images (SGM's deviation)."""
     net, x = make("resnet-small").double(), images(4, torch.float64)
@@ -326,7 +453,7 @@ def test_two_paths_on_one_network_do_not_disturb_each_other_and_leave_no_hooks()
 def test_parameters_are_shared_and_a_training_network_is_not_touched_by_looking_at_it() -> None:
     net = make("resnet-small").train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    built = SGM()(net)
+    built = SGM(first_blocks=True)(net)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert net.training
     assert {id(p) for p in built.parameters()} == {id(p) for p in net.parameters()}
@@ -336,19 +463,65 @@ def test_ghosts_belong_to_seed_step_and_copy() -> None:
     net, x = make("resnet-small").double(), images(dtype=torch.float64)
     ghost = Ghost()(net)
 
-    def seen(seed: int, step: int, copy: int) -> Tensor:
-        redraw(ghost, seed, step, copy)
+    def seen(seed: int, step: int, copy: int, member: int = 0) -> Tensor:
+        redraw(ghost, seed, step, copy, member)
         logits: Tensor = ghost(x)
         return logits
 
     one = seen(1, 2, 3)
-    others = [seen(2, 2, 3), seen(1, 3, 3), seen(1, 2, 4), net(x)]
+    others = [seen(2, 2, 3), seen(1, 3, 3), seen(1, 2, 4), seen(1, 2, 3, 1), net(x)]
     assert all(not torch.allclose(one, other, rtol=1e-3) for other in others)
     assert torch.equal(seen(1, 2, 3), one)
     assert torch.equal(ghost(x), one)  # asking twice draws nothing new
     fresh = Ghost()(net)
     redraw(fresh, 1, 2, 3)
     torch.testing.assert_close(fresh(x[1:]), one[1:], rtol=0, atol=1e-12)
+
+
+class Asks(Draws):
+    """Draws that keep what they were asked for."""
+
+    asked: ClassVar[list[tuple[str, int]]] = []
+
+    def uniform(self, purpose: str, shape: Any = (), *, step: int = 0, copy: int = 0) -> Tensor:
+        self.asked.append((purpose, step))
+        return super().uniform(purpose, shape, step=step, copy=copy)
+
+    def shared(self, device: torch.device) -> "Asks":
+        return Asks(self.seed, super().shared(device).ids)
+
+
+@pytest.mark.parametrize("members", [Mean(), SVRE(updates=2)], ids=["mean", "svre"])
+@pytest.mark.parametrize("objective", [CrossEntropy(), FIA(samples=2)], ids=["cross-entropy", "fia"])
+def test_each_member_of_one_architecture_is_a_ghost_of_its_own(members: Any, objective: Any, source_of: Any) -> None:
+    """Three trainings of one architecture: 3 networks x 3 skips x 2 steps are 18 draws, none of them twice."""
+    nets = [make("resnet-small") for _ in range(3)]
+    x = images()
+    Asks.asked.clear()
+    attack = Iterative(path=Ghost(), momentum=Momentum(), members=members, objective=objective, steps=2)
+    attack(Gradients(source_of(nets), x, nets[0](x).argmax(1)), LINF, Asks(1, torch.arange(len(x))))
+    ghosts = [(purpose, step) for purpose, step in Asks.asked if purpose.startswith("ghost")]
+    assert len(set(ghosts)) == 18
+    assert len(ghosts) == len(set(ghosts)) or isinstance(objective, FIA)  # which looks from a tap of its own, too
+
+
+def test_ghosts_of_several_members_differ_and_the_first_is_that_of_a_network_alone(source_of: Any) -> None:
+    """What each member answers, taken from the attack's own readings: their factors are the ratio of skip to skip."""
+    net, x = make("resnet-small"), images()
+    twins = [net, make("resnet-small")]  # the same weights in both
+    ready = Ready()
+    gradients = Gradients(source_of(twins), x, net(x).argmax(1), ready=ready)
+    with gradients.along(Ghost(), Draws(1, torch.arange(len(x)))):
+        gradients.at(x + 0, CrossEntropy())
+        one, two = (ready(twin, Ghost()) for twin in twins)
+        first, second = one(x), two(x)
+        gradients.at(x + 0, CrossEntropy(), member=1)
+        assert torch.equal(two(x), second)
+    assert not torch.allclose(first, second, rtol=1e-3)
+    alone = Gradients(source_of([net]), x, net(x).argmax(1), ready=ready)
+    with alone.along(Ghost(), Draws(1, torch.arange(len(x)))):
+        alone.at(x + 0, CrossEntropy())
+        assert torch.equal(ready(net, Ghost())(x), first)
 
 
 def test_ghosts_scale_channels_of_skips_within_their_spread() -> None:
@@ -407,6 +580,7 @@ def test_networks_without_the_parts_are_refused_in_one_line() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(768, 5))
     cases: list[tuple[Path, nn.Module, str]] = [
         (SGM(), make("vgg-small"), "sgm: the network has no residual branch; "),
+        (SGM(), make("resnet-small"), "sgm: each of the network's 3 residual blocks begins a stage and keeps its grad"),
         (LinBP(), flat, "linbp: the network has no activation module"),
         (Ghost(), flat, "ghost: the network has neither skips nor activation modules"),
         (PAS(coefficients=(0.5,)), flat, "pas: the network has no residual branch, activation module or square conv"),
@@ -445,7 +619,7 @@ def test_a_branch_that_ends_in_no_module_is_refused() -> None:
         (lambda: PAS()(tiny(), (3, 16, 16)), "pas: its coefficients are yet to be searched"),
         (
             lambda: PAS(coefficients=(1.0, 1.0))(tiny(), (3, 16, 16)),
-            "2 coefficients, but the network has 9 places",
+            "2 coefficients, but the network has 11 places",
         ),
         (lambda: LinBP(start="layer9")(tiny(), (3, 16, 16)), "linbp.start: the network runs no module 'layer9'"),
     ],

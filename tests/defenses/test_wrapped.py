@@ -327,7 +327,7 @@ def test_attacks_read_through_every_wrapper(wrapper: Wrapper) -> None:
     y = victim(some()).argmax(1)
     pgd = Iterative(start=Uniform(), steps=3, step=Fraction(1, 2))
     budget = Budget(norm="linf", eps=Fraction(16, 255))
-    attacks: list[Attack] = [pgd, Square(queries=5), parse_attack("sgm")]
+    attacks: list[Attack] = [pgd, Square(queries=5), parse_attack("linbp")]
     made = craft(
         [(attack, budget) for attack in attacks],
         source,

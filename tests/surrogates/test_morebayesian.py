@@ -236,7 +236,7 @@ def test_prepared_for_speed_an_attack_finds_the_same_images() -> None:
     assert torch.equal(folded, again)
 
 
-@pytest.mark.parametrize("attack", ["mi+sgm", "fia", "vmi"])
+@pytest.mark.parametrize("attack", ["linbp", "fia", "vmi"])
 @pytest.mark.parametrize("ready", [None, prepare], ids=["as they are", "prepared"])
 def test_model_paths_features_and_neighbours_read_draws_too(
     attack: str, ready: Callable[[nn.Module], nn.Module] | None
