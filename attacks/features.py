@@ -1,9 +1,9 @@
 """Feature attacks: what they raise is an inner layer's answer, weighed by what they found at the clean images."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import reduce
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,6 +19,7 @@ from carom.typing import Images, PerImage
 from .gradients import Gradients
 from .iterative import Iterative
 from .members import middle_point
+from .momentum import Momentum
 from .objectives import CrossEntropy, Logit, Probability
 
 Features = Float[Tensor, "n ..."]
@@ -105,21 +106,30 @@ class ILA:
     loss is a distance between features; its scale changes no step of a single network. Targeted attacks differ in
     their first loop alone: the guide leads to the target.
 
+    The authors' second loop has no momentum, and neither has TransferAttack's, whose first loop has: `decay = 0` and
+    `guide_decay = 1` are that attack.
+
     Attributes:
         point: Feature point, or None for the middle one of the network.
+        guide_decay: Momentum of the first loop, at least 0; None for that of the attack.
 
     Raises:
-        InputError: The point is empty.
+        InputError: The point is empty, or the decay negative.
     """
 
     point: str | None = None
+    guide_decay: float | None = None
 
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         _check_point("ila", self.point)
+        if self.guide_decay is not None and not self.guide_decay >= 0:
+            raise InputError(f"ila: guide_decay must be at least 0, got {self.guide_decay:g}")
 
     def fit(self, gradients: Gradients, budget: Budget, draws: Draws, loop: Iterative) -> Scores:
+        if self.guide_decay is not None:
+            loop = replace(loop, momentum=Momentum(decay=self.guide_decay))
         guided = loop(gradients, budget, draws)
 
         def make(member: Classifier, point: str) -> Projection:
@@ -145,6 +155,8 @@ class FIA:
         point: Feature point, or None for the middle one of the network.
         samples: Masked copies, at least 1; 30 in the paper.
         drop: Probability of a value to be set to zero, in [0, 1); 0.3 as the authors run it.
+        score: What of the class the weights are gradients of: its "logit", as in the paper, or its "probability", as
+            TransferAttack has it.
 
     Raises:
         InputError: Out of these ranges.
@@ -153,6 +165,7 @@ class FIA:
     point: str | None = None
     samples: int = 30
     drop: float = 0.3
+    score: Literal["logit", "probability"] = "logit"
 
     version: ClassVar[int] = 1
 
@@ -161,15 +174,18 @@ class FIA:
         _check_samples("fia", self.samples)
         if not 0 <= self.drop < 1:
             raise InputError(f"fia: drop must be in [0, 1), got {self.drop:g}")
+        if self.score not in ("logit", "probability"):
+            raise InputError(f'fia: score must be "logit" or "probability", got {self.score!r}')
 
     def fit(self, gradients: Gradients, budget: Budget, draws: Draws, loop: Iterative) -> Scores:
         x = gradients.x
+        score = Logit() if self.score == "logit" else Probability()
 
         def masked(copy: int) -> Images:
             return x * (draws.uniform("fia mask", x.shape[1:], copy=copy) >= self.drop)
 
         def make(member: Classifier, point: str) -> Projection:
-            each = (gradients.feature_gradient(masked(copy), point, member, Logit()) for copy in range(self.samples))
+            each = (gradients.feature_gradient(masked(copy), point, member, score) for copy in range(self.samples))
             return Projection(_unit(reduce(torch.add, each)))
 
         return Scores(self.point, make)
@@ -187,7 +203,7 @@ class NAA:
     probability gained on the path. The attack lowers that sum, negative attributions weighed by gamma, linearly in
     both. Gradients have length 1 for each image. A targeted attack raises the target's attributions likewise.
 
-    The authors' program adds noise to the path's images; this is the path as it is.
+    The authors' program adds noise to the path's images; this is the path as it is, ending at the image as theirs does.
 
     Attributes:
         point: Feature point, or None for the middle one of the network.
@@ -215,7 +231,7 @@ class NAA:
         sign = -1 if gradients.target is None else 1
 
         def make(member: Classifier, point: str) -> Attribution:
-            path = (x * (n / self.samples) for n in range(1, self.samples + 1))
+            path = self._path(x)
             each = (gradients.feature_gradient(on_path, point, member, Probability()) for on_path in path)
             total = reduce(torch.add, each)
             black = gradients.features(torch.zeros_like(x), point, member)
@@ -225,6 +241,9 @@ class NAA:
 
     def passes(self, members: int, distinct: int, loop: Iterative) -> Passes:
         return Passes((self.samples + 1) * distinct, self.samples * distinct)
+
+    def _path(self, x: Images) -> Iterator[Images]:
+        return (x * (n / self.samples) for n in range(1, self.samples + 1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,7 +259,8 @@ class BFA:
         point: Feature point, or None for the middle one of the network.
         samples: Copies, at least 1; 30 in the paper.
         length: Of a move, in units of the L2 length of the largest change that the budget allows, at least 0. The
-            paper's 28, for 3 x 299 x 299 pixels and an linf budget of 16/255, is 0.86.
+            paper's is 28; which pixels it speaks of is not known here. On images of 3 x 299 x 299 in [0, 1] at linf
+            16/255 it is 0.86, the default; on TransferAttack's, of 3 x 224 x 224, it is 1.15.
 
     Raises:
         InputError: Out of these ranges.

@@ -337,6 +337,16 @@ def assert_equal(made: Mapping[str, Tensor], entry: Entry, tolerance: float = 1e
     assert max(off.values()) <= tolerance, (entry.name, off, differ(made, entry, tolerance))
 
 
+def share_said(row: str) -> float:
+    """What the table "Differences from TransferAttack" of docs/attacks.md says of this row, in per cent."""
+    page = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text()
+    lines = page.split("## Differences from TransferAttack")[1].split("\n## ")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    assert cells[0][:2] == ["record", "share"]
+    (share,) = (row_[1] for row_ in cells[2:] if row_[0] == row)
+    return float(share.removesuffix(" %"))
+
+
 class Standardised(nn.Module):
     """A network behind (x - 0.5) / 0.25."""
 

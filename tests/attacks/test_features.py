@@ -189,6 +189,8 @@ def test_wrong_points_are_said_in_one_line(name: str, source64: Any, batch: Any)
         ("fia", "samples", 0, "samples must be at least 1, got 0"),
         ("fia", "drop", 1.0, r"drop must be in \[0, 1\), got 1"),
         ("fia", "drop", float("nan"), "drop must be in"),
+        ("fia", "score", "margin", 'score must be "logit" or "probability", got \'margin\''),
+        ("ila", "guide_decay", -1.0, "guide_decay must be at least 0, got -1"),
         ("naa", "samples", 0, "samples must be at least 1"),
         ("naa", "gamma", -0.5, "gamma must be at least 0 and finite, got -0.5"),
         ("bfa", "samples", -1, "samples must be at least 1"),
@@ -381,9 +383,9 @@ def test_a_projection_is_an_inner_product_of_each_image() -> None:
     assert torch.equal(Projection(direction, features)(features), torch.zeros(2))
 
 
-def test_bfas_moves_are_as_long_as_the_papers_on_its_images() -> None:
-    length = BFA().length * 16 / 255 * (3 * 299 * 299) ** 0.5
-    assert length == pytest.approx(28, abs=0.1)
+def test_bfas_moves_are_as_long_as_the_docstring_says() -> None:
+    for length, side in ((BFA().length, 299), (1.15, 224)):
+        assert length * 16 / 255 * (3 * side * side) ** 0.5 == pytest.approx(28, abs=0.1)
 
 
 def test_fias_masks_drop_the_share_that_was_asked_for_and_each_copy_its_own(source64: Any, batch: Any) -> None:
