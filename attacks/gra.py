@@ -17,9 +17,9 @@ from .vmi import variance
 class GRA:
     """Gradient relevance: `s g + (1 - s) m` of the gradient g and the mean gradient m of random neighbours.
 
-    Zhu et al. 2023, ICCV pp. 4741-4750, proceedings doi:10.1109/ICCV51070.2023. The weight s is the cosine of g and m, image by
-    image; where one of them is zero it is 0. The attack of this name has momentum and the step rule `DecayIndicator`
-    too. Neighbours are drawn as those of `VMI`.
+    Zhu et al. 2023, ICCV pp. 4741-4750, proceedings doi:10.1109/ICCV51070.2023. The weight s is the cosine of g and m,
+    image by image; where one of them is zero it is 0. The attack of this name has momentum and the step rule
+    `DecayIndicator` too. Neighbours are drawn as those of `VMI`.
 
     Attributes:
         neighbours: How many, at least 1.

@@ -1,7 +1,7 @@
 """What an attack sees of its target: gradients and answers, counted."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -205,9 +205,7 @@ class Gradients:
         else:
             with self._watch.running(), torch.enable_grad():
                 seen = through(point)
-        if seen.shape != point.shape:
-            raise ContractError(f"a transformation made {tuple(seen.shape)} of images {tuple(point.shape)}")
-        if seen is not point:
+        if _of_shape(seen, point) is not point:
             outer = self._read(seen.detach(), objective, members, summed=summed)
             with self._watch.running():
                 (gradient,) = torch.autograd.grad(seen, point, outer)
@@ -223,6 +221,52 @@ class Gradients:
             return self._noted(*self._known.clean[key][1:])
         else:
             gradient = self._read(point.detach(), objective, members, summed=summed)
+        return self._noted(*_looked_at(gradient))
+
+    def at_versions(
+        self,
+        x_adv: Images,
+        objective: Objective | FeatureLoss,
+        versions: Mapping[int, Callable[[Images], Images]],
+        *,
+        step: int = 0,
+        member: int | None = None,
+        summed: bool = False,
+    ) -> Images:
+        """As `at`, for several versions of the images: the gradient of one loss of their averaged logits.
+
+        Args:
+            x_adv: As in `at`.
+            objective: The loss; of several versions one of logits, not of features.
+            versions: For each copy, what the images go through. One alone is `at`.
+            step: As in `at`.
+            member: As in `at`.
+            summed: As in `at`.
+
+        Raises:
+            ModelError: As for `at`.
+            InputError: As for `at`.
+            ContractError: As for `at`.
+        """
+        if len(versions) == 1:
+            ((copy, through),) = versions.items()
+            return self.at(x_adv, objective, step=step, copy=copy, member=member, summed=summed, through=through)
+        assert not reads_features(objective)
+        self.evaluations += 1
+        point = x_adv.detach().requires_grad_()
+        each = []
+        with self._watch.running(), torch.enable_grad():
+            for copy, through in versions.items():
+                members = self._active(step, copy, member)
+                self.passes += Passes(len(x_adv) * len(members), len(x_adv) * len(members))
+                seen = _of_shape(through(point), point)
+                each.append([self._logits(self._ready(member), seen) for member in members])
+            averaged = [torch.stack(logits).mean(0) for logits in zip(*each, strict=True)]
+            if summed or self.source.combination != "loss":
+                loss = self._loss(self._one_answer(averaged, summed=summed), objective)
+            else:
+                loss = torch.stack([self._loss(logits, objective) for logits in averaged]).mean(0)
+            gradient = self._to_images(loss, point)
         return self._noted(*_looked_at(gradient))
 
     def logits(self, x_adv: Images, *, step: int = 0, copy: int = 0) -> Logits:
@@ -421,14 +465,16 @@ class Gradients:
                 return self._read_features(x, objective, members)
             if summed or len(members) == 1 or self.source.combination != "loss":
                 each = [self._logits(self._ready(member), x) for member in members]
-                answer = torch.stack(each).sum(0) if summed else combined(each, self.source.combination)
-                return self._to_images(self._loss(answer, objective), x)
+                return self._to_images(self._loss(self._one_answer(each, summed=summed), objective), x)
             total: Images | None = None
             for member in members:  # one graph at a time: a sum of losses needs no more
                 gradient = self._to_images(self._loss(self._logits(self._ready(member), x), objective), x)
                 total = gradient if total is None else total + gradient
             assert total is not None
             return total / len(members)
+
+    def _one_answer(self, each: Sequence[Logits], *, summed: bool) -> Logits:
+        return torch.stack(tuple(each)).sum(0) if summed else combined(each, self.source.combination)
 
     def _read_features(self, x: Images, objective: FeatureLoss, members: Sequence[Classifier]) -> Images:
         total: Images | None = None
@@ -495,6 +541,13 @@ class Gradients:
 def _full(features: Tensor) -> Tensor:
     """Features of a network that works in half precision, in float32: what is done with them is ours."""
     return features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
+
+
+def _of_shape(seen: Tensor, point: Tensor) -> Tensor:
+    """What a transformation made of the images, as long as it kept their shape."""
+    if seen.shape != point.shape:
+        raise ContractError(f"a transformation made {tuple(seen.shape)} of images {tuple(point.shape)}")
+    return seen
 
 
 def _looked_at(gradient: Images) -> tuple[Images, Tensor, Tensor]:

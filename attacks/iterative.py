@@ -1,9 +1,9 @@
 """The loop that most attacks are: read a gradient, step, project."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import islice, product
+from itertools import compress, islice, product
 from math import prod
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from .look import Look, Memory
 from .member_rules import Mean, MemberRule
 from .members import Path
 from .momentum import Accumulation
-from .objectives import CrossEntropy, FeatureLoss, Fitted, Objective, is_fitted
+from .objectives import CrossEntropy, FeatureLoss, Fitted, Objective, is_fitted, reads_features
 from .rules import Plain, Rule
 from .starts import Clean, Start
 from .step_rules import Steepest, StepRule
@@ -172,10 +172,11 @@ class Iterative:
         which: "_Which",
     ) -> Images:
         """At one point, averaged over the copies, then smoothed."""
-        total: Images | None = None
         # the inner steps of a member rule draw new transformations, but read the classifiers of their reading
         later = which.inner * self.rule.reads * self.copies
         indices = product(*(range(transformation.copies) for transformation in self.transformations))
+        apart = [one.averages == "gradients" or reads_features(objective) for one in self.transformations]
+        together: dict[tuple[int, ...], dict[int, Callable[[Images], Images]]] = {}
         for copy, index in enumerate(indices, start=which.reading * self.copies):
 
             def through(x: Images, copy: int = copy, index: tuple[int, ...] = index) -> Images:
@@ -193,12 +194,15 @@ class Iterative:
                     x = transformation.image(x, view)
                 return x
 
-            gradient = gradients.at(
-                at, objective, step=which.step, copy=copy, member=which.member, summed=which.summed, through=through
+            together.setdefault(tuple(compress(index, apart)), {})[copy] = through
+        total: Images | None = None
+        for versions in together.values():
+            gradient = gradients.at_versions(
+                at, objective, versions, step=which.step, member=which.member, summed=which.summed
             )
             total = gradient if total is None else total + gradient
         assert total is not None
-        return self._smooth(total if self.copies == 1 else total / self.copies)
+        return self._smooth(total if len(together) == 1 else total / len(together))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,8 +27,8 @@ class Square:
 
     linf: starts from vertical stripes of +eps and -eps, and sets random squares to +eps or -eps, one sign a channel.
     l2: starts from a grid of bumps, and moves length from one random square into another one. What lowers the loss is
-    kept: the margin of the true class, or the cross-entropy of the target class. The squares shrink as in the paper,
-    with its schedule of 10,000 iterations scaled to `queries`.
+    kept: the margin of the true class, or the cross-entropy of the target class. The squares shrink as in the paper's
+    code, with its schedule of 10,000 iterations scaled to `queries`. AutoAttack does not scale it.
 
     Each image has squares of its own, and stops asking at its first success. One that never succeeds ends at its lowest
     loss. A linf square that would change nothing takes the opposite signs, so no query is spent on a known answer.
@@ -37,6 +37,7 @@ class Square:
         queries: An image may cost, at least 1; the first one asks about the start. The paper spends 10,000.
         fraction: Of the pixels, that the first squares cover, in (0, 1]. The paper takes 0.05 (linf) and 0.1 (l2) on
             undefended networks of 224 pixels, and up to 0.8 on defended and small ones.
+        schedule: Queries over which the squares shrink, at least 1; None for `queries`, 10,000 for AutoAttack's.
 
     Raises:
         InputError: Out of these ranges; or, when called, no target to ask.
@@ -44,6 +45,7 @@ class Square:
 
     queries: int = 200
     fraction: float = 0.8
+    schedule: int | None = None
 
     version: ClassVar[int] = 1
     norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
@@ -54,6 +56,8 @@ class Square:
             raise InputError(f"square: queries must be at least 1, got {self.queries}")
         if not 0 < self.fraction <= 1:
             raise InputError(f"square: fraction must be in (0, 1], got {self.fraction:g}")
+        if self.schedule is not None and self.schedule < 1:
+            raise InputError(f"square: schedule must be at least 1, got {self.schedule}")
 
     def passes(self, members: int = 1) -> Passes:
         """What an image costs at most; each query reads all active classifiers."""
@@ -91,7 +95,7 @@ class Square:
 
     def side(self, query: int, height: int, width: int, norm: Norm) -> int:
         """Pixels along a square of this query (from 1), on images of this size."""
-        of_ten_thousand = (query - 1) * 10_000 // self.queries
+        of_ten_thousand = (query - 1) * 10_000 // (self.schedule or self.queries)
         halvings = sum(of_ten_thousand > after for after in _HALVED_AFTER)
         most = min(height, width)
         side = round(math.sqrt(self.fraction / 2**halvings * height * width))

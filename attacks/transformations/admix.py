@@ -7,7 +7,7 @@ from typing import ClassVar
 from carom.errors import InputError
 from carom.typing import Images
 
-from .transformation import View
+from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +32,7 @@ class Admix:
     strength: float = 0.2
 
     version: ClassVar[int] = 1
+    averages: ClassVar[Averaged] = "gradients"
 
     def __post_init__(self) -> None:
         if self.scales < 1:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
@@ -16,7 +16,7 @@ from typing_extensions import override
 from carom.errors import InputError
 from carom.typing import Images
 
-from .transformation import View
+from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +26,8 @@ class BSR:
     An image is cut into strips of rows, or of columns (one or the other with equal chances), which are shuffled; each
     strip is cut into blocks, which are shuffled within it. Sizes along a side are in proportion to draws uniform in
     [1, 2), rounded. Every block is then rotated about its own centre by an angle uniform in +-angle, bilinearly; what
-    comes from outside the block is 0. Each image draws for itself. (The paper rotates blocks; code in circulation
-    rotates whole strips, or nothing.)
+    comes from outside the block is 0. Each image draws for itself. The paper rotates blocks; TransferAttack rotates
+    whole strips, before it cuts them.
 
     A rotation is no product of two matrices, so pixels are gathered; the way back is gathered too, not scattered, so
     it is deterministic on a GPU.
@@ -36,6 +36,7 @@ class BSR:
         copies: At least 1.
         blocks: Along each side, at least 1.
         angle: Largest rotation in degrees, in [0, 180]. 0 with one block changes nothing.
+        rotated: What is: "blocks", or "strips", each before it is cut into blocks.
 
     Raises:
         InputError: Out of these ranges.
@@ -44,8 +45,10 @@ class BSR:
     copies: int = 20
     blocks: int = 2
     angle: float = 24.0
+    rotated: Literal["blocks", "strips"] = "blocks"
 
     version: ClassVar[int] = 1
+    averages: ClassVar[Averaged] = "gradients"
 
     def __post_init__(self) -> None:
         for name in ("copies", "blocks"):
@@ -53,34 +56,37 @@ class BSR:
                 raise InputError(f"bsr: {name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.angle <= 180:
             raise InputError(f"bsr: angle must be in [0, 180] (degrees), got {self.angle:g}")
+        if self.rotated not in ("blocks", "strips"):
+            raise InputError(f"bsr: rotated must be 'blocks' or 'strips', got {self.rotated!r}")
 
     def image(self, x: Images, view: View) -> Images:
-        blocks = self._blocks(x, view)
-        h, w = x.shape[2:]
-        moved: Tensor = _Moved.apply(x, blocks.out_of(h, w), blocks.into(h, w))
-        return moved
+        for blocks in self._moves(x, view):
+            x = blocks.moved(x)
+        return x
 
     def gradient(self, gradient: Images) -> Images:
         return gradient
 
-    def _blocks(self, x: Images, view: View) -> "_Blocks":
+    def _moves(self, x: Images, view: View) -> "list[_Blocks]":
+        """The shuffle and rotation at once, or first of the strips, then of the blocks where these lie now."""
         n, _, h, w = x.shape
         b = self.blocks
         uniform = partial(view.draws.uniform, step=view.step, copy=view.copy)
         bits = partial(view.draws.bits, step=view.step, copy=view.copy)
         by_rows = bits("bsr axis") >= 0
-        strips = _sizes(uniform("bsr strips", (b,)), torch.where(by_rows, h, w))
-        pieces = _sizes(uniform("bsr pieces", (b, b)), torch.where(by_rows, w, h)[:, None].expand(n, b))
-        across = [
-            values[:, :, None].expand(n, b, b)
-            for values in (strips, _starts(strips), _starts(strips, bits("bsr strip order", (b,))))
+        across, along = torch.where(by_rows, h, w), torch.where(by_rows, w, h)[:, None].expand(n, b)
+        strips = _Side.shuffled(_sizes(uniform("bsr strips", (b,)), across), bits("bsr strip order", (b,)))
+        pieces = _Side.shuffled(_sizes(uniform("bsr pieces", (b, b)), along), bits("bsr piece order", (b, b)))
+        angle = uniform("bsr angle", (b, b) if self.rotated == "blocks" else (b,)).double()
+        turn = (2 * angle - 1) * math.radians(self.angle)
+        if self.rotated == "blocks":
+            return [_Blocks.of(by_rows, strips.each(b), pieces, turn)]
+        still = _Side(along, torch.zeros_like(along), torch.zeros_like(along))
+        moved = _Side(strips.size, strips.start_in_copy, strips.start_in_copy)
+        return [
+            _Blocks.of(by_rows, strips, still, turn),
+            _Blocks.of(by_rows, moved.each(b), pieces, torch.zeros_like(turn)[:, :, None].expand(n, b, b)),
         ]
-        along = [pieces, _starts(pieces), _starts(pieces, bits("bsr piece order", (b, b)))]
-        chosen = by_rows[:, None, None]
-        rows = [torch.where(chosen, one, other).flatten(1) for one, other in zip(across, along, strict=True)]
-        columns = [torch.where(chosen, one, other).flatten(1) for one, other in zip(along, across, strict=True)]
-        turn = (2 * uniform("bsr angle", (b, b)).flatten(1).double() - 1) * math.radians(self.angle)
-        return _Blocks(rows=_Side(*rows), columns=_Side(*columns), cos=turn.cos(), sin=turn.sin())
 
 
 def _sizes(u: Float[Tensor, "*many b"], length: Int[Tensor, "*many"]) -> Int[Tensor, "*many b"]:
@@ -99,11 +105,20 @@ def _starts(size: Int[Tensor, "*many b"], order: Int[Tensor, "*many b"] | None =
 
 @dataclass(frozen=True)
 class _Side:
-    """Along rows or along columns, of each of k blocks: its size, where it begins in the image and in the copy."""
+    """Along rows or along columns, of each block: its size, where it begins in the image and in the copy."""
 
-    size: Int[Tensor, "n k"]
-    start: Int[Tensor, "n k"]
-    start_in_copy: Int[Tensor, "n k"]
+    size: Int[Tensor, "*blocks"]
+    start: Int[Tensor, "*blocks"]
+    start_in_copy: Int[Tensor, "*blocks"]
+
+    @classmethod
+    def shuffled(cls, size: Int[Tensor, "*blocks"], order: Int[Tensor, "*blocks"]) -> "_Side":
+        """Blocks that lie side by side, and in the copy in this order."""
+        return cls(size, _starts(size), _starts(size, order))
+
+    def each(self, b: int) -> "_Side":
+        """The same for each of b blocks across."""
+        return _Side(*(v[:, :, None].expand(*v.shape, b) for v in (self.size, self.start, self.start_in_copy)))
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,28 @@ class _Blocks:
     columns: _Side
     cos: Float[Tensor, "n k"]
     sin: Float[Tensor, "n k"]
+
+    @classmethod
+    def of(cls, by_rows: Bool[Tensor, " n"], across: _Side, along: _Side, turn: Float[Tensor, "*angles"]) -> "_Blocks":
+        """From what lies across the strips and along them."""
+        chosen = by_rows[:, None]
+        sides = [
+            _Side(
+                *(
+                    torch.where(chosen, getattr(one, part).flatten(1), getattr(other, part).flatten(1))
+                    for part in ("size", "start", "start_in_copy")
+                )
+            )
+            for one, other in ((across, along), (along, across))
+        ]
+        turn = turn.flatten(1)
+        return cls(rows=sides[0], columns=sides[1], cos=turn.cos(), sin=turn.sin())
+
+    def moved(self, x: Images) -> Images:
+        """The images with their blocks where these are in the copy, rotated."""
+        h, w = x.shape[2:]
+        moved: Tensor = _Moved.apply(x, self.out_of(h, w), self.into(h, w))
+        return moved
 
     def out_of(self, h: int, w: int) -> "_Taps":
         """For each pixel of the copy, what it reads of the image."""

@@ -5,27 +5,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from carom.errors import InputError
 from carom.typing import Images
 
-from .resize import resized
-from .transformation import View
+from .resize import enlarged
+from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DEM:
-    """Diversity ensemble: averages over copies resized at growing ratios (Zou et al. 2020, arXiv:2112.06011).
+    """Diversity ensemble: one loss of copies resized at growing ratios (Zou et al. 2020, arXiv:2112.06011).
 
     For ratio r, an image of h x w is enlarged to h' x w', h' uniform in {h, ..., round(r h)} and w' alike with the same
     draw, so square images stay square; it is put at a uniform place on a canvas of round(r h) x round(r w) zeros, and
     the canvas is resized to h x w. Always, not with a probability. Each image draws for itself. Bilinear, not
-    antialiased (the authors' code takes the nearest pixel). It is the average of the copies' gradients (the authors
-    average their logits, then take one loss), and it is neither smoothed (TI) nor taken in steps of full size (region
-    fitting): add "ti", or set `step`.
+    antialiased (the authors' code takes the nearest pixel). The copies' logits are averaged, then there is one loss, as
+    the authors have it. It is neither smoothed (TI) nor taken in steps of full size (region fitting): add "ti", or set
+    `step`.
 
     Attributes:
         ratios: Largest enlarged size over input size, each at least 1; one copy each. The paper's are 340, 380, 420,
@@ -37,7 +36,8 @@ class DEM:
 
     ratios: tuple[float, ...] = (1.14, 1.27, 1.4, 1.54, 1.67)
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    averages: ClassVar[Averaged] = "logits"
 
     def __post_init__(self) -> None:
         if not self.ratios or not all(1 <= ratio < math.inf for ratio in self.ratios):
@@ -66,5 +66,4 @@ class DEM:
         canvas = round(ratio * side)
         size = side + (u_size * (canvas - side + 1)).long()
         offset = (u_offset * (canvas - size + 1)).long()
-        back = resized(canvas, torch.full_like(size[:1], side), torch.zeros_like(size[:1]), side, x.dtype)
-        return back @ resized(side, size, offset, canvas, x.dtype)
+        return enlarged(side, canvas, size, offset, x.dtype)

@@ -25,3 +25,19 @@ def resized(
     source = ((place.double() + 0.5) * (side / size.double())[:, None] - 0.5).clamp(0, side - 1)
     tent = 1 - (source[:, :, None] - torch.arange(side, device=size.device)).abs()
     return (tent.clamp_min(0) * inside[:, :, None]).to(dtype)
+
+
+def enlarged(
+    side: int, canvas: int, size: Int[Tensor, " n"], offset: Int[Tensor, " n"], dtype: torch.dtype
+) -> Float[Tensor, "n side side"]:
+    """Maps a side to itself: resized to `size`, placed at `offset` on a canvas of zeros, and that resized back.
+
+    Args:
+        side: Pixels that come in and out.
+        canvas: Pixels of the canvas, at least offset + size.
+        size: As in `resized`.
+        offset: As in `resized`.
+        dtype: Of the result.
+    """
+    back = resized(canvas, torch.full_like(size[:1], side), torch.zeros_like(size[:1]), side, dtype)
+    return back @ resized(side, size, offset, canvas, dtype)

@@ -6,7 +6,7 @@ from typing import ClassVar
 from carom.errors import InputError
 from carom.typing import Images
 
-from .transformation import View
+from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +26,7 @@ class SI:
     copies: int = 5
 
     version: ClassVar[int] = 1
+    averages: ClassVar[Averaged] = "gradients"
 
     def __post_init__(self) -> None:
         if self.copies < 1:

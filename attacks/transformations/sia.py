@@ -11,7 +11,7 @@ from torch import Tensor
 from carom.errors import InputError
 from carom.typing import Images
 
-from .transformation import View
+from .transformation import Averaged, View
 
 OPERATIONS = (
     "resize",
@@ -61,6 +61,7 @@ class SIA:
     operations: tuple[str, ...] = OPERATIONS
 
     version: ClassVar[int] = 1
+    averages: ClassVar[Averaged] = "gradients"
 
     def __post_init__(self) -> None:
         for name in ("copies", "blocks"):

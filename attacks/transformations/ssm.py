@@ -13,7 +13,7 @@ from typing_extensions import override
 from carom.errors import InputError
 from carom.typing import Images
 
-from .transformation import View
+from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +40,7 @@ class SSM:
     rho: float = 0.5
 
     version: ClassVar[int] = 2
+    averages: ClassVar[Averaged] = "gradients"
 
     def __post_init__(self) -> None:
         if self.copies < 1:

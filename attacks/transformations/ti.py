@@ -11,7 +11,7 @@ from torch import Tensor
 from carom.errors import InputError
 from carom.typing import Images
 
-from .transformation import View
+from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +35,7 @@ class TI:
     size: int | None = None
 
     version: ClassVar[int] = 2
+    averages: ClassVar[Averaged] = "gradients"
 
     def __post_init__(self) -> None:
         if self.size is not None and (self.size < 1 or self.size % 2 == 0):

@@ -1,12 +1,14 @@
 """What a transformation is."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from carom.attacks.partners import Partners
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.typing import Images, Labels
+
+Averaged = Literal["gradients", "logits"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,9 +41,11 @@ class Transformation(Protocol):
     """One of the transformations of an attack; they apply in the written order.
 
     Attributes:
-        copies: How many versions of each image it makes. Copies of several transformations multiply, and the
-            gradients of all copies are averaged.
+        copies: How many versions of each image it makes. Copies of several transformations multiply.
+        averages: What is averaged over its copies: the gradients, or the logits before the one loss of them all.
     """
+
+    averages: ClassVar[Averaged]
 
     @property
     def copies(self) -> int: ...

@@ -320,8 +320,10 @@ def recording() -> Recording:
 
 
 def names(*classes: str) -> list[str]:
-    """Names of the recorded runs of these classes; none where there is no recording."""
-    return [name for name, said in recording().index.items() if said["cls"] in classes] if FOLDER else []
+    """Names of the recorded runs of these classes, of all where none is given; none where there is no recording."""
+    if not FOLDER:
+        return []
+    return [name for name, said in recording().index.items() if not classes or said["cls"] in classes]
 
 
 def differ(made: Mapping[str, Tensor], entry: Entry, above: float) -> dict[str, float]:

@@ -170,6 +170,26 @@ def test_di_shrinks_and_pads_each_image_by_its_own_draws() -> None:
     assert 20 < changed < 36
 
 
+def test_di_enlarges_and_shrinks_back_where_its_rate_is_above_one() -> None:
+    n, h, w = 40, 16, 23
+    x = torch.rand(n, 3, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    draws = Draws(4, torch.arange(n))
+    seen = DI(probability=0.7, rate=1.5).image(x, view(draws, step=2, copy=3))
+    u = {name: draws.uniform(f"di {name}", step=2, copy=3).double() for name in ("apply", "size", "top", "left")}
+    sizes = set()
+    for i in range(n):
+        expected = x[i]
+        if u["apply"][i] < 0.7:
+            high, wide = h + int(u["size"][i] * 9), w + int(u["size"][i] * 12)  # a canvas of 24 x 34
+            top, left = int(u["top"][i] * (24 - high + 1)), int(u["left"][i] * (34 - wide + 1))
+            large = F.interpolate(x[i : i + 1], (high, wide), mode="bilinear", align_corners=False)
+            canvas = F.pad(large, (left, 34 - wide - left, top, 24 - high - top))
+            expected = F.interpolate(canvas, (h, w), mode="bilinear", align_corners=False)[0]
+            sizes.add(high)
+        torch.testing.assert_close(seen[i], expected, rtol=0, atol=1e-12)
+    assert sizes == set(range(16, 25))
+
+
 @pytest.mark.parametrize("side", [1, 2, 5, 9, 16])
 def test_di_uses_all_sizes_and_places_at_any_size(side: int) -> None:
     n = 2000
@@ -277,7 +297,7 @@ def test_impossible_slots_are_refused() -> None:
         lambda: Momentum(decay=float("nan")),
         lambda: DI(probability=1.5),
         lambda: DI(rate=0.0),
-        lambda: DI(rate=1.1),
+        lambda: DI(rate=float("inf")),
         lambda: SI(copies=0),
         lambda: TI(size=4),
         lambda: TI(size=-1),

@@ -99,6 +99,10 @@ def test_squares_shrink_as_the_schedule_says() -> None:
     assert squares == [round((4096 / 2**halvings) ** 0.5) ** 2 for halvings in halved]
     scaled = Square(queries=200, fraction=1.0)
     assert [scaled.side(query, 64, 64, "linf") for query in (1, 2, 3, 199)] == [64, 45, 32, 3]
+    unscaled = Square(queries=200, fraction=whole.fraction, schedule=whole.queries)
+    assert [unscaled.side(query, 64, 64, "linf") for query in range(1, 200)] == [
+        whole.side(query, 64, 64, "linf") for query in range(1, 200)
+    ]
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (8, 7), (16, 16)])

@@ -214,14 +214,16 @@ def slow_bsr(t: BSR, x: Tensor, v: View) -> Tensor:
     by_rows = v.draws.bits("bsr axis", (), **at) >= 0
     strips, pieces = v.draws.uniform("bsr strips", (b,), **at), v.draws.uniform("bsr pieces", (b, b), **at)
     orders = v.draws.bits("bsr strip order", (b,), **at), v.draws.bits("bsr piece order", (b, b), **at)
-    angle = (2 * v.draws.uniform("bsr angle", (b, b), **at).double() - 1) * t.angle
+    angle = (2 * v.draws.uniform("bsr angle", (b, b) if t.rotated == "blocks" else (b,), **at).double() - 1) * t.angle
     out = []
     for i in range(len(x)):
         across, along = (1, 2) if bool(by_rows[i]) else (2, 1)
         made = []
         for k, strip in enumerate(torch.split(x[i], lengths(strips[i], x[i].shape[across]), across)):
-            blocks = torch.split(strip, lengths(pieces[i, k], strip.shape[along]), along)
-            blocks = tuple(rotated(block, float(angle[i, k, j])) for j, block in enumerate(blocks))
+            turned = rotated(strip, float(angle[i, k])) if t.rotated == "strips" else strip
+            blocks = torch.split(turned, lengths(pieces[i, k], strip.shape[along]), along)
+            if t.rotated == "blocks":
+                blocks = tuple(rotated(block, float(angle[i, k, j])) for j, block in enumerate(blocks))
             made.append(torch.cat([blocks[j] for j in orders[1][i, k].argsort().tolist()], along))
         out.append(torch.cat([made[k] for k in orders[0][i].argsort().tolist()], across))
     return torch.stack(out)
@@ -240,6 +242,7 @@ SLOW: dict[type, Any] = {Admix: slow_admix, SSM: slow_ssm, DEM: slow_dem, SIA: s
         SIA(blocks=5, noise=0.5),
         BSR(blocks=1),
         BSR(blocks=4, angle=180.0),
+        BSR(blocks=3, rotated="strips"),
         BSR(angle=0.0),
         DEM(ratios=(1.0, 3.0)),
         SSM(sigma=0.0, rho=2.0),
@@ -283,20 +286,22 @@ def test_the_noise_of_ssm_is_as_large_as_eps(budget: str, expected: float) -> No
     assert float(of_l2.square().sum((1, 2, 3)).mean().sqrt()) == pytest.approx(0.5 * 2, rel=0.01)
 
 
+@pytest.mark.parametrize("rotated", ["blocks", "strips"])
 @pytest.mark.parametrize("angle", [24.0, 45.0, 90.0, 180.0])
-def test_bsr_reads_back_by_the_transpose(angle: float) -> None:
+def test_bsr_reads_back_by_the_transpose(angle: float, rotated: Any) -> None:
     x, other = images(13, 10), images(10, 13).transpose(2, 3).contiguous()
     point = x.clone().requires_grad_()
-    moved = BSR(blocks=3, angle=angle).image(point, view(x))
+    bsr = BSR(blocks=3, angle=angle, rotated=rotated)
+    moved = bsr.image(point, view(x))
     (back,) = torch.autograd.grad(moved, point, other)
-    linear = BSR(blocks=3, angle=angle).image(x, view(x))
+    linear = bsr.image(x, view(x))
     torch.testing.assert_close((back * x).sum((1, 2, 3)), (linear * other).sum((1, 2, 3)), rtol=1e-12, atol=0)
     # the whole of it, entry by entry
     whole = torch.autograd.functional.jacobian(  # type: ignore[no-untyped-call]
-        lambda v: slow_bsr(BSR(blocks=3, angle=angle), v, view(x[:1])), x[:1]
+        lambda v: slow_bsr(bsr, v, view(x[:1])), x[:1]
     )
     point = x[:1].clone().requires_grad_()
-    (row,) = torch.autograd.grad(BSR(blocks=3, angle=angle).image(point, view(point)), point, other[:1])
+    (row,) = torch.autograd.grad(bsr.image(point, view(point)), point, other[:1])
     torch.testing.assert_close(row, torch.einsum("nchw,nchwmdij->mdij", other[:1], whole), rtol=0, atol=1e-12)
 
 
@@ -368,13 +373,41 @@ def test_copies_multiply_and_every_pass_draws_anew(source64: Any, batch: Any) ->
     replace(attack, rule=Kept())(gradients, LINF, draws)
     (got,) = read
     total = torch.zeros_like(got)
-    for copy in range(6):
+    for of_sia in range(3):  # one loss of the two logits of DEM's copies
         x = gradients.x.clone().requires_grad_()
-        v = View(draws=draws, budget=LINF, step=0, index=copy // 3, copy=copy, y=batch.y, partners=None)
-        seen = SIA(copies=3).image(DEM(ratios=(1.2, 1.5)).image(x, v), v)
-        loss = F.cross_entropy(source64.networks[0](seen), batch.y, reduction="sum")
-        total += torch.autograd.grad(loss, x)[0] / 6
+        logits = []
+        for copy in (of_sia, 3 + of_sia):
+            v = View(draws=draws, budget=LINF, step=0, index=copy // 3, copy=copy, y=batch.y, partners=None)
+            logits.append(source64.networks[0](SIA(copies=3).image(DEM(ratios=(1.2, 1.5)).image(x, v), v)))
+        loss = F.cross_entropy((logits[0] + logits[1]) / 2, batch.y, reduction="sum")
+        total += torch.autograd.grad(loss, x)[0] / 3
     torch.testing.assert_close(got, total, rtol=0, atol=1e-12)
+    counted = Gradients(source64, batch.pixels.double() / 255, batch.y)
+    attack(counted, LINF, draws)
+    assert (counted.passes.forward, counted.passes.backward) == (6 * 5, 6 * 5)
+
+
+@pytest.mark.parametrize("combination", ["logits", "probabilities", "loss"])
+def test_dem_averages_each_members_logits_before_they_are_combined(
+    combination: Any, network: Any, source_of: Any, batch: Any
+) -> None:
+    nets = [network(seed, dtype=torch.float64) for seed in (0, 1)]
+    dem = DEM(ratios=(1.2, 1.5))
+    gradients = Gradients(source_of(nets, combination), batch.pixels.double() / 255, batch.y)
+    draws = Draws(1, batch.ids)
+    x = gradients.x.clone().requires_grad_()
+    views = [View(draws=draws, budget=L2, step=0, index=k, copy=k, y=batch.y, partners=None) for k in (0, 1)]
+    each = [torch.stack([net(dem.image(x, v)) for v in views]).mean(0) for net in nets]
+    if combination == "loss":
+        loss = torch.stack([F.cross_entropy(logits, batch.y, reduction="sum") for logits in each]).mean(0)
+    elif combination == "logits":
+        loss = F.cross_entropy(torch.stack(each).mean(0), batch.y, reduction="sum")
+    else:
+        mean = torch.stack([logits.softmax(1) for logits in each]).mean(0)
+        loss = F.nll_loss(mean.log(), batch.y, reduction="sum")
+    (expected,) = torch.autograd.grad(loss, x)
+    one_step = Iterative(transformations=(dem,), steps=1)(gradients, L2, draws)
+    torch.testing.assert_close(one_step, L2.project(gradients.x + 1.5 * L2.steepest(expected), gradients.x))
 
 
 # traps of other libraries
@@ -593,6 +626,7 @@ def test_registered_with_its_papers_settings(name: str) -> None:
         lambda: BSR(blocks=0),
         lambda: BSR(angle=-1.0),
         lambda: BSR(angle=181.0),
+        lambda: parse_attack({"name": "bsr", "bsr": {"rotated": "rows"}}),
     ],
 )
 def test_wrong_settings_are_refused(made: Any) -> None:
