@@ -1,11 +1,10 @@
 """The charts of what attacks reach over their radius, and over their steps."""
 
-import re
-
 import altair as alt
 import pandas as pd
 
 from carom.app import labels
+from carom.scenarios.traces import trace_of
 
 COLOURS = (
     "#0072B2",
@@ -16,14 +15,14 @@ COLOURS = (
     "#56B4E9",
     "#8C6D31",
 )  # near Okabe and Ito
-STEP = re.compile(r"^(.*) @(\d+)$")
 
 
 def traced(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose attack is one step of a trace, such as "mi steps=10 @5", with columns trace and step."""
-    found = table["attack"].str.extract(STEP)
-    rows = table.assign(trace=found[0], step=pd.to_numeric(found[1]))
-    return rows[rows["step"].notna()].reset_index(drop=True)
+    found = [trace_of(attack) for attack in table["attack"]]
+    rows = table[[of is not None for of in found]].reset_index(drop=True)
+    traced = [of for of in found if of is not None]
+    return rows.assign(trace=[attack for attack, _ in traced], step=[float(step) for _, step in traced])
 
 
 def grown(table: pd.DataFrame) -> pd.DataFrame:

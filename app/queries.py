@@ -34,6 +34,7 @@ from carom.scenarios.reader import (
 )
 from carom.scenarios.show import Form, Shown, compare_runs, show_run
 from carom.scenarios.statistics import case_table, cell_rates, class_rates, wilson
+from carom.scenarios.statistics.outcomes import poolable
 from carom.scenarios.store import Store, cells, planned_cells, run_cells
 
 AXES = {
@@ -350,6 +351,8 @@ def matrix(
             mask &= cells[column] == level
     if not white_box:
         mask &= cells["case"] != 0
+    if attack is None:
+        mask &= poolable(cells, (rows, columns))
     chosen = cells.loc[mask & (cells[rows] != "") & (cells[columns] != ""), [rows, columns, "n", "k"]]
     keys = chosen.groupby([rows, columns], sort=False, observed=True)
     table = keys.agg(n=("n", "sum"), k=("k", "sum"), cells=("n", "size")).reset_index()
@@ -781,6 +784,8 @@ def some_case_points(
         )
     with Store(folder) as store:
         outcomes = read_outcomes(store, run, only_sets=[int(i) for i in cells.loc[mask, "set_id"].unique()])
+    if attack is not None:  # what was asked for by name stands alone, be it a snapshot
+        outcomes = replace(outcomes, cells=outcomes.cells.assign(snapshot=False))
     table = case_table(outcomes, by=("norm", "eps", "targeted", *fixed))
     return _points_of(table.rename(columns={"case": "case_number", "name": "case"}), fixed, cells)
 

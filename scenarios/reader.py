@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +39,7 @@ from .store import (
     unpack_changes,
     unpack_predictions,
 )
+from .traces import snapshots
 
 Pictures = NDArray[np.float32]
 
@@ -230,6 +231,7 @@ def read_outcomes(
     rows = [r for r in rows if any((r.victim, role) in models for role in (own if r.case == 0 else own[-1:]))]
     if not rows:
         raise InputError(f"{store.folder}: run {run} has no outcome of a {victim_role} on {split} images yet")
+    earlier = snapshots(made.attack for made in sets.values())
     victims = list(dict.fromkeys(r.victim for r in rows))
     place = {v: i for i, v in enumerate(victims)}
     unattacked = {r.victim: r.predictions for r in rows}
@@ -237,7 +239,7 @@ def read_outcomes(
     for row in rows:
         roles = own if row.case == 0 else own[-1:]
         victim = next(models[row.victim, role] for role in roles if (row.victim, role) in models)
-        table.append(_cell(row, sets[row.adversarial_set], victim, place[row.victim]))
+        table.append(_cell(row, sets[row.adversarial_set], victim, place[row.victim], earlier))
     adversarial = np.stack([unpack_predictions(unpack_changes(r.changes, r.predictions), len(classes)) for r in rows])
     return Outcomes(
         cells=pd.DataFrame(table),
@@ -305,8 +307,9 @@ def read_rates(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
     named, of_victim = np.unique(2 * planned[:, 1] + white[there], return_inverse=True)
     victims = [(own if name % 2 else others)[name // 2] for name in named]
     alike = SimpleNamespace(adversarial_set=0, victim=0, case=None)  # what is asked for next is of set or victim alone
-    told = [_cell(alike, by_set[int(row)], victims[0], 0) for row in set_rows]
-    met = [_cell(alike, made[0], victim, 0) for victim in victims]
+    earlier = snapshots(row.attack for row in made)
+    told = [_cell(alike, by_set[int(row)], victims[0], 0, earlier) for row in set_rows]
+    met = [_cell(alike, made[0], victim, 0, earlier) for victim in victims]
     case = np.where(planned[:, 2] == -2, UNDECLARED, planned[:, 2])
     control = np.array([by_set[int(row)].surrogate is None for row in set_rows], dtype=bool)[of_set]
     columns: dict[str, Any] = {
@@ -385,7 +388,7 @@ def _images(store: Store, connection: sa.Connection, run: str, split: str) -> An
     return images
 
 
-def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
+def _cell(row: Any, made: Any, victim: Any, place: int, earlier: Set[str]) -> dict[str, Any]:
     attacker, attacked = json.loads(made.surrogate_axes), json.loads(victim.axes)
     control = made.surrogate is None
     return {
@@ -393,6 +396,7 @@ def _cell(row: Any, made: Any, victim: Any, place: int) -> dict[str, Any]:
         "victim_id": row.victim,
         "surrogate": made.surrogate or "",
         "attack": made.attack,
+        "snapshot": made.attack in earlier,  # of a trace whose last step is the attack; pooled with nothing
         "norm": made.norm,
         "eps": made.eps,
         "attack_seed": made.attack_seed,

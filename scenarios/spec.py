@@ -40,6 +40,7 @@ from carom.zoo.references import reference as parse_reference
 from carom.zoo.tasks import TASKS, Task
 
 from .texts import read_text
+from .traces import name_after
 
 T = TypeVar("T")
 
@@ -660,7 +661,7 @@ def _traced(spec: AttackSpec, trace: Any, *, where: str) -> Iterator[AttackSpec]
             raise InputError(f"{where}: step {after} of an attack of {spec.attack.steps} steps; raise its 'steps'")
         # the last step is the attack itself: one set, whoever asks for it
         attack = spec.attack if after == spec.attack.steps else Snapshot(attack=spec.attack, after=after)
-        yield replace(spec, label=f"{spec.label} @{after}", attack=attack)
+        yield replace(spec, label=name_after(spec.label, after), attack=attack)
 
 
 def _controls(value: Any, *, where: str) -> dict[str, Control]:

@@ -18,6 +18,7 @@ from carom.scenarios.run import Progress, run_id_of, run_scenario
 from carom.scenarios.spec import Scenario, load_scenario
 from carom.scenarios.statistics import SET, cell_rates
 from carom.scenarios.store import Store, artifacts, image_sets, read_artifact, run_sets, runs, store_errors
+from carom.scenarios.traces import snapshots
 
 from .suite import AdversarialSet, Strength, Suite
 
@@ -56,7 +57,7 @@ def freeze(folder: Path, run: str) -> Suite:
     """The suite of a run that is in the store: every set that was made on a surrogate, on the test images.
 
     Sets that were made from a victim's own answers or gradients, decoys and surrogate-free controls are left out:
-    against another model they are no attack.
+    against another model they are no attack. So are snapshots of a trace, which is one attack.
 
     Raises:
         InputError: No such set.
@@ -85,7 +86,8 @@ def freeze(folder: Path, run: str) -> Suite:
                 .order_by(run_sets.c.surrogate, run_sets.c.attack, run_sets.c.norm, run_sets.c.artifact)
             ).all()
             text = connection.execute(sa.select(runs.c.text).where(runs.c.id == found.id)).scalar_one()
-        kept = [row for row in rows if _transfers(json.loads(row.surrogate_axes))]
+        earlier = snapshots(row.attack for row in rows)
+        kept = [r for r in rows if r.attack not in earlier and _transfers(json.loads(r.surrogate_axes))]
         if not kept:
             raise InputError(
                 f"{folder}: run {found.id} has no adversarial set made on a surrogate; name [[surrogates]] and attacks"

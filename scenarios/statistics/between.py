@@ -68,7 +68,9 @@ def between(
         InputError: They share no cell.
     """
     cells = outcomes.cells.assign(_row=np.arange(len(outcomes.cells)))
-    chosen = outcomes.transfer if among is None else outcomes.transfer & among
+    chosen = outcomes.transfer & outcomes.pooled()
+    if among is not None:
+        chosen &= among
     if "reads" in cells:  # what was made from a victim's own answers is no transfer
         chosen = chosen & (cells["reads"] == "surrogate").to_numpy(dtype=bool)
     keys = ["attack", "norm", "eps", "attack_seed", "victim", "surrogate_seed"]

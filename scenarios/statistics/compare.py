@@ -74,6 +74,7 @@ def compare_pooled(a: Outcomes, b: Outcomes, by: Sequence[str] = (), on: Sequenc
         raise InputError(
             f"compare: by {', '.join(by)}: expected a part of {', '.join(on)}, which name the matched cells"
         )
+    a, b = (side.where(side.pooled(by)) for side in (a, b))
     left, right, names = _pairs(a, b, on)
     names = names.assign(_pair=np.arange(len(names)))
     groups = names.groupby(list(by), sort=False, dropna=False)["_pair"] if by else [((), names["_pair"])]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from .intervals import IMAGES, Spread, wilson
-from .outcomes import Floats, Ints, arrange, ratio
+from .outcomes import Floats, Ints, arrange, poolable, ratio
 
 _ROUNDING = 1e-9
 COLUMNS = ("cells", "n", "k", "asr", "low", "high", "ranges_over", "clean_accuracy")
@@ -19,12 +19,15 @@ def counted_table(cells: pd.DataFrame, by: tuple[str, ...], *, images: int) -> p
     model is taken as it is. A row of one model a side has Wilson's interval, which ranges over images, each counted
     once; so has a row whose models all agree, as where every attack succeeds.
 
+    Snapshots of a trace count in rows of their own attack alone.
+
     Args:
         cells: With `surrogate`, `victim`, `n`, `k` and the columns of `by`; controls have no surrogate, so their
             attack stands for it.
         by: Columns.
         images: Of each cell.
     """
+    cells = cells[poolable(cells, by)]
     keys = cells.groupby(list(by), sort=False, observed=True, dropna=False)
     group = np.asarray(keys.ngroup(), dtype=np.int64)
     _, first = np.unique(group, return_index=True)

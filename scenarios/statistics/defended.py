@@ -225,17 +225,19 @@ def payoffs(outcomes: Outcomes) -> dict[tuple[str, str], pd.DataFrame]:
 
 def transfer_cells(outcomes: Outcomes) -> Bools:
     """Untargeted sets made on another model alone: no white box, no control, no decoy."""
-    return np.asarray(outcomes.transfer & ~outcomes.targeted & ~_decoy(outcomes) & (_reads(outcomes) == "surrogate"))
+    untargeted = outcomes.transfer & outcomes.pooled() & ~outcomes.targeted
+    return np.asarray(untargeted & ~_decoy(outcomes) & (_reads(outcomes) == "surrogate"))
 
 
 def own_cells(outcomes: Outcomes) -> Bools:
     """Untargeted sets made from the victim's own gradients or answers."""
-    return np.asarray(~outcomes.control & ~outcomes.targeted & ~_decoy(outcomes) & (_reads(outcomes) != "surrogate"))
+    untargeted = ~outcomes.control & outcomes.pooled() & ~outcomes.targeted
+    return np.asarray(untargeted & ~_decoy(outcomes) & (_reads(outcomes) != "surrogate"))
 
 
 def decoy_cells(outcomes: Outcomes) -> Bools:
     """Sets made on another model against a wrong label."""
-    return outcomes.transfer & _decoy(outcomes)
+    return outcomes.transfer & outcomes.pooled() & _decoy(outcomes)
 
 
 def attackers(outcomes: Outcomes) -> NDArray[np.object_]:

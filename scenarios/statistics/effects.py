@@ -185,7 +185,7 @@ def marginal_effects(
     of models drop out of the estimate, and so out of its variance.
     """
     by = tuple(by)
-    usable = outcomes.transfer & (outcomes.n > 0)
+    usable = outcomes.transfer & outcomes.pooled(by) & (outcomes.n > 0)
     if "reads" in outcomes.cells:  # a victim that was asked has told what it gets wrong, whatever the surrogate is
         usable &= (outcomes.cells["reads"] == "surrogate").to_numpy(dtype=bool)
     control = full_noise_asr(outcomes)

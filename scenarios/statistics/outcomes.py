@@ -46,7 +46,8 @@ class Outcomes:
             source, balance or architecture was not declared; seeds are -1 and levels of an axis "" where unknown;
             `<config>` names a model without its seed. A model that is surrogate and victim has one label. Any further
             pair of columns `<axis>_s`, `<axis>_v` is an axis too. `targeted` (optional) says that the set aims at
-            `target`, `reads` (optional) whether it was made from a "surrogate", from the "victim" itself, or "both".
+            `target`, `reads` (optional) whether it was made from a "surrogate", from the "victim" itself, or "both",
+            `snapshot` (optional) that it is an earlier step of an attack whose last step is here too.
         adversarial: Predicted class of each cell and image, `cells images`.
         clean_predictions: Predicted class of each victim and clean image, `victims images`, rows as `victim_index`.
         labels: True class of each image.
@@ -129,6 +130,10 @@ class Outcomes:
         """Cells whose victim is another model than the surrogate's own: neither C0 nor a control."""
         return self.cells["case"].to_numpy(dtype=np.int64) > 0
 
+    def pooled(self, by: Sequence[str] = ()) -> Bools:
+        """Cells that count in the rows of `by`: see `poolable`."""
+        return poolable(self.cells, by)
+
     @cached_property
     def right(self) -> Bools:
         """Victim right on the clean image, `victims images`: the denominator of every ASR."""
@@ -187,6 +192,17 @@ class Outcomes:
         if name not in self.image_sources:
             raise ContractError(f"image source {name!r}: expected one of {', '.join(self.image_sources)}")
         return self.on(self.image_source == self.image_sources.index(name))
+
+
+def poolable(cells: pd.DataFrame, by: Sequence[str] = ()) -> Bools:
+    """Cells that count in rows pooled within each value of `by`: all but snapshots of a trace.
+
+    A snapshot is no attack of its own, so keeping a trace must not change what a run says. It stands in rows of its own
+    attack alone, where `by` has the attack.
+    """
+    if "snapshot" not in cells or "attack" in by:
+        return np.ones(len(cells), dtype=bool)
+    return ~cells["snapshot"].to_numpy(dtype=bool)
 
 
 def ratio(k: NDArray[np.generic], n: NDArray[np.generic]) -> Floats:

@@ -65,7 +65,7 @@ def source_levels(outcomes: Outcomes, by: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def summary(outcomes: Outcomes, chosen: Bools, by: Sequence[str]) -> pd.DataFrame:
-    """Chosen cells pooled within each value of `by`.
+    """Chosen cells pooled within each value of `by`; snapshots of a trace in rows of their own attack alone.
 
     Columns beside those of `by`:
 
@@ -79,7 +79,7 @@ def summary(outcomes: Outcomes, chosen: Bools, by: Sequence[str]) -> pd.DataFram
       set was judged on its surrogate's own model too.
     - `n:<source>`, `k:<source>`, `asr:<source>`: on the images of one source.
     """
-    pooled = pool(outcomes, chosen, by)
+    pooled = pool(outcomes, chosen & outcomes.pooled(by), by)
     counts = pooled.counts(outcomes.success[pooled.rows], outcomes)
     k, n = counts.sums(pooled.group, len(pooled))
     cells = pooled.cells()

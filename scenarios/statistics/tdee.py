@@ -55,7 +55,7 @@ def tdee(
     """
     sizes = _sizes(outcomes, ladder, of)
     rungs = [ladder[size] for size in sizes]
-    chosen = outcomes.transfer
+    chosen = outcomes.transfer & outcomes.pooled(by)
     if "reads" in outcomes.cells:
         chosen &= (outcomes.cells["reads"] == "surrogate").to_numpy(dtype=bool)
     if missing := [rung for rung in rungs if rung not in set(outcomes.cells.loc[chosen, of])]:
