@@ -49,6 +49,7 @@ science: .venv/.installed  ## the slow checks and the full grids; resumable; res
 	$(BIN)/carom run fashion-defenses-tuning fashion-defenses fashion-defenses-ablations
 	$(BIN)/python benchmarks/defense_orderings.py
 	$(BIN)/python benchmarks/gate_simulation.py
+	$(BIN)/python benchmarks/interval_coverage.py
 
 bench: .venv/.installed  ## speed ratios against the libraries, side by side
 	$(BIN)/python benchmarks/crafting.py --json benchmarks/results/crafting.json

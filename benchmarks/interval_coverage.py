@@ -1,11 +1,11 @@
 """How often each interval holds the truth, and how often each p-value is small where nothing is there.
 
-    python benchmarks/interval_coverage.py [--quick] [--only WORD] [--folder DIR] [--page docs/statistics.md]
+    python benchmarks/interval_coverage.py [--most N] [--only WORD] [--folder DIR] [--page docs/statistics.md]
 
 For every interval and p-value that a table prints: a study, which draws outcomes with a known truth over designs with
 few and unequal numbers of models, seeds and images, and asks the statistics about them. What was drawn is kept in the
 folder, so that an interrupted run goes on; a change of the statistics or of this file draws anew. The table goes
-into docs/statistics.md.
+into docs/statistics.md. All of it takes about an hour of one core; `--most 50` is a first look.
 
 A further study is a function in `STUDIES`: from a generator and a design to one number a column. A column whose name
 starts with "p" or "yes" is a p-value or a verdict; any other is 1 where its interval holds the truth, else 0.
@@ -13,10 +13,12 @@ starts with "p" or "yes" is a p-value or a verdict; any other is 1 where its int
 
 import argparse
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -344,9 +346,13 @@ def sampled(place: tuple[int, str], begin: int, end: int) -> list[dict[str, floa
     return [dict(study.draw(np.random.default_rng([SEED, words, i]), study.designs[design])) for i in range(begin, end)]
 
 
-def run(folder: Path, *, quick: bool, only: str, workers: int) -> dict[str, list[dict[str, float]]]:
+def _answered(job: tuple[tuple[int, str], int, int]) -> list[dict[str, float]]:
+    return sampled(*job)
+
+
+def run(folder: Path, *, most: int, only: str, workers: int) -> dict[str, list[dict[str, float]]]:
     """All samples of all designs, by `key_of`; those that the folder holds are not drawn again."""
-    kept = folder / f"{fingerprint()}{'-quick' if quick else ''}.json"
+    kept = folder / f"{fingerprint()}.json"
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict[str, float]]] = json.loads(kept.read_text()) if kept.exists() else {}
     jobs = []
@@ -354,15 +360,16 @@ def run(folder: Path, *, quick: bool, only: str, workers: int) -> dict[str, list
         for design in study.designs:
             if only and only not in key_of(study, design):
                 continue
-            have, want = len(found.get(key_of(study, design), [])), 2 if quick else study.samples
+            have, want = len(found.get(key_of(study, design), [])), min(study.samples, most)
             slab = max(SLAB, want // 20)
             jobs += [((number, design), a, min(a + slab, want)) for a in range(have, want, slab)]
     told = Progress(len(jobs))
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for (place, _, _), answers in zip(
-            jobs, pool.map(sampled, *zip(*jobs, strict=True)) if jobs else (), strict=True
-        ):
+    with contextlib.ExitStack() as held:
+        each: Any = map
+        if workers and jobs:
+            each = held.enter_context(concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)).map
+        for (place, _, _), answers in zip(jobs, each(_answered, jobs), strict=True):
             key = key_of(STUDIES[place[0]], place[1])
             found.setdefault(key, []).extend(answers)  # in order, as each slab follows the one before
             with replacing(kept) as part:
@@ -400,11 +407,12 @@ def verdict(column: str, share: float, error: float) -> str:
 
 def page_part(rows: pd.DataFrame) -> str:
     """The table of the page."""
-    lines = ["| table | design | column | came | ± | |", "|---|---|---|---:|---:|---|"]
+    lines = ["| table | design | of | came | ± | samples | |", "|---|---|---|---:|---:|---:|---|"]
     for row in rows.to_dict("records"):
         what = {"p": "p ≤ 0.05"}.get(str(row["column"]), str(row["column"]).removeprefix("yes "))
         came, error = f"{100 * row['share']:.1f}%", f"{100 * row['error']:.1f}"
-        lines.append(f"| {row['table']} | {row['design']} | {what} | {came} | {error} | {row['verdict']} |")
+        n, said = f"{row['samples']:,}", row["verdict"]
+        lines.append(f"| {row['table']} | {row['design']} | {what} | {came} | {error} | {n} | {said} |")
     return "\n".join(lines)
 
 
@@ -414,11 +422,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=Path(".carom/coverage"), help="where samples are kept")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page whose table is written")
     parser.add_argument("--only", default="", help="studies and designs whose name holds this; then no page is written")
-    parser.add_argument("--quick", action="store_true", help="two samples of each, to see that it runs")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--most", type=int, default=10**9, help="samples of a design, at most")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0 for this one alone")
     given = parser.parse_args(arguments)
-    rows = rows_of(run(given.folder, quick=given.quick, only=given.only, workers=given.workers))
-    print(rows.to_string(index=False, float_format="{:.3f}".format))
+    rows = rows_of(run(given.folder, most=given.most, only=given.only, workers=given.workers))
+    sys.stdout.write(rows.to_string(index=False, float_format="{:.3f}".format) + "\n")
     if not given.only:
         text = marked.filled(given.page.read_text(encoding="utf-8"), {PART: page_part(rows)}, of=str(given.page))
         given.page.write_text(text, encoding="utf-8")
