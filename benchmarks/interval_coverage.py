@@ -29,18 +29,19 @@ import numpy as np
 import pandas as pd
 from measure import Progress
 from numpy.typing import NDArray
-from scipy.stats import norm  # type: ignore[attr-defined]
+from scipy.stats import binom, norm  # type: ignore[attr-defined]
 
 from carom.files import replacing
 from carom.scenarios import statistics
 from carom.scenarios.cases import case
-from carom.scenarios.statistics import Outcomes, contrast, counted_table, marginal_effects, wilson
+from carom.scenarios.statistics import Outcomes, contrast, counted_table, marginal_effects, paired_wald, wilson
 from carom.scenarios.statistics.intervals import IMAGES
 
 PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
 PART = "coverage"
 SEED = 20251103
 LOW, HIGH = 0.93, 0.975  # coverage that a nominal 95% may have
+EXACT = 1  # samples of a study whose one answer is the coverage itself
 SLAB = 50  # samples between two writes
 
 Floats = NDArray[np.float64]
@@ -187,7 +188,7 @@ class Study:
         name: Of the table, and of what is looked at.
         draw: One sample: from a generator and a design to one number a column.
         designs: By their words in the table.
-        samples: Of each design.
+        samples: Of each design; `EXACT` where one answer is the coverage.
     """
 
     name: str
@@ -232,20 +233,26 @@ def counted_of(rng: Generator, world: World) -> Answers:
     return {"95% interval": float(row["low"] <= np.mean(pairs) <= row["high"])}
 
 
-def rate_of(rng: Generator, design: tuple[int, float]) -> Answers:
-    """Wilson's interval of one cell, or of one class of it."""
-    n, p = design
-    low, high = wilson(rng.binomial(n, p, 1), np.array([n]))
-    return {"95% interval": float(low[0] <= p <= high[0])}
+def rate_of(_: Generator, design: tuple[int, float, float]) -> Answers:
+    """Wilson's interval of one cell, or of one class of it, over all counts, and rates spread evenly over a range.
+
+    At a single rate the coverage jumps up and down with n, as counts are whole.
+    """
+    n, least, most = design
+    k, p = np.arange(n + 1), np.linspace(least, most, 401)[1:-1, None]
+    low, high = wilson(k, np.full(n + 1, n))
+    return {"95% interval": float((binom.pmf(k, n, p) * ((low <= p) & (p <= high))).sum(1).mean())}
 
 
-def lift_of(rng: Generator, design: tuple[int, float, float]) -> Answers:
-    """The interval of the lift of one cell: attack and noise on the same images."""
+def lift_of(_: Generator, design: tuple[int, float, float]) -> Answers:
+    """The interval of the lift of one cell, over all counts of images that the attack or the noise alone moves."""
     n, attacked, noise = design
-    either = np.array([attacked * noise, attacked * (1 - noise), (1 - attacked) * noise, (1 - attacked) * (1 - noise)])
-    _, gained, lost, _ = rng.multinomial(n, either)
-    low, high = statistics.paired_wald(np.array([gained]), np.array([lost]), np.array([n]))
-    return {"95% interval": float(low[0] <= attacked - noise <= high[0])}
+    up, down = attacked * (1 - noise), noise * (1 - attacked)
+    gained, lost = (counts.ravel() for counts in np.meshgrid(np.arange(n + 1), np.arange(n + 1)))
+    gained, lost = (counts[gained + lost <= n] for counts in (gained, lost))
+    odds = binom.pmf(gained, n, up) * binom.pmf(lost, n - gained, down / (1 - up))
+    low, high = paired_wald(gained, lost, np.full(len(gained), n))
+    return {"95% interval": float(odds @ ((low <= attacked - noise) & (attacked - noise <= high)))}
 
 
 _FLAT = dict(image=0.0, image_model=0.0)
@@ -254,6 +261,7 @@ EFFECTS: Mapping[str, World] = {
     "2 levels x 2 seeds": both("ab", 2),
     "2 levels x 2 seeds, costs differ": both("ab", 2, slope=0.4),
     "3 levels x 1 seed": both("abc", 1),
+    "3 levels x 1 seed, costs differ": both("abc", 1, slope=0.4),
     "3 levels x 2 seeds": both("abc", 2),
     "3 levels x 2 seeds, 20 images": both("abc", 2, images=20),
     "3 levels x 2 seeds, levels far apart": both("abc", 2, adds=(("b", 0.8), ("c", -0.8))),
@@ -308,8 +316,12 @@ STUDIES: Sequence[Study] = (
     Study(
         name="cell, or class of a cell",
         draw=rate_of,
-        designs={f"{n} images, ASR {p:.0%}": (n, p) for n in (10, 50, 500) for p in (0.02, 0.1, 0.5)},
-        samples=20_000,
+        designs={
+            f"{n} images, ASR {low:.0%} to {high:.0%}": (n, low, high)
+            for n in (10, 50, 500)
+            for low, high in ((0.0, 0.05), (0.05, 0.2), (0.2, 0.8))
+        },
+        samples=EXACT,
     ),
     Study(
         name="lift of a cell",
@@ -319,7 +331,7 @@ STUDIES: Sequence[Study] = (
             for n in (20, 100, 500)
             for a, b in ((0.5, 0.05), (0.05, 0.02), (0.9, 0.5))
         },
-        samples=20_000,
+        samples=EXACT,
     ),
 )
 
@@ -388,9 +400,15 @@ def rows_of(found: Mapping[str, Sequence[Answers]]) -> pd.DataFrame:
                 values = np.array([one[column] for one in drawn])
                 of_p = column.startswith("p")
                 share = float(np.mean(values <= 0.05 if of_p else values))
-                error = float(np.sqrt(share * (1 - share) / len(values)))
+                error = 0.0 if study.samples == EXACT else float(np.sqrt(share * (1 - share) / len(values)))
                 row = {"table": study.name, "design": design, "column": column, "share": share, "error": error}
-                rows.append({**row, "samples": len(values), "verdict": verdict(column, share, error)})
+                rows.append(
+                    {
+                        **row,
+                        "samples": 0 if study.samples == EXACT else len(values),
+                        "verdict": verdict(column, share, error),
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -411,7 +429,7 @@ def page_part(rows: pd.DataFrame) -> str:
     for row in rows.to_dict("records"):
         what = {"p": "p ≤ 0.05"}.get(str(row["column"]), str(row["column"]).removeprefix("yes "))
         came, error = f"{100 * row['share']:.1f}%", f"{100 * row['error']:.1f}"
-        n, said = f"{row['samples']:,}", row["verdict"]
+        n, said = f"{row['samples']:,}" if row["samples"] else "exact", row["verdict"]
         lines.append(f"| {row['table']} | {row['design']} | {what} | {came} | {error} | {n} | {said} |")
     return "\n".join(lines)
 

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from .intervals import Spread
 from .outcomes import Floats, Ints, Outcomes
 
 SIDES = ("surrogate", "victim")
 PAIR = "pair"
 _ROUNDING = 1e-9
+_TOLD_APART = 1e6  # condition above which the grid does not tell two parts apart, as pair and victim of one surrogate
 _SLAB = 500  # clusters or images at a time keep memory small
 
 
@@ -65,8 +67,9 @@ def over_models(
     the variances solve three equations (method of moments; none is below 0). What images add to the sums comes off
     first, as it has a part of its own. Degrees of freedom are Satterthwaite's.
 
-    A model in both roles is one cluster, and the parts are "model" and "pair". A side that the residuals say nothing
-    of, such as a single surrogate, is left out.
+    Where the grid does not tell the parts apart (three models of three levels a side; one surrogate, whose pairs are
+    its victims), all is given to the one that makes the interval the widest. A model in both roles is one cluster, and
+    the parts are "model" and "pair". A side that the residuals say nothing of, such as a single surrogate, is left out.
 
     Args:
         cells: With the columns `surrogate` and `victim`.
@@ -115,11 +118,18 @@ def over_models(
     names = list(clusters)
     use = [i for i, name in enumerate(names) if freedom[name] > 1 - _ROUNDING]
     scaled = expected / np.sqrt(np.outer(target, target))
-    while len(use) > 1 and np.linalg.cond(scaled[np.ix_(use, use)]) > 1 / _ROUNDING:
-        use.pop()  # where there is one surrogate, a pair is its victim
     if not use:
         return {}
-    solved = np.linalg.solve(expected[np.ix_(use, use)], np.array([squares[names[i]] for i in use]))
+    came = np.array([squares[names[i]] for i in use])
+    if np.linalg.cond(scaled[np.ix_(use, use)]) < _TOLD_APART:
+        solved = np.linalg.solve(expected[np.ix_(use, use)], came)
+    else:  # as if each were all that there is, and then the one that makes the interval the widest
+        alone = came / expected[use, use]
+        reach = [
+            Spread(parts=((max(v, 0.0) * target[i], freedom[names[i]]),)).half_width()
+            for i, v in zip(use, alone, strict=True)
+        ]
+        solved = np.where(np.arange(len(use)) == np.argmax(reach), alone, 0.0)
     return {
         names[i]: (max(float(one), 0.0) * float(target[i]), freedom[names[i]])
         for i, one in zip(use, solved, strict=True)
