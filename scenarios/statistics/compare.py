@@ -7,8 +7,8 @@ import pandas as pd
 
 from carom.errors import InputError
 
-from .intervals import IMAGES, Spread, draw_variance, hold_open, holm, mcnemar, paired_wald, quantiles, resampled_ratios
-from .outcomes import CELL, Floats, Ints, Outcomes, arrange, ratio
+from .intervals import IMAGES, holm, paired_sums
+from .outcomes import CELL, Bools, Floats, Ints, Outcomes, arrange, ratio
 
 
 def compare(a: Outcomes, b: Outcomes, on: Sequence[str] = CELL) -> pd.DataFrame:
@@ -17,8 +17,8 @@ def compare(a: Outcomes, b: Outcomes, on: Sequence[str] = CELL) -> pd.DataFrame:
     Two runs are compared `on=CELL`; two victims of one run, each picked by `Outcomes.where`, `on=SET`. Never on two
     denominators: robust accuracy is over all images, ASR over the images that both victims get right. Columns:
 
-    - those of `on`; `images`, `robust_a`, `robust_b`, `robust_difference`, `robust_low`, `robust_high` (95%, Bonett
-      and Price, each image its own pair); `b_only`, `a_only`: images right on one side only; `robust_p`,
+    - those of `on`; `images`, `robust_a`, `robust_b`, `robust_difference`, `robust_low`, `robust_high` (95%, see
+      `paired_sums`, each image its own pair); `b_only`, `a_only`: images right on one side only; `robust_p`,
       `robust_p_holm`: exact McNemar on them, and Holm over the rows.
     - `both_right`: images that both get right when clean; `asr_a`, `asr_b`, `asr_difference`, `asr_low`, `asr_high`,
       `asr_p`, `asr_p_holm`: the same on those.
@@ -35,9 +35,8 @@ def compare(a: Outcomes, b: Outcomes, on: Sequence[str] = CELL) -> pd.DataFrame:
     hit_a, hit_b = a.success[left] & both, b.success[right] & both
     common = both.sum(1)
     gained, lost = (hit_b & ~hit_a).sum(1), (hit_a & ~hit_b).sum(1)
-    robust_low, robust_high = paired_wald(b_only, a_only, everything)
-    asr_low, asr_high = paired_wald(gained, lost, common)
-    robust_p, asr_p = mcnemar(b_only, a_only), np.where(common > 0, mcnemar(gained, lost), np.nan)
+    robust_low, robust_high, robust_p = _paired(kept_b, kept_a, np.ones_like(both))
+    asr_low, asr_high, asr_p = _paired(hit_b, hit_a, both)
     return names.assign(
         images=len(a.labels),
         robust_a=ratio(kept_a.sum(1), everything),
@@ -64,8 +63,8 @@ def compare(a: Outcomes, b: Outcomes, on: Sequence[str] = CELL) -> pd.DataFrame:
 def compare_pooled(a: Outcomes, b: Outcomes, by: Sequence[str] = (), on: Sequence[str] = CELL) -> pd.DataFrame:
     """Differences b - a pooled over the matched cells within each value of `by`, a subset of `on`.
 
-    Columns as `compare`, with `cells`, and without McNemar: pooled cells share images, so p comes from the bootstrap
-    that draws each image with all of its cells, as a two-sided normal test.
+    Columns as `compare`, with `cells`. Pooled cells share images, so each image counts once with all of its cells; p
+    and interval are those of `paired_sums`, of one cell those of `compare`.
 
     Raises:
         InputError: As `compare`, or `by` is not part of `on`.
@@ -105,9 +104,7 @@ def compare_pooled(a: Outcomes, b: Outcomes, by: Sequence[str] = (), on: Sequenc
     for name, top, bottom in (("robust", 0, 1), ("asr", 2, 3)):
         tops, bottoms = (np.array([s[part] for s in sums], dtype=np.float64) for part in (top, bottom))
         table[f"{name}_difference"] = table[f"{name}_b"] - table[f"{name}_a"]
-        draws = resampled_ratios(tops, bottoms, a.image_source)
-        table[f"{name}_low"], table[f"{name}_high"] = hold_open(*quantiles(draws), tops, bottoms, difference=True)
-        p = _normal_p(table[f"{name}_difference"].to_numpy(dtype=np.float64), draw_variance(draws))
+        table[f"{name}_low"], table[f"{name}_high"], p = paired_sums(tops, bottoms)
         table[f"{name}_p"], table[f"{name}_p_holm"] = p, holm(p)
     return table.assign(ranges_over=IMAGES)
 
@@ -136,7 +133,6 @@ def _pairs(a: Outcomes, b: Outcomes, on: Sequence[str]) -> tuple[Ints, Ints, pd.
     return merged["_a"].to_numpy(), merged["_b"].to_numpy(), merged[list(on)]
 
 
-def _normal_p(difference: Floats, variance: Floats) -> Floats:
-    """Two-sided normal p of each difference; NaN where there is none."""
-    p = [Spread(parts=((v, np.inf),)).p_value(d) for d, v in zip(difference, variance, strict=True)]
-    return np.where(np.isnan(difference), np.nan, p)
+def _paired(b: Bools, a: Bools, n: Bools) -> tuple[Floats, Floats, Floats]:
+    """Interval and p of the difference of each row of cells, b - a."""
+    return paired_sums(b.astype(np.float64) - a, n.astype(np.float64))
