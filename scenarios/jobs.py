@@ -398,7 +398,7 @@ def _train(job: TrainJob, place: Place, result: Result) -> None:
 def _attackers_images(task: Task, configuration: Configuration, seed: int) -> tuple[ImageSet, ImageSet]:
     """What a model is trained on and what it is judged by."""
     pool = _load(task, configuration.source, "train", configuration.samples)
-    validation = _load(task, configuration.source, "validation", "all")
+    validation = _load(task, configuration.source, "validation", configuration.samples)
     assert configuration.n is not None
     return draw(pool, configuration.balance.counts(configuration.n, len(task.classes)), seed), validation
 

@@ -505,7 +505,7 @@ def _data_digests(scenario: Scenario) -> dict[tuple[str, str], dict[str, str]]:
         if place not in digests:
             digests[place] = {
                 "train": scenario.task.load(place[0], "train", place[1]).digest,
-                "validation": scenario.task.load(place[0], "validation").digest,
+                "validation": scenario.task.load(place[0], "validation", place[1]).digest,
             }
     return digests
 

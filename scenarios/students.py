@@ -280,7 +280,7 @@ def _ground(chosen: _Supernet, planned: Plan, device: str) -> Ground:
         classes=len(task.classes),
         recipe=configuration.recipe,
         train=draw(pool, counts, base.seed),
-        validation=task.load(configuration.source, "validation"),
+        validation=task.load(configuration.source, "validation", configuration.samples),
         seed=base.seed,
         device=torch.device(devices_of(device)[0]),
     )

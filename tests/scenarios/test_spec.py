@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from carom.errors import InputError, MissingData
+from carom.scenarios.jobs import _attackers_images
 from carom.scenarios.plan import Plan, plan
 from carom.scenarios.spec import TrainedModel, load_scenario
 from carom.scenarios.texts import presets
@@ -195,6 +196,22 @@ def test_a_float_eps_of_whole_grey_levels_changes_nothing(scenario: Write) -> No
     as_float = planned(scenario(*SMALL, ('eps = "32/255"', f"eps = {35 / 255!r}")))
     as_fraction = planned(scenario(*SMALL, ('eps = "32/255"', 'eps = "35/255"')))
     assert keys(as_float) == keys(as_fraction)
+
+
+def test_models_of_disjoint_samples_choose_their_epochs_by_disjoint_images(scenario: Write) -> None:
+    """What jobs train on and choose by is what the plan holds them to, and no image is in two models' hands."""
+    halves = ("[[surrogates]]\n", '[[surrogates]]\nsamples = "a"\n'), (VICTIM, VICTIM + '\nsamples = "b"')
+    made = planned(scenario(*SMALL, *halves))
+    task, seen = made.scenario.task, []
+    for model in made.models.values():
+        assert isinstance(model.model, TrainedModel)
+        parts = _attackers_images(task, model.model.configuration, model.model.seed)
+        assert parts[1].digest == model.inputs["validation"]
+        seen.append([set(part.ids.tolist()) for part in parts])
+    (a, b) = seen
+    assert all(a + b)
+    assert not a[0] & b[0]
+    assert not a[1] & b[1]
 
 
 def test_eps_changes_all_sets_but_the_identity(scenario: Write) -> None:

@@ -65,6 +65,10 @@ def test_samples_are_disjoint_halves_with_equal_classes(source: str) -> None:
     assert torch.bincount(a.labels).tolist() == torch.bincount(b.labels).tolist() == [60] * 10
     together = torch.cat([a.ids, b.ids]).sort().values
     assert together.equal(TASK.load(source, "train").ids.sort().values)
+    a, b = (TASK.load(source, "validation", samples) for samples in ("a", "b"))
+    assert abs(len(a) - len(b)) <= 1
+    together = torch.cat([a.ids, b.ids]).sort().values
+    assert together.equal(TASK.load(source, "validation").ids.sort().values)
     assert TASK.load(source, "test", "a").ids.equal(TASK.load(source, "test", "b").ids)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from carom.errors import InputError, MissingData
 from carom.identity import tensor_digest
+from carom.zoo.images import Split
 from carom.zoo.tasks import fashion_mnist
 from carom.zoo.tasks.fashion_mnist import DEBIAN, FashionMnist, read_idx
 from carom.zoo.tasks.recapture import recapture
@@ -49,16 +50,19 @@ def test_splits_are_disjoint_stratified_and_the_same_pictures_in_both_sources(fo
     assert torch.equal(recapture(original.images, original.ids), recaptured.images)
 
 
-def test_samples_halve_the_training_images_only(folder: Path) -> None:
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_samples_halve_the_images_to_learn_from_and_those_to_choose_by(folder: Path, split: Split) -> None:
+    """An attacker on half a and a victim on half b share no image, neither in training nor in choosing an epoch."""
     task = FashionMnist(root=str(folder))
     for source in task.sources:
-        whole, a, b = (task.load(source, "train", samples) for samples in task.samples)
+        whole, a, b = (task.load(source, split, samples) for samples in task.samples)
         assert sorted(a.ids.tolist() + b.ids.tolist()) == whole.ids.tolist()
         difference = torch.bincount(a.labels, minlength=10) - torch.bincount(b.labels, minlength=10)
         assert difference.abs().max() <= 1
         assert abs(len(a) - len(b)) <= 1
-        for split in ("validation", "test"):
-            assert task.load(source, split, "a").digest == task.load(source, split).digest
+        assert task.load(source, "test", "a").digest == task.load(source, "test").digest
+    original, recaptured = (task.load(source, split, "a") for source in task.sources)
+    assert torch.equal(recapture(original.images, original.ids), recaptured.images)  # the same pictures in both sources
 
 
 def test_plain_files_in_torchvisions_layout_are_the_same(folder: Path) -> None:

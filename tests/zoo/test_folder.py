@@ -48,9 +48,10 @@ def test_dumbs_layout(dumb: Path) -> None:
             assert images.labels.tolist() == [0] * 4 + [1] * 4
             ids |= set(images.ids.tolist())
     assert len(ids) == 2 * 3 * 8  # equal file names of two classes are two images
-    a, b = (task.load("bing", "train", samples) for samples in ("a", "b"))
-    assert sorted(a.ids.tolist() + b.ids.tolist()) == sorted(task.load("bing", "train").ids.tolist())
-    assert torch.bincount(a.labels).tolist() == [2, 2]
+    for part in ("train", "validation"):
+        a, b = (task.load("bing", part, samples) for samples in ("a", "b"))
+        assert sorted(a.ids.tolist() + b.ids.tolist()) == sorted(task.load("bing", part).ids.tolist())
+        assert torch.bincount(a.labels).tolist() == [2, 2]
 
 
 def test_ids_are_those_of_the_paths_below_the_root(dumb: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -90,8 +91,9 @@ def test_class_folders_without_splits(tmp_path: Path) -> None:
     parts = [task.load("images", split) for split in ("train", "validation", "test")]
     assert [torch.bincount(part.labels).tolist() for part in parts] == [[16] * 3, [2] * 3, [2] * 3]
     assert len({i for part in parts for i in part.ids.tolist()}) == 60
-    halves = [task.load("images", "train", samples) for samples in ("a", "b")]
-    assert sorted(i for half in halves for i in half.ids.tolist()) == sorted(parts[0].ids.tolist())
+    for whole, split in zip(parts, ("train", "validation"), strict=False):
+        halves = [task.load("images", split, samples) for samples in ("a", "b")]  # type: ignore[arg-type]
+        assert sorted(i for half in halves for i in half.ids.tolist()) == sorted(whole.ids.tolist())
 
 
 def test_per_class_takes_few_and_opens_no_more(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from carom.errors import InputError, MissingData
+from carom.zoo.images import Split
 from carom.zoo.tasks.npz import Npz
 
 Arrays = dict[str, Any]
@@ -49,8 +50,10 @@ def test_grey_images_with_validation(tmp_path: Path) -> None:
         assert images.labels.tolist() == found[f"y_{split}"].tolist()
         ids |= set(images.ids.tolist())
     assert len(ids) == 60
-    a, b = task.load("images", "train", "a"), task.load("images", "train", "b")
-    assert sorted(a.ids.tolist() + b.ids.tolist()) == task.load("images", "train").ids.tolist()
+    learnt: tuple[Split, ...] = ("train", "validation")
+    for split in learnt:
+        a, b = (task.load("images", split, samples) for samples in ("a", "b"))
+        assert sorted(a.ids.tolist() + b.ids.tolist()) == task.load("images", split).ids.tolist()
 
 
 def test_validation_is_carved_where_there_is_none(tmp_path: Path) -> None:

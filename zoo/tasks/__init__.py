@@ -56,7 +56,9 @@ class Task(Protocol):
         Args:
             source: One of `sources`.
             split: "train", "validation" or "test".
-            samples: One of `samples`: which training images. Validation and test images are the same for all.
+            samples: One of `samples`: which training images, and which validation images: of disjoint pools, disjoint
+                ones, so that who trains on one pool chooses by images that nobody of the other one chooses by. Test
+                images are the same for all.
 
         Raises:
             InputError: Unknown source, split or samples.

@@ -26,8 +26,9 @@ _NAMES = {"train": "train", "test": "t10k"}
 class FashionMnist:
     """Ten kinds of clothing, 1x28x28: Zalando's pictures, and the same taken by a second camera.
 
-    Training images 55,000, validation 5,000 (out of the 60,000, stratified, the same pictures for both sources and for
-    all samples), test 10,000. Samples "a" and "b" are disjoint stratified halves of the training images, 27,500 each.
+    Training images 55,000, validation 5,000 (out of the 60,000, stratified, the same pictures for both sources), test
+    10,000. Samples "a" and "b" are disjoint stratified halves of the training images, 27,500 each, and of the
+    validation images, 2,500 each.
     A picture has the same place in both sources, so no test picture of one source trains in the other.
 
     Attributes:

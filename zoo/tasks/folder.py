@@ -127,7 +127,7 @@ class ImageFolder:
             held_out = choose(labels, ids, [size // 5 for size in sizes], seed=0, purpose="hold out")
             testing = choose(labels, ids, [size // 5 - size // 10 for size in sizes], seed=0, purpose="hold out")
             part = {"train": ~held_out, "validation": held_out & ~testing, "test": testing}[split].nonzero().flatten()
-            if split == "train":
+            if split != "test":
                 part = part[training_part(labels[part], ids[part], split, samples, carve=False)]
         else:
             test = splits.get("test", splits.get("validation"))
@@ -139,7 +139,7 @@ class ImageFolder:
             folder = test if split == "test" else own if own is not None and split == "validation" else splits["train"]
             files, labels, ids = self._files(folder)
             part = torch.arange(len(files))
-            if split != "test" and (carve or split == "train"):
+            if split != "test":
                 part = training_part(labels, ids, split, samples, carve=carve)
         return [files[i] for i in part.tolist()], labels[part], ids[part]
 

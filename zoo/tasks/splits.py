@@ -72,15 +72,13 @@ def training_part(labels: Labels, ids: Ids, split: Split, samples: str, *, carve
     Args:
         labels: Classes of all the training images.
         ids: Their ids.
-        split: "train", or "validation", which is carved from the training images and the same for all samples.
-        samples: "all", "a" or "b".
+        split: "train", or "validation", which is carved from the training images.
+        samples: "all", or the halves "a" and "b" of either.
         carve: Whether the source has no validation images of its own.
     """
     held_out = validation_mask(labels, ids) if carve else torch.zeros(len(labels), dtype=torch.bool)
-    if split == "validation":
-        return held_out.nonzero().flatten()
-    rest = (~held_out).nonzero().flatten()
-    return rest[samples_mask(labels[rest], ids[rest], samples)]
+    part = (held_out if split == "validation" and carve else ~held_out).nonzero().flatten()
+    return part[samples_mask(labels[part], ids[part], samples)]
 
 
 def check_request(source: str, split: str, samples: str, *, sources: Sequence[str], where: str) -> int:
