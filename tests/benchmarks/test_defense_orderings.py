@@ -119,6 +119,26 @@ def test_differences_are_what_loops_count(found: Found) -> None:
     assert came.low < 0 < came.high  # two that never differ on these images may on others
 
 
+def test_a_fall_is_told_beside_that_of_a_network_that_learned_from_nobody(found: Found) -> None:
+    """A difference of differences, on the same images: what groups of other strength take from all is no defence's."""
+
+    def average(name: str, source: str) -> float:
+        return float(np.mean([shares(made(1), name, source, a) for a in ("bim steps=50", "mi+di steps=50")]))
+
+    rates = Rate("pubdef", "average", "seen"), Rate("pubdef", "average", "unseen group")
+    came = found.difference(*rates, "none")
+    falls = [average(name, "p/s11") - average(name, "p/s13") for name in ("pubdef", "none")]
+    assert (came.first, came.second) == pytest.approx(tuple(falls))
+    assert came.value == pytest.approx(falls[0] - falls[1])
+    assert came.low < came.value < came.high
+    wider = found.difference(*rates)
+    assert came.high - came.low > wider.high - wider.low  # two networks' noise
+    assert found.difference(*rates, "pubdef").value == 0
+    claimed = [one for one in EXPECTED if one.first.attackers]
+    assert claimed
+    assert all(one.than == "none" for one in claimed)
+
+
 def test_several_seeds_are_paired_by_seed_and_widen_the_interval() -> None:
     names = ("none", "pubdef")
     one, three = (Found(made(5, names, seeds), made(6, names, seeds)) for seeds in ((101,), (101, 102, 103)))
