@@ -174,12 +174,10 @@ class FIA:
         _check_samples("fia", self.samples)
         if not 0 <= self.drop < 1:
             raise InputError(f"fia: drop must be in [0, 1), got {self.drop:g}")
-        if self.score not in ("logit", "probability"):
-            raise InputError(f'fia: score must be "logit" or "probability", got {self.score!r}')
 
     def fit(self, gradients: Gradients, budget: Budget, draws: Draws, loop: Iterative) -> Scores:
         x = gradients.x
-        score = Logit() if self.score == "logit" else Probability()
+        score = {"logit": Logit(), "probability": Probability()}[self.score]
 
         def masked(copy: int) -> Images:
             return x * (draws.uniform("fia mask", x.shape[1:], copy=copy) >= self.drop)

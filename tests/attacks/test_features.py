@@ -189,7 +189,6 @@ def test_wrong_points_are_said_in_one_line(name: str, source64: Any, batch: Any)
         ("fia", "samples", 0, "samples must be at least 1, got 0"),
         ("fia", "drop", 1.0, r"drop must be in \[0, 1\), got 1"),
         ("fia", "drop", float("nan"), "drop must be in"),
-        ("fia", "score", "margin", 'score must be "logit" or "probability", got \'margin\''),
         ("ila", "guide_decay", -1.0, "guide_decay must be at least 0, got -1"),
         ("naa", "samples", 0, "samples must be at least 1"),
         ("naa", "gamma", -0.5, "gamma must be at least 0 and finite, got -0.5"),
@@ -200,6 +199,11 @@ def test_wrong_points_are_said_in_one_line(name: str, source64: Any, batch: Any)
 def test_wrong_settings_are_said_in_one_line(name: str, field: str, value: Any, message: str) -> None:
     with pytest.raises(InputError, match=f"{name}: {message}"):
         attack_of(name, **{field: value})
+
+
+def test_fia_weighs_by_one_of_two_scores() -> None:
+    with pytest.raises(InputError, match=r"attack\.fia\.score: input should be 'logit' or 'probability', got 'margin'"):
+        attack_of("fia", score="margin")
 
 
 # --- against slow implementations, one image at a time ----------------------------------------------------------------
