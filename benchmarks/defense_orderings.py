@@ -213,7 +213,7 @@ class Found:
     """
 
     def __init__(self, outcomes: Outcomes, validation: Outcomes | None, missing: frozenset[str] = frozenset()) -> None:
-        self.outcomes = outcomes
+        self.outcomes, self.validation = outcomes, validation
         self._transfer, self._own = transfer_cells(outcomes), own_cells(outcomes)
         self._parts = attackers(outcomes)
         self.by_victim = defended(outcomes, validation, by="victim")
@@ -375,7 +375,7 @@ def invariants(run: str, found: Mapping[str, Found]) -> Iterator[Row]:
     yield Row(names[0], first, f"{kept.sum()} of {len(table)}{broken}", "holds" if kept.all() else "does not hold")
 
     table = found[run].by_victim.dropna(subset=["average", "white_box"])
-    below = transfer_below_white_box(found[run].outcomes)
+    below = transfer_below_white_box(found[run].outcomes, found[run].validation)
     below = below[below["victim"].isin(table["victim"])] if len(below) else below
     columns = (below.get(c, ()) for c in ("defense", "difference", "low", "high"))
     told = [
@@ -383,7 +383,7 @@ def invariants(run: str, found: Mapping[str, Found]) -> Iterator[Row]:
         for defense, value, low, high in zip(*columns, strict=True)
     ]
     came = f"{len(table) - len(below)} of {len(table)}" + (f"; not {', '.join(told)}" if told else "")
-    surely = len(below) and (below["high"] < 0).any()
+    surely = len(below) and below["alarm"].any()
     yield Row(names[1], second, came, "does not hold" if surely else "undecided" if len(below) else "holds")
 
 

@@ -255,6 +255,189 @@ def lift_of(_: Generator, design: tuple[int, float, float]) -> Answers:
     return {"95% interval": float(odds @ ((low <= attacked - noise) & (attacked - noise <= high)))}
 
 
+# What follows is about rows that range over seeds of one side or of both, and over images.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Configurations whose answers are thresholds of normal sums, as in `World`; truth is over seeds and images.
+
+    Attributes:
+        surrogates: Level of each configuration, and its number of seeds.
+        victims: The same.
+        surrogate: Standard deviation of each training of a surrogate.
+        victim: Of a victim.
+        pair: Of each pair of trainings.
+        image: Of each image.
+        images: How many.
+        shared: Surrogates of one seed have one deviation, as ensembles of the same networks do.
+    """
+
+    surrogates: tuple[tuple[float, int], ...] = ((-0.3, 1),)
+    victims: tuple[tuple[float, int], ...] = ((0.0, 1),)
+    surrogate: float = 0.0
+    victim: float = 0.0
+    pair: float = 0.0
+    image: float = 0.7
+    images: int = 200
+    shared: bool = False
+
+    def rate(self, level: float) -> float:
+        """True ASR of a configuration on victims of level 0."""
+        return float(norm.cdf(level / np.sqrt(1 + self.image**2 + self.surrogate**2 + self.victim**2 + self.pair**2)))
+
+    def draw(self, rng: Generator, **also: Any) -> Outcomes:
+        """Outcomes of one sample; `truth` is the rate of each cell's configurations."""
+        sides = [[(c, level, i) for c, (level, many) in enumerate(of) for i in range(many)] for of in
+                 (self.surrogates, self.victims)]  # fmt: skip
+        places = [(s, v) for s in range(len(sides[0])) for v in range(len(sides[1]))]
+        s, v = np.array(places).T
+        by_seed = rng.normal(0, self.surrogate, max(i for *_, i in sides[0]) + 1)
+        own = rng.normal(0, self.surrogate, len(sides[0]))
+        moved = np.array([by_seed[i] if self.shared else own[j] for j, (*_, i) in enumerate(sides[0])])
+        theirs = rng.normal(0, self.victim, len(sides[1]))
+        levels = np.array([sides[0][a][1] + sides[1][b][1] for a, b in places])
+        fixed = levels + moved[s] + theirs[v] + rng.normal(0, self.pair, len(places))
+        hits = fixed[:, None] + rng.normal(0, self.image, self.images) + rng.normal(size=(len(places), self.images)) > 0
+        rows = [
+            {
+                "surrogate": f"s{sides[0][a][0]}/{sides[0][a][2]}",
+                "victim": f"v{sides[1][b][0]}/{sides[1][b][2]}",
+                "surrogate_config": f"s{sides[0][a][0]}",
+                "victim_config": f"v{sides[1][b][0]}",
+                "surrogate_seed": sides[0][a][2],
+                "victim_seed": 100 + sides[1][b][2],
+                "victim_index": b,
+                "truth": self.rate(levels[i]),
+            }
+            for i, (a, b) in enumerate(places)
+        ]
+        constant = {"attack": "mi", "norm": "linf", "eps": "8/255", "attack_seed": 0, "case": 3, "control": False}
+        cells = pd.DataFrame(rows).assign(
+            **constant, **{f"{axis}_{of}": "" for axis in statistics.AXES for of in "sv"}, **also
+        )
+        return Outcomes(
+            cells=cells,
+            adversarial=hits.astype(np.int16),
+            clean_predictions=(rng.random((len(sides[1]), self.images)) < 0.1).astype(np.int16),
+            labels=np.zeros(self.images, dtype=np.int64),
+            image_source=np.arange(self.images) % 2,
+            image_sources=("one", "other"),
+            classes=("no", "yes"),
+        )
+
+
+def row_of(rng: Generator, design: Trained) -> Answers:
+    """A pooled row."""
+    outcomes = design.draw(rng)
+    row = statistics.group_table(outcomes, ()).iloc[0]
+    return {"95% interval": float(row["low"] <= outcomes.cells["truth"].mean() <= row["high"])}
+
+
+def tdee_of(rng: Generator, design: Trained) -> Answers:
+    """The equivalent of the first configuration on the ladder of the others, for 1, 2 and 4 networks."""
+    asr = [design.rate(level) for level, _ in design.surrogates]
+    truth = float(np.interp(asr[0], asr[1:], [1, 2, 4]))
+    row = statistics.tdee(design.draw(rng), {1: "s1", 2: "s2", 4: "s3"}).iloc[0]
+    return {"95% interval": float(row["low"] <= truth <= row["high"])}
+
+
+def between_of(rng: Generator, design: Trained) -> Answers:
+    """The difference of the first two configurations."""
+    found = statistics.between(design.draw(rng), "s0", "s1")
+    truth = design.rate(design.surrogates[0][0]) - design.rate(design.surrogates[1][0])
+    return {"95% interval": float(found.low <= truth <= found.high)}
+
+
+def compared_of(rng: Generator, design: tuple[int, int, float, float]) -> Answers:
+    """Two runs of some cells on the same images: images that differ do so in some of the cells."""
+    images, cells, gain, loss = design
+    way = rng.choice([1, -1, 0], images, p=[gain, loss, 1 - gain - loss])
+    some = rng.random((cells, images)) < (rng.beta(2, 1, images) if cells > 1 else 1.0)
+    before = np.where(way == 1, 1, np.where(way == -1, 0, rng.integers(0, 2, images))) * np.ones((cells, 1), dtype=int)
+    after = np.where(some & (way != 0), 1 - before, before)
+    a = Trained(surrogates=((0.0, cells),), images=images).draw(rng)
+    runs = [replace(a, adversarial=of.astype(np.int16)) for of in (before, after)]
+    row = statistics.compare_pooled(*runs).iloc[0]
+    truth = (gain - loss) * (2 / 3 if cells > 1 else 1.0)  # of robust accuracy: what was wrong before and is right now
+    answers = {"95% interval": float(row["robust_low"] <= truth <= row["robust_high"])}
+    return {**answers, "p": float(row["robust_p"])} if gain == loss else answers
+
+
+def defended_of(rng: Generator, design: Trained) -> Answers:
+    """Averages over pairs, and the pair that is lowest on validation images, of a defence over its seeds."""
+    outcomes, validation = (design.draw(rng, reads="surrogate", defense_v="d") for _ in range(2))
+    row = statistics.defended(outcomes, validation).iloc[0]
+    truth = 1 - outcomes.cells["truth"].mean()
+    answers = {"average": float(row["average_low"] <= truth <= row["average_high"])}
+    if len({level for level, _ in design.surrogates}) == 1:  # the best pair is as good as any
+        answers["best"] = float(row["best_low"] <= truth <= row["best_high"])
+    return answers
+
+
+def alarm_of(rng: Generator, design: tuple[int, bool]) -> Answers:
+    """A victim whom some pairs and two attacks on itself leave equally much."""
+    pairs, validated = design
+    reads = ["surrogate"] * pairs + ["victim"] * 2
+    world = Trained(surrogates=((0.0, 1),) * (pairs + 2), image=3.0, images=300)
+    outcomes, validation = (world.draw(rng, reads=reads) for _ in range(2))
+    found = statistics.transfer_below_white_box(outcomes, validation if validated else None)
+    return {"p": 1.0 - float(len(found) and found["alarm"].all())}
+
+
+def chosen_of(rng: Generator, design: Trained) -> Answers:
+    """Of surrogates that cost and transfer alike, the one that validation victims choose, on test victims."""
+    (level, seeds), *_ = design.victims
+    every = replace(design, victims=((level, 2 * seeds),), images=2 * design.images).draw(rng)
+    of_test, first = (every.cells["victim_seed"] < 100 + seeds).to_numpy(), np.arange(2 * design.images) < design.images
+    test, validation = every.where(of_test).on(first), every.where(~of_test).on(~first)
+    costs = [
+        statistics.SurrogateCost(surrogate=name, passes=100, seconds=1.0, parameters=1)
+        for name in test.cells["surrogate"].unique()
+    ]
+    row = statistics.equal_training_cost(test, validation, costs, "s0", budgets=(1,)).frame.iloc[0]
+    return {"95% interval": float(row["low"] <= test.cells["truth"].mean() <= row["high"])}
+
+
+def one(seeds: int, more: int = 1, level: float = -0.3, **also: Any) -> Trained:
+    """One configuration a side, of so many seeds; a side of one seed is taken as it is."""
+    return Trained(surrogates=((level, seeds),), victims=((0.0, more),), **also)
+
+
+def several(*counts: int, **also: Any) -> Trained:
+    """Configurations of surrogates that are far apart, with so many seeds each."""
+    levels = (-1.0, 0.5, 0.0, -0.5, 0.3, 0.8, -0.2, 0.1)
+    return Trained(surrogates=tuple(zip(levels, counts, strict=False)), **{"surrogate": 0.3, **also})
+
+
+ROWS: Mapping[str, Trained] = {
+    "1 x 1 seeds": one(1),
+    "1 x 1 seeds, 20 images": one(1, images=20),
+    "1 x 1 seeds, ASR 3%": one(1, level=-2.3),
+    **{f"{s} x 1 seeds": one(s, surrogate=0.3) for s in (2, 3, 5, 10)},
+    **{f"{s} x 1 seeds that change nothing": one(s) for s in (2, 3, 5)},
+    **{f"{s} x {s} seeds": one(s, s, surrogate=0.3, victim=0.3, pair=0.1) for s in (2, 3, 5, 10)},
+    "5 x 5 seeds that change nothing": one(5, 5),
+    "5 x 5 seeds, pairs differ": one(5, 5, surrogate=0.2, victim=0.2, pair=0.3),
+    "5 x 5 seeds, ASR 95%": one(5, 5, level=2.0, surrogate=0.4, victim=0.4),
+    "3 x 1 seeds, ASR 5%": one(3, level=-2.3, surrogate=0.6),
+    "3, 2 seeds of 2 configurations": several(3, 2),
+    "3, 2 seeds of 2, networks shared": several(3, 2, shared=True),
+    "3, 1 seeds of 2 configurations": several(3, 1),
+    "3, 1 seeds of 2, networks shared": several(3, 1, shared=True),
+    "6, 2 seeds of 2 configurations": several(6, 2),
+    "3 seeds of 7, 2 of 1": several(*[3] * 7, 2),
+    "3 seeds of 8, networks shared": several(*[3] * 8, shared=True),
+    "3, 3, 3, 2 x 3, 2 seeds": several(3, 3, 3, 2, victims=((0.2, 3), (-0.2, 2)), victim=0.3),
+}
+
+
+def ladder(seeds: int, level: float = 0.35, **also: Any) -> Trained:
+    """A surrogate, and ensembles of 1, 2 and 4."""
+    levels = (level, -0.2, 0.2, 0.5)
+    return Trained(surrogates=tuple((of, seeds) for of in levels), shared=True, **also)
+
+
 _FLAT = dict(image=0.0, image_model=0.0)
 EFFECTS: Mapping[str, World] = {
     "2 levels x 1 seed": both("ab", 1),
@@ -312,6 +495,70 @@ STUDIES: Sequence[Study] = (
             "10 x 10 models": both("a", 10, **_FLAT),
             "30 x 30 models": both("a", 30, **_FLAT),
         },
+    ),
+    Study(name="pooled row", draw=row_of, designs=ROWS),
+    Study(
+        name="T-DEE",
+        draw=tdee_of,
+        designs={
+            "1 seed": ladder(1),
+            "1 seed, at a rung": ladder(1, 0.2),
+            **{f"{s} seeds": ladder(s, surrogate=0.2) for s in (2, 3, 5)},
+            "3 x 3 seeds": replace(ladder(3, surrogate=0.2), victims=((0.0, 3),), victim=0.2),
+        },
+        samples=500,
+    ),
+    Study(
+        name="difference of surrogates",
+        draw=between_of,
+        designs={
+            "1 seed": several(1, 1, surrogate=0.0),
+            "1 seed, no difference, 30 images": Trained(surrogates=((0.0, 1), (0.0, 1)), images=30),
+            **{f"{s} seeds": several(s, s) for s in (2, 3, 5)},
+            "3 x 3 seeds": several(3, 3, victims=((0.0, 3),), victim=0.2),
+        },
+    ),
+    Study(
+        name="comparison of runs",
+        draw=compared_of,
+        designs={
+            f"{n} images, {c} cells, {g:.0%} gained, {lost:.0%} lost": (n, c, g, lost)
+            for n, c in ((100, 1), (500, 1), (100, 12), (500, 12))
+            for g, lost in ((0.01, 0.01), (0.1, 0.1), (0.1, 0.02))
+        },
+        samples=4000,
+    ),
+    Study(
+        name="defended row",
+        draw=defended_of,
+        designs={
+            "1 seed, 1 pair": one(1),
+            "1 seed, 8 pairs": Trained(surrogates=((0.0, 1),) * 8),
+            **{
+                f"{s} seeds, 4 pairs": Trained(surrogates=((0.0, 1),) * 4, victims=((0.0, s),), victim=0.3)
+                for s in (2, 3, 5)
+            },
+        },
+        samples=500,
+    ),
+    Study(
+        name="alarm of transfer below the white box",
+        draw=alarm_of,
+        designs={
+            f"{m} pairs, {'by validation' if v else 'by all pairs'}": (m, v) for m in (5, 60) for v in (True, False)
+        },
+        samples=500,
+    ),
+    Study(
+        name="best surrogate at equal cost",
+        draw=chosen_of,
+        designs={
+            "8 surrogates": Trained(surrogates=((-0.3, 1),) * 8),
+            "4 surrogates, 3 seeds, 3 victim seeds": Trained(
+                surrogates=((-0.3, 3),) * 4, victims=((0.0, 3),), surrogate=0.2, victim=0.2
+            ),
+        },
+        samples=500,
     ),
     Study(
         name="cell, or class of a cell",

@@ -62,7 +62,7 @@ def defense_tables(store: Store, run: str, outcomes: Outcomes, *, split: str = "
         except InputError:  # no victim met a set on validation images, so no pair can be chosen
             chosen = None
     known = list_victims(store, run)
-    below = transfer_below_white_box(outcomes)
+    below = transfer_below_white_box(outcomes, chosen)
     by_victim = defended(outcomes, chosen, by="victim")
     alarms = _alarms(by_victim, known, below)
     rows = defended(outcomes, chosen)
@@ -269,7 +269,9 @@ def _alarms_shown(alarms: pd.DataFrame) -> Shown:
         forms={"defense": "text", "victim": "text", "sign": "text"},
         notes=[
             "Each says that attacks on the victim itself prove little, not that it is weak. What a victim's own "
-            "numbers say rests on validation images; transfer below the white box on the images of this table's run."
+            "numbers say rests on validation images. Transfer below the white box: on the images of this table's run, "
+            "by the pair that is lowest on validation images, where the whole interval is below 0; without "
+            "validation images by the lowest pair, its interval at 95% over all pairs."
         ],
     )
 
@@ -335,11 +337,12 @@ def _alarms(by_victim: pd.DataFrame, known: pd.DataFrame, below: pd.DataFrame) -
             rows.append({**who, "sign": "not examined", "alarm": False})
         else:
             rows += [{**who, "sign": sign, "alarm": True} for sign in signs]
-    for row in records(below):
+    for row in records(below[below["alarm"]] if len(below) else below):
+        level = f"{100 * (1 - 0.05 / row['judged']):.4g}%"
         sign = (
             f"{row['norm']} {row['eps']}: {row['pair']} leaves {row['transfer']:.1%} right, {row['white_box_attack']} "
-            f"{row['white_box']:.1%}: {100 * row['difference']:+.1f} points, 95% interval {100 * row['low']:+.1f} to "
-            f"{100 * row['high']:+.1f} over {row['images']:,} images"
+            f"{row['white_box']:.1%}: {100 * row['difference']:+.1f} points, {level} interval {100 * row['low']:+.1f} "
+            f"to {100 * row['high']:+.1f} over {row['images']:,} images"
         )
         rows.append({**{c: row[c] for c in ("defense", "victim", "norm", "eps")}, "sign": sign, "alarm": True})
     if not rows:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .intervals import paired_wald, wilson
+from .intervals import LEVEL, paired_sums, wilson
 from .outcomes import Bools, Ints, Outcomes, arrange, ratio
 from .pooled import Pool, rate_intervals
 from .seeds import Counts, Trained
@@ -158,28 +158,44 @@ def white_box_accuracy(outcomes: Outcomes, *, by: By = "defense") -> pd.DataFram
     return _table(outcomes, counts, words, ("white_box",), by, further=("attack",))
 
 
-def transfer_below_white_box(outcomes: Outcomes) -> pd.DataFrame:
+def transfer_below_white_box(outcomes: Outcomes, validation: Outcomes | None = None) -> pd.DataFrame:
     """Victims that a transfer attack hurts more than any attack on themselves: masked gradients, or a weak white box.
 
     An attacker who has the victim can do whatever one without it can, so at one budget the white box should leave less.
-    One row a victim and budget where it does not: `pair` and `transfer`, the lowest accuracy of a set that was made on
-    another model; `white_box_attack` and `white_box`, the lowest on the victim itself; `difference` = transfer -
-    white_box, below 0, with its paired interval `low`, `high` over the `images`, these models. The lowest of many sets
-    is low by chance too: an interval that holds 0 is no finding.
+    The `pair` of source and attack is the one that is lowest on validation images. Where no validation is given or it
+    met none of the pairs, every pair is judged and the lowest shown, with its interval at 1 - 0.05 / `judged`
+    (Bonferroni). The white box is the lowest of its attacks on these very images, which errs against an alarm. So at
+    most one victim in 40 raises an alarm at a budget where both leave equally much.
+
+    One row a victim and budget where the pair leaves less: `pair` and `transfer`, the accuracy under it;
+    `white_box_attack` and `white_box`; `difference` = transfer - white_box, below 0, with its paired interval `low`,
+    `high` over the `images`, these models; `judged`: how many pairs share the level; `alarm`: all of the interval is
+    below 0.
+
+    Args:
+        outcomes: Of test victims and images.
+        validation: The same victims and sources on validation images; they choose the pair and nothing else.
     """
     transfer, own = transfer_cells(outcomes), own_cells(outcomes)
     names = _victims(outcomes)
+    ranked = _lowest_pairs(validation, transfer_cells(validation)) if validation is not None else {}
     found = []
     for row, rows in _met(outcomes, transfer | own):
-        sides = rows[transfer[rows]], rows[own[rows]]
-        if not all(map(len, sides)):
+        theirs, mine = rows[transfer[rows]], rows[own[rows]]
+        if not (len(theirs) and len(mine)):
             continue
-        theirs, mine = (side[(~outcomes.wrong[side]).sum(1).argmin()] for side in sides)
-        a, b = ~outcomes.wrong[theirs], ~outcomes.wrong[mine]
-        if a.sum() >= b.sum():
+        lowest = mine[(~outcomes.wrong[mine]).sum(1).argmin()]
+        white = ~outcomes.wrong[lowest]
+        chosen, name = _best_rows(outcomes, theirs, ranked.get(row))
+        judged = {name: chosen} if len(chosen) else _by_pair(outcomes, theirs)
+        right = {pair: (~outcomes.wrong[of]).sum(0) for pair, of in judged.items()}
+        pair = min(judged, key=lambda pair: right[pair].mean() / len(judged[pair]))
+        sets = len(judged[pair])
+        difference = float(right[pair].mean() / sets - white.mean())
+        if difference >= 0:
             continue
-        gained, lost, n = (np.array([int(v)]) for v in ((a & ~b).sum(), (b & ~a).sum(), len(a)))
-        low, high = paired_wald(gained, lost, n)
+        gain, n = (right[pair] - sets * white)[None].astype(np.float64), np.full((1, len(white)), float(sets))
+        low, high, _ = paired_sums(gain, n, 1 - (1 - LEVEL) / len(judged))
         victim, norm, eps = row
         found.append(
             {
@@ -187,14 +203,16 @@ def transfer_below_white_box(outcomes: Outcomes) -> pd.DataFrame:
                 "victim": victim,
                 "norm": norm,
                 "eps": eps,
-                "pair": _pair_name(_pairs(outcomes, theirs[None])[0]),
-                "transfer": a.mean(),
-                "white_box_attack": outcomes.cells["attack"].iloc[mine],
-                "white_box": b.mean(),
-                "difference": a.mean() - b.mean(),
+                "pair": pair,
+                "transfer": right[pair].mean() / sets,
+                "white_box_attack": outcomes.cells["attack"].iloc[lowest],
+                "white_box": white.mean(),
+                "difference": difference,
                 "low": low[0],
                 "high": high[0],
-                "images": len(a),
+                "images": len(white),
+                "judged": len(judged),
+                "alarm": bool(high[0] < 0),
             }
         )
     return pd.DataFrame(found)
@@ -298,6 +316,13 @@ def _best_rows(outcomes: Outcomes, rows: Ints, ranked: Sequence[Pair] | None) ->
         return rows[:0], NOT_RUN
     cells = outcomes.cells.iloc[rows]
     return rows[((cells["surrogate"] == pair[0]) & (cells["attack"] == pair[1])).to_numpy(dtype=bool)], _pair_name(pair)
+
+
+def _by_pair(outcomes: Outcomes, rows: Ints) -> dict[str, Ints]:
+    """The cells of each pair, by its name."""
+    cells = outcomes.cells.iloc[rows]
+    groups = cells.groupby(["surrogate", "attack"], sort=False, observed=True).indices
+    return {_pair_name((str(source), str(attack))): rows[of] for (source, attack), of in groups.items()}
 
 
 def _pair_name(pair: Pair) -> str:

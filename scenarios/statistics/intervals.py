@@ -109,8 +109,8 @@ def paired_wald(gained: Ints, lost: Ints, n: Ints, level: float = LEVEL) -> tupl
     return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
 
 
-def paired_sums(d: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
-    """Interval (95%) and p of sum(d) / sum(n), where each image brings all of its cells: no difference is 0.
+def paired_sums(d: Floats, n: Floats, level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
+    """Interval and p of sum(d) / sum(n), where each image brings all of its cells: no difference is 0.
 
     Bonett and Price's interval, with two images added that gain and lose as much as an image that differs does (the
     root of the mean square). Where all of these differ by equally much, such as in one cell, p is McNemar's exact one,
@@ -121,6 +121,7 @@ def paired_sums(d: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
     Args:
         d: What each image gains, `rows images`.
         n: Cells of each image that count, `rows images`.
+        level: Nominal coverage.
     """
     images, total, gain = (n > 0).sum(1), n.sum(1), d.sum(1)
     differ = (d != 0).sum(1)
@@ -129,14 +130,14 @@ def paired_sums(d: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
     centre = gain / (each * (images + 2))
     squares = ((d - centre[:, None] * n) ** 2).sum(1) + 2 * size**2 + 2 * (centre * each) ** 2
     deviation = np.sqrt(squares) / (each * (images + 2))
-    reach = normal_reach(LEVEL) * deviation
+    reach = normal_reach(level) * deviation
     low, high = centre - reach, centre + reach
     p = 2 * special.ndtr(-np.abs(centre) / deviation)
 
     largest = np.abs(d).max(1)
     alike = (np.abs(d) == np.where(d == 0, 0, largest[:, None])).all(1)
     up, down = (d > 0).sum(1), (d < 0).sum(1)
-    shares = special.betaincinv(up, down + 1, (1 - LEVEL) / 2), special.betaincinv(up + 1, down, (1 + LEVEL) / 2)
+    shares = special.betaincinv(up, down + 1, (1 - level) / 2), special.betaincinv(up + 1, down, (1 + level) / 2)
     shares = np.where(up > 0, shares[0], 0.0), np.where(down > 0, shares[1], 1.0)
     moved = largest * differ / np.where(total > 0, total, np.nan)
     low = np.where(alike, np.fmin(low, moved * (2 * shares[0] - 1)), low)
@@ -144,7 +145,7 @@ def paired_sums(d: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
     p = np.where(alike, mcnemar(up, down), p)
     for row in np.flatnonzero(~alike & (differ <= FLIPPED)):
         p[row] = max(p[row], _flipped(d[row][d[row] != 0]))
-        if p[row] >= 1 - LEVEL:
+        if p[row] >= 1 - level:
             low[row], high[row] = min(low[row], 0.0), max(high[row], 0.0)
     known = total > 0
     return (

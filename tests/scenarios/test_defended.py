@@ -285,6 +285,46 @@ def test_a_transfer_that_hurts_more_than_the_white_box_is_listed() -> None:
             assert row["low"] <= row["difference"] < 0
 
 
+def equally_strong(seed: int, pairs: int, images: int = 300) -> Outcomes:
+    """A victim that 2 attacks on itself and many pairs leave 40% each, on images of shared difficulty."""
+    rng = np.random.default_rng(seed)
+    hits: dict[tuple[str, int, str, int], Hits] = {}
+    rows: list[Mapping[str, Any]] = []
+    hard = rng.normal(size=images)
+    for i in range(pairs + 2):
+        hits[f"s{i}", 0, "v", 7] = 0.95 * hard + np.sqrt(1 - 0.95**2) * rng.normal(size=images) > -0.2533
+        rows.append({"reads": "surrogate" if i < pairs else "victim"})
+    return made(hits, rows=rows)
+
+
+@pytest.mark.parametrize("pairs", [5, 60])
+@pytest.mark.parametrize("validated", [True, False])
+def test_where_nothing_is_masked_few_alarms_are_raised(pairs: int, validated: bool) -> None:
+    """Equally strong attacks: 2.5% by what is said, 3 of 50 by chance; the lowest pair by itself is below in most."""
+    below, raised = 0, 0
+    for seed in range(50):
+        validation = equally_strong(10_000 + seed, pairs) if validated else None
+        found = transfer_below_white_box(equally_strong(seed, pairs), validation)
+        below += len(found)
+        raised += len(found) and bool(found["alarm"].all())
+    assert raised <= 3
+    if not validated:
+        assert below >= 30
+
+
+def test_a_masked_victim_raises_an_alarm() -> None:
+    """By one pair that leaves 20%, where the white box leaves 60%, among 20 that leave 90%."""
+    rng = np.random.default_rng(0)
+    hits = {(f"s{i}", 0, "v", 7): rng.random(200) < (0.8 if i == 3 else 0.1) for i in range(20)}
+    hits["own", 0, "v", 7] = rng.random(200) < 0.4
+    outcomes = made(hits, rows=[{"reads": "surrogate"}] * 20 + [{"reads": "victim"}])
+    for validation, judged in ((outcomes, 1), (None, 20)):
+        (row,) = transfer_below_white_box(outcomes, validation).to_dict("records")
+        assert (row["pair"], row["judged"], row["alarm"]) == ("s3/s0 × mi", judged, True)
+        assert row["difference"] == pytest.approx(row["transfer"] - row["white_box"])
+        assert row["low"] < row["difference"] < row["high"] < 0
+
+
 def test_no_answer_is_wrong() -> None:
     outcomes = made({("a", 0, "v", 7): np.full(10, -1)}, right=first(4, 10))
     silent = replace(outcomes, clean_predictions=np.where(outcomes.clean_predictions == 1, -1, 0).astype(np.int16))
@@ -402,7 +442,8 @@ def test_tables_of_a_run_with_defences(tables: Callable[..., dict[str, Shown]]) 
     assert main["training passes"].tolist() == [(100 * 100 + 100 * 101) / 2 + 100] * 6
     assert set(main["MACs"].dropna()) == {5000}
     assert main["MACs"].isna().tolist() == [defense == "none" for defense, _ in main.index]  # nobody looked
-    below = transfer_below_white_box(outcomes)
+    below = transfer_below_white_box(outcomes, validation)
+    below = below[below["alarm"]]
     for defense, eps in main.index:
         own = 2 * {"none": 0, "pgd-at": 0, "pubdef": 3}[defense]  # pubdef: two signs of steps, one of zero gradients
         own += int(((below["defense"] == defense) & (below["eps"] == eps)).sum())
