@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.typing import Images, Labels, Logits
-from carom.zoo.recipes import Loss, Recipe, Slots
+from carom.zoo.recipes import Loss, Recipe, Slots, matrices
 from carom.zoo.training import State
 
 from .mart import MART
@@ -27,11 +27,13 @@ _TINY = 1e-20  # a gradient of 0 moves nothing
 class AWP(Adversarial):
     """Adversarial weight perturbation on PGD-AT, TRADES or MART (Wu, Xia and Wang 2020, arXiv:2004.05884).
 
-    In each step the images are attacked once; each weight tensor W of two or more dimensions moves by
-    `gamma |W| g / |g|` along the gradient g of the loss on them; the loss's gradient is read there, W is put back bit
-    for bit, and the optimizer steps. Biases and norms do not move. One more reading of the loss is what it costs.
-    Unlike in the authors' code weight decay acts on the weights themselves, not on the moved ones, and batch norm's
-    statistics are of the first reading, so of weights that the network had.
+    In each step the images are attacked once; each matrix or kernel W moves by `gamma |W| g / |g|` along the gradient g
+    of the loss on them; the loss's gradient is read there, W is put back bit for bit, and the optimizer steps. Biases,
+    norms, positions and tokens do not move. One more reading of the loss is what it costs.
+
+    Unlike in the authors' code weight decay acts on the weights themselves, not on the moved ones; the attack reads the
+    network in eval mode, theirs in training mode; and batch norm's statistics are of the first reading, so of weights
+    that the network had and of attacked images alone.
 
     Attributes:
         eps: Radius of the ball, pixels in [0, 1], above 0; at most 1 for linf.
@@ -53,7 +55,7 @@ class AWP(Adversarial):
     gamma: float = 0.01
     warmup: int = 0
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         self._check(beta=(0.0, 1e3), gamma=(0.0, 1.0), warmup=(0.0, 1e6))
@@ -103,7 +105,7 @@ def gradient_nearby(state: State, gradient: Callable[[], None], gamma: float) ->
         gamma: How far.
     """
     gradient()
-    moved: list[Tensor] = [p for p in state.classifier.parameters() if p.ndim > 1 and p.grad is not None]
+    moved: list[Tensor] = [p for p in matrices(state.classifier) if p.grad is not None]
     with torch.no_grad():
         kept = torch._foreach_clone(moved)
         slopes = [p.grad for p in moved if p.grad is not None]

@@ -28,7 +28,8 @@ class MART(Adversarial):
 
     Loss: the mean over images of `-log p_y(x') - log(1.0001 - max over c != y of p_c(x'))` plus
     `beta KL(p(x) || p(x')) (1 - p_y(x))`, KL summed over classes, with gradients through all of it. The attack climbs
-    the cross-entropy from a uniform start. The recipe's label smoothing is left out. A step costs steps + 2 passes
+    the cross-entropy from a uniform start in the ball; the authors' starts next to the image, at normal noise of 0.001.
+    The recipe's label smoothing is left out. A step costs steps + 2 passes
     forward and as many backward an image. Its accuracy under PGD flatters it more than others'.
 
     Attributes:

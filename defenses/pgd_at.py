@@ -36,8 +36,10 @@ def ball(where: str, eps: Fraction, norm: Norm) -> Budget:
 class Adversarial(ABC):
     """Training on images that an attack makes of each batch; the base of PGD-AT, TRADES and MART.
 
-    The attack reads the network in eval mode. A step of it costs one pass forward and one backward an image. The best
-    epoch is the one with the highest accuracy under PGD (10 steps of eps/4) on validation images, not under none.
+    The attack reads the network in eval mode, as the authors of TRADES and MART do; AWP's program attacks in training
+    mode, so that batch norm's statistics take in images on their way to the attacked ones, and here they do not. A step
+    of it costs one pass forward and one backward an image. The best epoch is the one with the highest accuracy under
+    PGD (10 steps of eps/4) on validation images, not under none.
 
     Attributes:
         eps: Radius of the ball, pixels in [0, 1], above 0; at most 1 for linf.

@@ -33,7 +33,8 @@ class SWAG:
     `mean + sqrt(scale) (sqrt(mean of squares - mean^2) z1 + D z2 / sqrt(rank - 1))`, for standard normal z1 and z2;
     batch norm is taken anew for each. At scale 1/2 the covariance is half the diagonal one and half that of low rank,
     as in the paper. As in the authors' code, deviations are from the mean up to and with their own weights, so that the
-    first column is 0. arXiv:1902.02476.
+    first column is 0. Momentum is Nesterov's and weight decay is on matrices and kernels alone, as in the recipe's own
+    SGD; `lgv`, `fge` and `swa` have plain momentum and decay all parameters. arXiv:1902.02476.
 
     Attributes:
         epochs: 1 to 10000.

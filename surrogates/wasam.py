@@ -17,7 +17,9 @@ class SAMTail(SAM):
     """The first part of WASAM: SAM, and the weights after each of its last epochs (Kaddour et al. 2022).
 
     The average of them, with batch norm's statistics taken anew, is WASAM. The training is SAM's, bit for bit; each
-    kept epoch costs one copy of the weights. arXiv:2202.00661.
+    kept epoch costs one copy of the weights. The schedule is the recipe's: where it ends at 0, the last epochs hardly
+    move and their mean is nearly the last of them, so little of WASAM is left; "constant" leaves more of it.
+    arXiv:2202.00661.
 
     Attributes:
         rho: Radius of SAM.

@@ -247,10 +247,16 @@ def adapted(base: Recipe, by: Adaptation, **changes: Any) -> Adapted:
     return Adapted(**{**values, **changes}, by=by)
 
 
-def groups(classifier: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Parameters for an optimizer: matrices and kernels decay; vectors, and tokens of one batch (`1 t d`), do not."""
+def matrices(classifier: nn.Module) -> list[nn.Parameter]:
+    """The trained matrices and kernels: no vectors, as of biases and norms, and no tokens of one batch (`1 t d`)."""
     trained = [p for p in classifier.parameters() if p.requires_grad]
-    decayed = [p for p in trained if p.ndim > 1 and not (p.ndim == 3 and p.shape[0] == 1)]
+    return [p for p in trained if p.ndim > 1 and not (p.ndim == 3 and p.shape[0] == 1)]
+
+
+def groups(classifier: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Parameters for an optimizer: `matrices` decay, all others do not."""
+    trained = [p for p in classifier.parameters() if p.requires_grad]
+    decayed = matrices(classifier)
     ids = {id(p) for p in decayed}
     kept = [p for p in trained if id(p) not in ids]
     return [{"params": part, "weight_decay": decay} for part, decay in ((decayed, weight_decay), (kept, 0.0)) if part]

@@ -260,6 +260,28 @@ def test_awp_moves_matrices_by_gamma_times_their_norm_and_puts_them_back() -> No
     )
 
 
+def test_awp_leaves_positions_and_tokens_of_a_transformer_where_they_are() -> None:
+    """As the authors' code, which moves what is called a weight: matrices and kernels."""
+    classifier = create(architecture("vit-small"), shape=(1, 8, 8), classes=3, seed=4).train()
+    data = images(8)
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=0.1)
+    state = State(classifier, optimizer, data, data, 1, 1, 1, torch.Generator().manual_seed(0))
+    before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
+    moved: list[set[str]] = []
+
+    def gradient() -> None:
+        moved.append({name for name, p in classifier.named_parameters() if not torch.equal(p, before[name])})
+        classifier.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(classifier(data.pixels), data.labels))
+
+    gradient_nearby(state, gradient, 0.01)
+    first, second = moved
+    assert not first
+    assert second
+    assert all(name.endswith("weight") and before[name].ndim > 1 for name in second), second
+    assert any(p.ndim == 3 for p in before.values())  # there are positions that could have moved
+
+
 def test_awp_steps_along_the_gradient_at_the_moved_weights() -> None:
     state = standing()
     seen: list[dict[str, Tensor]] = []
