@@ -20,7 +20,7 @@ from .gradients import Gradients
 from .iterative import Iterative
 from .members import middle_point
 from .momentum import Momentum
-from .objectives import CrossEntropy, Logit, Probability
+from .objectives import CrossEntropy, Logit, Objective, Probability
 
 Features = Float[Tensor, "n ..."]
 
@@ -177,13 +177,16 @@ class FIA:
 
     def fit(self, gradients: Gradients, budget: Budget, draws: Draws, loop: Iterative) -> Scores:
         x = gradients.x
-        score = {"logit": Logit(), "probability": Probability()}[self.score]
+        scores: dict[str, Objective] = {"logit": Logit(), "probability": Probability()}
 
         def masked(copy: int) -> Images:
             return x * (draws.uniform("fia mask", x.shape[1:], copy=copy) >= self.drop)
 
         def make(member: Classifier, point: str) -> Projection:
-            each = (gradients.feature_gradient(masked(copy), point, member, score) for copy in range(self.samples))
+            each = (
+                gradients.feature_gradient(masked(copy), point, member, scores[self.score])
+                for copy in range(self.samples)
+            )
             return Projection(_unit(reduce(torch.add, each)))
 
         return Scores(self.point, make)
