@@ -140,6 +140,8 @@ def _make_run(
             packed = pack_predictions(answers[m.row].astype(np.int16), len(CLASSES))
             rows.append({"victim": m.row, "image_set": image_row, "correct": int(right.sum()), "predictions": packed})
         connection.execute(clean.insert(), rows)
+        of_these = sa.select(clean.c.victim, clean.c.id).where(clean.c.image_set == image_row)
+        against = {victim: row for victim, row in connection.execute(of_these)}
         asked = np.stack([answers[m.row] for m in models])
         made = []
         for i in range(sets):
@@ -183,8 +185,11 @@ def _make_run(
                 [(id_, row, m.row, number) for m, number in zip(met, numbers, strict=True)],
             )
             driver.executemany(
-                f"INSERT INTO {cells.name} VALUES (?, ?, ?, ?, ?)",
-                [(row, m.row, n[j], k[j], zlib.compress(changes[j].tobytes(), 1)) for j, m in enumerate(met)],
+                f"INSERT INTO {cells.name} (adversarial_set, victim, n, k, clean, changes) VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (row, m.row, n[j], k[j], against[m.row], zlib.compress(changes[j].tobytes(), 1))
+                    for j, m in enumerate(met)
+                ],
             )
             if sets >= 100 and (i + 1) % (sets // 20) == 0:
                 left = (time.monotonic() - start) / (i + 1) * (sets - i - 1)
