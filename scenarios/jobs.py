@@ -7,7 +7,6 @@ functions serve threads of one process, a pool of processes, or a cluster.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +15,52 @@ import torch
 from torch import nn
 
 from carom.attacks import PAS, Crafted, Partners, craft, craft_control
-from carom.attacks.craft import WITHOUT_GRADIENTS
+from carom.attacks.craft import WITHOUT_GRADIENTS, chunk_size
 from carom.attacks.paths import Searched, search
 from carom.budget import Budget
 from carom.defenses import PublicModel, Randomised, Stage, Wrapper
-from carom.errors import CaromError, InputError, ModelError, StoreError, one_line
+from carom.errors import CaromError, ContractError, InputError, ModelError, StoreError, one_line
 from carom.identity import tensor_digest
 from carom.protocols import Attack, Control, GradientSource
 from carom.surrogates import Chain, Ground, Refinement
 from carom.surrogates.stack import restored, stacked, unstacked
 from carom.zoo.architectures import Architecture
-from carom.zoo.attacked import partner_images
 from carom.zoo.balance import draw
-from carom.zoo.classifier import Classifier
-from carom.zoo.images import ImageSet, Split
+from carom.zoo.classifier import Classifier, Shape
+from carom.zoo.images import ImageSet
 from carom.zoo.prepare import prepare
-from carom.zoo.references import Reference, load_reference
+from carom.zoo.references import Reference
 from carom.zoo.tasks import Task
 from carom.zoo.training import train
 
+from .environment import environment
+from .inputs import load_images, load_outsider, load_partners
 from .plan import target_classes
 from .spec import Configuration, Precision, loop_of, with_loop
 from .store import COPIES, NO_ANSWER, Kind, Predictions, Written, adopt, pack_predictions, read_artifact, write_artifact
+from .unchanged import code_digest
 
 EXAMINED_PASSES = 1_500  # an image's, about: two hundred steps twice over, queries, and the rest
 EXAMINED_SEED = 0
+MEASURED_PASSES = 500  # an image's and a weight set's, about
 EVALUATION_BATCH = 128  # fixed places, so that outcomes do not depend on how the work was cut
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a job runs."""
+    """Where a job runs, and with which code.
+
+    Attributes:
+        folder: The store.
+        device: As torch names it.
+        threads: Of this process.
+        code: Digest of carom's files in the process that planned the run.
+    """
 
     folder: Path
     device: str
     threads: int
+    code: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +69,12 @@ class WeightsOf:
 
     key: str
     label: str
-    task: Task
+    shape: Shape  # of the task's images
+    classes: int
     configuration: Configuration | None
     reference: Reference | None
     digest: str
+    code: str | None = None  # of the module that makes a referenced one
     stacked: bool = False
     chain: Chain | None = None  # of a surrogate that was built: says which of its weight sets answer
     stages: tuple[Stage, ...] = ()  # of a defence that was built, up to it: say of which architecture it is
@@ -87,7 +99,7 @@ class TrainJob:
     @property
     def units(self) -> int:
         """Work, for the time left: image passes, forward and backward."""
-        return round((self.configuration.n or 0) * self.configuration.recipe.passes)
+        return self.configuration.passes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +150,8 @@ class MeasureJob:
     Attributes:
         key: Of the numbers.
         label: The surrogate's.
+        task: Whose images.
+        configuration: Of the surrogate's base.
         models: Whose weight sets.
         images: How many.
         members: How many weight sets are looked at.
@@ -147,6 +161,8 @@ class MeasureJob:
 
     key: str
     label: str
+    task: Task
+    configuration: Configuration
     models: tuple[WeightsOf, ...]
     images: int
     members: int
@@ -158,7 +174,7 @@ class MeasureJob:
     @property
     def units(self) -> int:
         """Work, for the time left: about what the Hessians take."""
-        return 500 * self.images * self.members
+        return MEASURED_PASSES * self.images * self.members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,6 +320,7 @@ class Result:
     inside: float = 0.0  # seconds in forward and backward passes
     passes: int = 0
     failures: dict[str, str] = field(default_factory=dict)  # why a set could not be made, by its key
+    environment: Mapping[str, Any] = field(default_factory=dict)  # where it was done, and with what
     failure: str | None = None
     fault: str | None = None  # "input": the user's model or file; "store": the disk; "job": anything else
 
@@ -313,8 +330,12 @@ def perform(job: Job, place: Place) -> Result:
     start = time.perf_counter()
     threads = torch.get_num_threads()
     torch.set_num_threads(place.threads)
-    result = Result(label=job.label, kind=job.kind)
+    result = Result(label=job.label, kind=job.kind, environment=environment(place.device))
     try:
+        if place.code != code_digest():  # keys of the plan would name what other code made
+            raise ContractError(
+                "carom's own files changed after the run began, or differ between machines; run it again"
+            )
         if isinstance(job, TrainJob):
             _train(job, place, result)
         elif isinstance(job, BuildJob):
@@ -348,18 +369,12 @@ def perform(job: Job, place: Place) -> Result:
 # ------------------------------------------------------------------------------------------------------------- train
 
 
-@lru_cache(maxsize=8)  # a worker trains many models on the same images
-def _load(task: Any, source: str, split: Split, samples: str) -> ImageSet:
-    images: ImageSet = task.load(source, split, samples)
-    return images
-
-
 def _train(job: TrainJob, place: Place, result: Result) -> None:
     found = adopt(place.folder, "weights", job.key, job.inputs)
     if found is not None:
         result.written.append(found)
         return
-    images, validation = _attackers_images(job.task, job.configuration, job.seed)
+    images, validation = _attackers_images(job)
     torch.set_num_threads(job.configuration.recipe.threads)
     trained = train(
         job.configuration.recipe,
@@ -395,12 +410,20 @@ def _train(job: TrainJob, place: Place, result: Result) -> None:
     result.passes += trained.passes.forward + trained.passes.backward
 
 
-def _attackers_images(task: Task, configuration: Configuration, seed: int) -> tuple[ImageSet, ImageSet]:
+def _attackers_images(job: TrainJob | BuildJob) -> tuple[ImageSet, ImageSet]:
     """What a model is trained on and what it is judged by."""
-    pool = _load(task, configuration.source, "train", configuration.samples)
-    validation = _load(task, configuration.source, "validation", configuration.samples)
+    configuration = job.configuration
+    validation = load_images(
+        job.task, configuration.source, "validation", configuration.samples, job.inputs["validation"]
+    )
+    return _training_images(job), validation
+
+
+def _training_images(job: TrainJob | BuildJob | MeasureJob) -> ImageSet:
+    configuration = job.configuration
+    pool = load_images(job.task, configuration.source, "train", configuration.samples, job.inputs["train"])
     assert configuration.n is not None
-    return draw(pool, configuration.balance.counts(configuration.n, len(task.classes)), seed), validation
+    return draw(pool, configuration.balance.counts(configuration.n, len(job.task.classes)), job.seed)
 
 
 def _checkpoint(place: Place, key: str) -> Path:
@@ -422,7 +445,7 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
         result.written.append(found)
         return
     configuration = job.configuration
-    images, validation = _attackers_images(job.task, configuration, job.seed)
+    images, validation = _attackers_images(job)
     judging = None
     if job.judging is not None:
         held_out = read_artifact(place.folder, "images", *job.judging)
@@ -500,9 +523,7 @@ def _measure(job: MeasureJob, place: Place, result: Result) -> None:
     if found is not None:
         result.written.append(found)
         return
-    first = job.models[0]
-    assert first.configuration is not None
-    images, _ = _attackers_images(first.task, first.configuration, job.seed)
+    images = _training_images(job)
     classifiers: list[Classifier] = []
     for weights in job.models:
         chosen = _load_members(weights, place)
@@ -533,7 +554,8 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
     asked = None if victim is None else _answering(victim, job.precision)
     partners = None
     if any(wanted.mixes for wanted in todo):
-        pool = partner_images(job.task)
+        assert job.partners is not None
+        pool = load_partners(job.task, job.partners)
         partners = Partners(pool.images.float() / 255, pool.labels).to(torch.zeros((), device=device))
 
     def ready(model: nn.Module) -> nn.Module:
@@ -583,6 +605,7 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
                     "backward": crafted.passes.backward,
                     "zero_gradient_fraction": crafted.zero_gradients,
                     "seconds": crafted.seconds,
+                    "chunk": chunk_size(clean["images"].shape[1:], device),
                     **visibility(crafted.images, clean["images"], wanted.budget),
                     **_column_means(crafted.columns),
                     **told,
@@ -867,8 +890,8 @@ def _load_members(weights: WeightsOf, place: Place) -> list[Any]:
     classifiers = restored(
         _architecture(weights, sets[0]),
         sets,
-        shape=weights.task.shape,
-        classes=len(weights.task.classes),
+        shape=weights.shape,
+        classes=weights.classes,
     )
     return [classifier.to(place.device) for classifier in classifiers]
 
@@ -885,8 +908,13 @@ def _architecture(weights: WeightsOf, tensors: Mapping[str, torch.Tensor]) -> Ar
 def _load_model(weights: WeightsOf, place: Place) -> nn.Module | Callable[..., Any]:
     """A model as a victim; of several weight sets their mean answer."""
     if weights.reference is not None:
-        model = load_reference(
-            weights.reference, where=weights.label, shape=weights.task.shape, classes=len(weights.task.classes)
+        model = load_outsider(
+            weights.reference,
+            shape=weights.shape,
+            classes=weights.classes,
+            label=weights.label,
+            digest=weights.digest,
+            code=weights.code,
         )
         return model.to(place.device) if isinstance(model, nn.Module) else model
     classifiers = _load_members(weights, place)
@@ -905,6 +933,7 @@ def _finish(
     record: Mapping[str, Any],
 ) -> None:
     """Write an artefact, and tell the driver."""
-    written = Written(kind=kind, key=key, digest=digest, inputs=dict(inputs), record=dict(record))
+    where = environment(place.device)  # now: a recipe has its own number of threads
+    written = Written(kind=kind, key=key, digest=digest, inputs=dict(inputs), record={**record, "environment": where})
     write_artifact(place.folder, written, tensors)
     result.written.append(written)

@@ -65,8 +65,14 @@ def _name_clean_answers(connection: sa.Connection, tables: sa.MetaData) -> str |
     )
 
 
+def _say_where(connection: sa.Connection, tables: sa.MetaData) -> str | None:
+    """Schema 3: an attempt says where it was made, and with what."""
+    _complete(connection, tables)
+    return None
+
+
 def _complete(connection: sa.Connection, tables: sa.MetaData) -> None:
-    """What tables of schema 1 got without a number: columns that may be empty are added.
+    """Columns that may be empty are added; schema 1 got some without another number.
 
     Tables of what a run shows, which a run writes anew, are made anew where they lack one that may not be.
     """
@@ -84,4 +90,4 @@ def _complete(connection: sa.Connection, tables: sa.MetaData) -> None:
             connection.exec_driver_sql(f"DROP TABLE {table.name}")
 
 
-STEPS: tuple[Callable[[sa.Connection, sa.MetaData], str | None], ...] = (_name_clean_answers,)
+STEPS: tuple[Callable[[sa.Connection, sa.MetaData], str | None], ...] = (_name_clean_answers, _say_where)

@@ -24,7 +24,7 @@ from carom.zoo.attacked import attacked_images, partner_images
 from carom.zoo.balance import largest_n
 from carom.zoo.classifier import Classifier
 from carom.zoo.images import ImageSet, Split, concatenate
-from carom.zoo.references import CallableVictim, check_accuracy, check_victim, load_reference
+from carom.zoo.references import CallableVictim, check_accuracy, check_victim, code_behind, load_reference
 from carom.zoo.tasks import Task
 
 from .cases import case
@@ -76,6 +76,7 @@ class PlannedModel:
         inputs: Digests of the data that it is made from.
         label: For tables.
         digest: Of a model that exists already.
+        code: Of the Python module that makes one that exists already, as `code_behind` says.
     """
 
     key: str
@@ -83,6 +84,7 @@ class PlannedModel:
     inputs: Mapping[str, str]
     label: str
     digest: str | None = None
+    code: str | None = None
 
     @property
     def trained(self) -> TrainedModel | None:
@@ -564,6 +566,8 @@ def _checked(
     task = scenario.task
     name, classes = planned.label, len(task.classes)
     found = load_reference(model.reference, shape=task.shape, classes=classes, where=name)
+    # of the model as it was loaded: a job will load it again and compare
+    digest = found.fingerprint() if isinstance(found, Classifier) else planned.key
     check = check_victim(
         found,
         name=name,
@@ -572,11 +576,10 @@ def _checked(
         images=attacked.images.images,
         surrogate=role not in ("victim", "validation victim"),
     )
-    digest = found.fingerprint() if isinstance(found, Classifier) else planned.key
     remark = f"{name} answers {check.answers}" + (", was in training mode" if check.was_training else "")
     if model.stated is not None:
         remark += f", {_held_to(found, model, scenario, name)}"
-    return replace(planned, digest=digest), remark
+    return replace(planned, digest=digest, code=code_behind(model.reference)), remark
 
 
 def _held_to(found: Classifier | CallableVictim, model: ReferencedModel, scenario: Scenario, name: str) -> str:

@@ -628,7 +628,7 @@ def list_surrogates(store: Store, run: str) -> pd.DataFrame:
             "forward": np.nan,
             "backward": np.nan,
             "seconds": np.nan,
-            "measures": json.loads(measures.record) if measures is not None and measures.digest is not None else {},
+            "measures": {} if measures is None or measures.digest is None else _numbers(measures.record),
         }
         if there:
             made["members"] = sum(records[m].get("members", 1) for m in members)
@@ -668,7 +668,7 @@ def list_victims(store: Store, run: str) -> pd.DataFrame:
         records = [json.loads(found[id_].record) for id_ in rests_on]
         known = all(record and record.get("kind") != "referenced" for record in records)
         costs = {c: sum(r.get(c, 0) for r in records) if known else np.nan for c in ("forward", "backward", "seconds")}
-        numbers = {} if measures.digest is None else json.loads(measures.record)
+        numbers = {} if measures.digest is None else _numbers(measures.record)
         table.append(
             {
                 "victim": row.label,
@@ -678,11 +678,16 @@ def list_victims(store: Store, run: str) -> pd.DataFrame:
                 **costs,
                 "parameters": numbers.get("parameters", np.nan),
                 "budget": row.budget,
-                "numbers": {k: v for k, v in numbers.items() if k not in ("seconds", "label")},
+                "numbers": numbers,
                 "records": records,
             }
         )
     return pd.DataFrame(table)
+
+
+def _numbers(record: str) -> dict[str, Any]:
+    """What was measured, without what was noted of the measuring."""
+    return {k: v for k, v in json.loads(record).items() if k not in ("seconds", "label", "environment")}
 
 
 def list_failures(store: Store, run: str) -> pd.DataFrame:

@@ -6,24 +6,22 @@ holds with the digests of its inputs.
 
 import json
 import os
-import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import sqlalchemy as sa
-import torch
 from sqlalchemy.dialects.sqlite import insert
 
 from carom.errors import StoreError
 from carom.identity import content_key, tensor_digest
 from carom.surrogates import Ensemble, Single
 
+from .environment import environment
 from .jobs import (
     BuildJob,
     ControlJob,
@@ -37,7 +35,8 @@ from .jobs import (
     TrainJob,
     WeightsOf,
 )
-from .plan import AttackedImages, Plan, PlannedModel, PlannedSet, PlannedSurrogate, plan, target_classes
+from .lacking import EXAMINED_IMAGES, Lacking, behind_wrappers, depths, examine_key, measure_key, measured
+from .plan import AttackedImages, Plan, PlannedSet, PlannedSurrogate, plan, target_classes
 from .spec import BuiltModel, ReferencedModel, Scenario, SurrogateSpec, TrainedModel, WrappedModel
 from .store import (
     Kind,
@@ -58,11 +57,10 @@ from .store import (
     unpack_predictions,
     write_artifact,
 )
-from .unchanged import stamp
+from .unchanged import code_digest, stamp
 from .workers import Workers, devices_of
 
-EXAMINED_IMAGES = 100
-EXAMINED_VERSION = 1  # raise it when the numbers of an examination change
+CODE = code_digest()  # of this process, which has just read it
 IMAGES_PER_JOB = 200_000  # an evaluation is cut after so many images: what a kill can cost
 
 
@@ -184,7 +182,7 @@ def run_scenario(
         driver = _Driver(store, planned, progress or Silent(), max(1, workers))
         driver.open(devices)
         try:
-            with Workers(folder, count=workers, devices=devices) as pool:
+            with Workers(folder, count=workers, devices=devices, code=CODE) as pool:
                 driver.work(pool)
         except BaseException as error:
             driver.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -207,9 +205,12 @@ class _Driver:
         self.store, self.plan, self.progress = store, planned, progress
         self.run = run_id_of(planned.scenario)
         self.report = Report(run=self.run, cells=len(planned.cells))
+        self.devices: list[str] = []
         self.failed: dict[str, str] = {}  # key of a model or set -> why it is not there
+        self.lacking = Lacking(plan=planned, store=store, failed=self.failed, say=progress.say)
         self.left = TimeLeft({}, workers)
-        self.classes = len(planned.scenario.task.classes)
+        self.stamp = self._stamp()
+        self.shape, self.classes = planned.scenario.task.shape, len(planned.scenario.task.classes)
 
     # ------------------------------------------------------------------------------------------------ the run's rows
 
@@ -219,9 +220,9 @@ class _Driver:
         self.models = self.store.ensure("weights", list(self.plan.models))
         self.sets = self.store.ensure("sets", list(self.plan.sets))
         self.images = self.store.ensure("images", [i.key for i in self.plan.images.values()])
-        measured = [self._measure_key(s) for s in self._measured()]
-        examined = [self._examine_key(victim) for victim in self.plan.examined]
-        self.measures = self.store.ensure("measures", [*measured, *examined])
+        of_surrogates = [measure_key(self.plan, s) for s in measured(self.plan)]
+        of_victims = [examine_key(self.plan, victim) for victim in self.plan.examined]
+        self.measures = self.store.ensure("measures", [*of_surrogates, *of_victims])
         for attacked in self.plan.images.values():
             self._write_images(attacked)
         row = {
@@ -234,13 +235,15 @@ class _Driver:
             "started": _now(),
             "finished": None,
             "stamp": None,
-            "environment": json.dumps(_environment(devices)),
+            "environment": json.dumps(environment(devices[0]) | {"devices": list(devices)}),
         }
         with self.store.writing() as connection:
             statement = insert(runs).values(row)
             connection.execute(
                 statement.on_conflict_do_update(
-                    index_elements=["id"], set_={k: v for k, v in row.items() if k not in ("id", "started")}
+                    # where the work was done is said when some is
+                    index_elements=["id"],
+                    set_={k: v for k, v in row.items() if k not in ("id", "started", "environment")},
                 )
             )
             for table in (run_models, run_sets, run_cells, run_surrogates, run_victims):
@@ -268,15 +271,15 @@ class _Driver:
     def close(self, status: str) -> Report:
         """Write down how the run ended and which of its cells have no outcome, and why."""
         self.report.status = status
-        done = self._outcomes()
+        done = self.lacking.outcomes()
         with self.store.writing() as connection:
-            ended = {"status": status, "finished": _now(), "stamp": self._stamp() if status == "done" else None}
+            ended = {"status": status, "finished": _now(), "stamp": self.stamp if status == "done" else None}
             connection.execute(runs.update().where(runs.c.id == self.run).values(ended))
             failed = [
-                {"s": pair[0], "v": pair[1], "why": why}
+                {"s": self.sets[c.set_key], "v": self.models[c.victim_key], "why": why}
                 for c in self.plan.cells
                 if (why := self.failed.get(c.set_key) or self.failed.get(c.victim_key))
-                and (pair := (self.sets[c.set_key], self.models[c.victim_key])) not in done
+                and (c.set_key, c.victim_key) not in done
             ]
             if failed:
                 where = (
@@ -337,40 +340,21 @@ class _Driver:
             "builder": planned.spec.builder_name,
             "members": json.dumps([self.models[m] for m in planned.members]),
             "rests_on": json.dumps([self.models[m] for m in planned.rests_on]),
-            "measures": self.measures.get(self._measure_key(planned)) if planned in self._measured() else None,
+            "measures": self.measures.get(measure_key(self.plan, planned)),
             "active": planned.spec.builder.active,
             "schedule": planned.spec.builder.schedule,
             "networks": _networks(planned),
             "axes": json.dumps(_surrogate_axes(planned.spec)),
         }
 
-    def _measured(self) -> list[PlannedSurrogate]:
-        """The surrogates whose loss is measured: those that are trained here."""
-        if self.plan.scenario.geometry is None:
-            return []
-        return [s for s in self.plan.surrogates if not isinstance(s.spec.base, ReferencedModel)]
-
-    def _measure_key(self, planned: PlannedSurrogate) -> str:
-        return content_key("measure", self.plan.scenario.geometry, planned.spec.builder, planned.members)
-
     def _victim_row(self, victim: str) -> dict[str, Any]:
         return {
             "run": self.run,
             "victim": self.models[victim],
             "rests_on": json.dumps([self.models[m] for m in self.plan.rests_on(victim)]),
-            "measures": self.measures[self._examine_key(victim)],
+            "measures": self.measures[examine_key(self.plan, victim)],
             "budget": str(self.plan.examined_in),
         }
-
-    def _examine_key(self, victim: str) -> str:
-        return content_key(
-            "examine",
-            EXAMINED_VERSION,
-            EXAMINED_IMAGES,
-            victim,
-            self.plan.examined_in,
-            self.plan.images["validation"].key,
-        )
 
     def _write_images(self, attacked: AttackedImages) -> None:
         scenario, images = self.plan.scenario, attacked.images
@@ -395,7 +379,12 @@ class _Driver:
             key=attacked.key,
             digest=attacked.digest,
             inputs={},
-            record={"task": scenario.task_name, "split": attacked.split, "per_source": scenario.per_source},
+            record={
+                "task": scenario.task_name,
+                "split": attacked.split,
+                "per_source": scenario.per_source,
+                "environment": environment("cpu"),
+            },
         )
         tensors = {"images": images.images, "labels": images.labels, "ids": images.ids}
         write_artifact(self.store.folder, written, tensors)
@@ -409,16 +398,18 @@ class _Driver:
     def work(self, pool: Workers) -> None:
         """Train, build on that, craft and evaluate what is lacking."""
         self._register_references()
+        # outcomes of what the scenario no longer names are not shown beside those that it asks for
+        if outdated := self.lacking.outdated():
+            self.store.forget(outdated)
         self._register_wrapped()
-        lacking = self._lacking_models()
+        lacking = self.lacking.models()
         self._learn_rates()
-        estimate = self.estimate(lacking)
-        self.left.units = dict(estimate)
+        self.left.units = self.lacking.passes()
         for warning in self.plan.warnings:
             self.progress.say(f"warning: {warning}")
         phases: tuple[tuple[str, Callable[[], list[Job]]], ...] = (
             ("train", lambda: self._train_jobs(lacking)),
-            *(("build", lambda keys=keys: self._build_jobs(keys)) for keys in self._depths()),
+            *(("build", lambda keys=keys: self._build_jobs(keys)) for keys in depths(self.plan)),
             ("measure", lambda: [*self._measure_jobs(), *self._examine_jobs()]),
             ("craft", self._craft_jobs),
             ("evaluate", self._evaluate_jobs),
@@ -436,38 +427,18 @@ class _Driver:
             if phase in ("train", "build"):
                 self._register_wrapped()
 
-    def estimate(self, lacking: Sequence[str]) -> dict[str, int]:
-        """Image passes that are still due, by kind of job."""
-        new = set(lacking)
-        sets = self._lacking_sets(also=new)
-        n = {split: len(i.images) for split, i in self.plan.images.items()}
-        train = sum(j.units for j in self._train_jobs(lacking))
-        made = (self.plan.models[key].model for key in lacking)
-        built = [model for model in made if isinstance(model, BuiltModel)]
-        measure = sum(j.units for j in (*self._measure_jobs(), *self._examine_jobs()))
-        build = sum(model.passes for model in built)
-        craft = sum(s.passes * n[s.split] for s in sets)
-        lost = {s.key for s in sets}
-        done = self._outcomes()
-        evaluate = sum(
-            n[self.plan.sets[c.set_key].split]
-            for c in self.plan.cells
-            if c.set_key in lost or c.victim_key in new or (self.sets[c.set_key], self.models[c.victim_key]) not in done
-        )
-        return {"train": train, "build": build, "measure": measure, "craft": craft, "evaluate": evaluate}
-
     def _register_references(self) -> None:
         """A model that exists already is there from the start: its digest is its fingerprint."""
         states = self.store.states("weights", list(self.plan.models))
         for key, planned in self.plan.models.items():
             if isinstance(planned.model, ReferencedModel) and states[key].digest != planned.digest:
                 assert planned.digest is not None
-                record = {"kind": "referenced", "label": planned.label}
+                record = {"kind": "referenced", "label": planned.label, "environment": environment("cpu")}
                 self.store.record(Written(kind="weights", key=key, digest=planned.digest, inputs={}, record=record))
 
     def _register_wrapped(self) -> None:
         """A wrapped model has no weights of its own; what stands under its key says which ones are behind it."""
-        digests = self._digests("weights", list(self.plan.models))
+        digests = self.lacking.model_digests()
         states = self.store.states("weights", list(self.plan.models))
         for key, planned in self.plan.models.items():
             if not isinstance(planned.model, WrappedModel):
@@ -475,68 +446,19 @@ class _Driver:
             inner = planned.model.inner
             if inner in self.failed:
                 self.failed[key] = f"{self.plan.models[inner].label}: {self.failed[inner]}"
-            elif inner in digests and not self._whole("weights", states[key], {"inner": digests[inner]}, planned.label):
-                behind = {"inner": torch.frombuffer(bytearray.fromhex(digests[inner]), dtype=torch.uint8)}
-                record = {"kind": "wrapped", "label": planned.label}
+            elif inner in digests and not self.lacking.whole(
+                "weights", states[key], {"inner": digests[inner]}, planned.label
+            ):
+                behind = behind_wrappers(digests[inner])
                 written = Written(
                     kind="weights",
                     key=key,
                     digest=tensor_digest(behind),
                     inputs={"inner": digests[inner]},
-                    record=record,
+                    record={"kind": "wrapped", "label": planned.label, "environment": environment("cpu")},
                 )
                 write_artifact(self.store.folder, written, behind)
                 self.store.record(written)
-
-    def _lacking_models(self) -> list[str]:
-        """Keys of models that have to be made, each behind those that it rests on."""
-        states = self.store.states("weights", list(self.plan.models))
-        digests = self._digests("weights", list(self.plan.models))
-        lacking: dict[str, None] = {}
-        for keys in ([k for k, m in self.plan.models.items() if isinstance(m.model, TrainedModel)], *self._depths()):
-            for key in keys:
-                planned = self.plan.models[key]
-                inputs = self._model_inputs(planned, digests)
-                rests_on = planned.model.models if isinstance(planned.model, BuiltModel) else ()
-                again = inputs is None or any(self._inner(m) in lacking for m in rests_on)
-                if again or not self._whole("weights", states[key], inputs, planned.label):
-                    lacking[key] = None
-        return list(lacking)
-
-    def _inner(self, key: str) -> str:
-        """The model behind the wrappers of a wrapped one; else the model itself."""
-        model = self.plan.models[key].model
-        return model.inner if isinstance(model, WrappedModel) else key
-
-    def _depths(self) -> list[list[str]]:
-        """Keys of the built models, in layers: each layer rests on those before it."""
-        placed: dict[str, int] = {}
-        for key, planned in self.plan.models.items():  # a model stands behind what it rests on
-            if isinstance(planned.model, BuiltModel):
-                placed[key] = 1 + max((placed.get(m, 0) for m in planned.model.models), default=0)
-            elif isinstance(planned.model, WrappedModel):
-                placed[key] = placed.get(planned.model.inner, 0)
-        built = {k: d for k, d in placed.items() if isinstance(self.plan.models[k].model, BuiltModel)}
-        return [[k for k, d in built.items() if d == depth] for depth in range(1, max(built.values(), default=0) + 1)]
-
-    def _model_inputs(self, planned: PlannedModel, digests: Mapping[str, str]) -> dict[str, str] | None:
-        """Digests that a model rests on; None while one of the models among them is missing."""
-        inputs = dict(planned.inputs)
-        if isinstance(planned.model, BuiltModel):
-            for i, model in enumerate(planned.model.models):
-                if model not in digests:
-                    return None
-                inputs[f"model {i}"] = digests[model]
-        return inputs
-
-    def _whole(self, kind: Kind, state: Row, inputs: Any, label: str) -> bool:
-        """Whether an artefact is there, made from what is there now, and undamaged."""
-        if state.digest is None or json.loads(state.inputs) != dict(inputs):
-            return False
-        why = self.store.damage(kind, state)
-        if why is not None:
-            self.progress.say(f"{self.store.path(kind, state.key)} {why}; rebuilding {label}")
-        return why is None
 
     def _train_jobs(self, keys: Iterable[str]) -> list[Job]:
         jobs: list[Job] = []
@@ -576,14 +498,14 @@ class _Driver:
             asked=None if model.asked is None else self._weights(model.asked, digests[model.asked]),
             judges=tuple(self._weights(j, digests[j]) for j in model.judges),
             judging=self._judging(model.judges),
-            inputs=self._model_inputs(planned, digests) or {},
+            inputs=self.lacking.model_inputs(planned, digests) or {},
             precision=self.plan.scenario.precision,
             units=model.passes,
         )
 
     def _build_jobs(self, keys: Sequence[str]) -> list[Job]:
         """One layer of what is lacking; what rests on a model that failed fails with it."""
-        digests = self._digests("weights", list(self.plan.models))
+        digests = self.lacking.model_digests()
         states = self.store.states("weights", list(keys))
         jobs: list[Job] = []
         for key in keys:
@@ -593,118 +515,67 @@ class _Driver:
             if bad:
                 self.failed[key] = f"{self.plan.models[bad[0]].label}: {self.failed[bad[0]]}"
                 continue
-            inputs = self._model_inputs(planned, digests)
-            if inputs is None or not self._whole("weights", states[key], inputs, planned.label):
+            inputs = self.lacking.model_inputs(planned, digests)
+            if not self.lacking.whole("weights", states[key], inputs, planned.label):
                 jobs.append(self._build_job(key, digests))
         return sorted(jobs, key=lambda j: -j.units)
 
     def _measure_jobs(self) -> list[Job]:
-        digests = self._digests("weights", list(self.plan.models))
-        states = self.store.states("measures", list(self.measures))
+        digests = self.lacking.model_digests()
         jobs: list[Job] = []
-        for planned in self._measured():
-            geometry, key = self.plan.scenario.geometry, self._measure_key(planned)
-            base = planned.spec.base
+        for planned in self.lacking.measures():
+            geometry, base = self.plan.scenario.geometry, planned.spec.base
+            inputs = self.lacking.measure_inputs(planned, digests)
+            trained = self.plan.models[planned.members[0]].trained
             assert geometry is not None
             assert isinstance(base, TrainedModel)
-            if any(m not in digests for m in planned.members):
+            assert trained is not None
+            if inputs is None:
                 continue
-            inputs = {f"member {i}": digests[m] for i, m in enumerate(planned.members)}
-            if not self._whole("measures", states[key], inputs, f"measures of {planned.spec.label}"):
-                jobs.append(
-                    MeasureJob(
-                        key=key,
-                        label=planned.spec.label,
-                        models=tuple(self._weights(m, digests[m]) for m in planned.members),
-                        images=geometry.images,
-                        members=geometry.members,
-                        seed=base.seed,
-                        inputs=inputs,
-                    )
+            jobs.append(
+                MeasureJob(
+                    key=measure_key(self.plan, planned),
+                    label=planned.spec.label,
+                    task=self.plan.scenario.task,
+                    configuration=trained.configuration,
+                    models=tuple(self._weights(m, digests[m]) for m in planned.members),
+                    images=geometry.images,
+                    members=geometry.members,
+                    seed=base.seed,
+                    inputs=inputs,
                 )
+            )
         return jobs
 
     def _examine_jobs(self) -> list[Job]:
-        digests = self._digests("weights", list(self.plan.models))
-        states = self.store.states("measures", list(self.measures))
+        digests = self.lacking.model_digests()
         jobs: list[Job] = []
-        budget = self.plan.examined_in
-        if budget is None:
-            return []
-        for victim in self.plan.examined:
-            key, attacked = self._examine_key(victim), self.plan.images["validation"]
-            label = self.plan.models[victim].label
-            if victim not in digests:
+        for victim in self.lacking.examinations():
+            budget, attacked = self.plan.examined_in, self.plan.images["validation"]
+            inputs = self.lacking.examine_inputs(victim, digests)
+            assert budget is not None
+            if inputs is None:
                 continue
-            inputs = {"victim": digests[victim], "images": attacked.digest}
-            if not self._whole("measures", states[key], inputs, f"measures of {label}"):
-                jobs.append(
-                    ExamineJob(
-                        key=key,
-                        label=label,
-                        victim=self._weights(victim, digests[victim]),
-                        images_key=attacked.key,
-                        images_digest=attacked.digest,
-                        images=EXAMINED_IMAGES,
-                        classes=self.classes,
-                        budget=budget,
-                        inputs=inputs,
-                    )
+            jobs.append(
+                ExamineJob(
+                    key=examine_key(self.plan, victim),
+                    label=self.plan.models[victim].label,
+                    victim=self._weights(victim, digests[victim]),
+                    images_key=attacked.key,
+                    images_digest=attacked.digest,
+                    images=EXAMINED_IMAGES,
+                    classes=self.classes,
+                    budget=budget,
+                    inputs=inputs,
                 )
+            )
         return jobs
-
-    def _set_inputs(self, planned: PlannedSet, digests: dict[str, str]) -> dict[str, str] | None:
-        """Digests that a set rests on; None while one of its members is missing."""
-        inputs = {"images": self.plan.images[planned.split].digest}
-        for i, member in enumerate(planned.members):
-            if member not in digests:
-                return None
-            inputs[f"member {i}"] = digests[member]
-        if planned.asked is not None:
-            if planned.asked not in digests:
-                return None
-            inputs["asked"] = digests[planned.asked]
-        for i, judge in enumerate(planned.judges):
-            if judge not in digests:
-                return None
-            inputs[f"judge {i}"] = digests[judge]
-        if planned.judges:
-            inputs["judging"] = self.plan.images["validation"].digest
-        if planned.attack is not None and planned.attack.mixes:
-            inputs["partners"] = str(self.plan.pool)
-        return inputs
-
-    def _digests(self, kind: Kind, keys: Sequence[str]) -> dict[str, str]:
-        states = self.store.states(kind, keys)
-        return {k: s.digest for k, s in states.items() if s.digest is not None and k not in self.failed}
-
-    def _lacking_sets(self, also: AbstractSet[str] = frozenset()) -> list[PlannedSet]:
-        digests = self._digests("weights", list(self.plan.models))
-        states = self.store.states("sets", list(self.plan.sets))
-        done = self._outcomes()
-        asked = {
-            c.set_key
-            for c in self.plan.cells
-            if c.victim_key in also or (self.sets[c.set_key], self.models[c.victim_key]) not in done
-        }
-        lacking = []
-        for key, planned in self.plan.sets.items():
-            if any(m in self.failed for m in planned.models):
-                continue
-            inputs = self._set_inputs(planned, digests)
-            label = f"{planned.surrogate or 'control'} {planned.label}"
-            freed = key not in asked and not self.store.path("sets", key).exists()
-            if freed and states[key].digest is not None and json.loads(states[key].inputs) == inputs:
-                continue  # `carom gc --sets`: its outcomes are all there, and nobody asks for the images
-            if also & set(planned.models) or inputs is None or not self._whole("sets", states[key], inputs, label):
-                lacking.append(planned)
-        return lacking
 
     def _craft_jobs(self) -> list[Job]:
         scenario = self.plan.scenario
-        digests = self._digests("weights", list(self.plan.models))
+        digests = self.lacking.model_digests()
         groups: dict[tuple[Any, ...], list[PlannedSet]] = defaultdict(list)
-        for planned in self._lacking_sets():
+        for planned in self.lacking.sets():
             groups[planned.surrogate, planned.members, planned.asked, planned.judges, planned.split].append(planned)
         for planned in self.plan.sets.values():
             bad = [m for m in planned.models if m in self.failed]
@@ -768,14 +639,16 @@ class _Driver:
         model = planned.model
         built = model if isinstance(model, BuiltModel) else None
         wrapped = model if isinstance(model, WrappedModel) else None
-        behind = None if wrapped is None else self._digests("weights", [wrapped.inner]).get(wrapped.inner, "")
+        behind = None if wrapped is None else self.lacking.model_digests().get(wrapped.inner, "")
         return WeightsOf(
             key=key,
             label=planned.label,
-            task=self.plan.scenario.task,
+            shape=self.shape,
+            classes=self.classes,
             configuration=None if planned.trained is None else planned.trained.configuration,
             reference=model.reference if isinstance(model, ReferencedModel) else None,
             digest=digest,
+            code=planned.code,
             stacked=planned.stacked,
             chain=built.chain if built is not None else None,
             stages=built.stages if built is not None else (),
@@ -783,29 +656,13 @@ class _Driver:
             wrappers=() if wrapped is None else wrapped.wrappers,
         )
 
-    def _outcomes(self) -> set[tuple[int, int]]:
-        """Pairs of set and victim that have an outcome already."""
-        query = (
-            sa.select(cells.c.adversarial_set, cells.c.victim)
-            .join(
-                run_cells,
-                (run_cells.c.adversarial_set == cells.c.adversarial_set) & (run_cells.c.victim == cells.c.victim),
-            )
-            .where(run_cells.c.run == self.run)
-        )
-        with self.store.reading() as connection:
-            return {(s, v) for s, v in connection.execute(query)}
-
     def _evaluate_jobs(self) -> list[Job]:
-        models = self._digests("weights", list(self.plan.models))
-        sets = self._digests("sets", list(self.plan.sets))
-        done = self._outcomes()
+        models, sets = self.lacking.model_digests(), self.lacking.set_digests()
         with self.store.reading() as connection:
             asked = {(v, i) for v, i in connection.execute(sa.select(clean.c.victim, clean.c.image_set))}
         wanted: dict[str, list[str]] = defaultdict(list)
-        for cell in self.plan.cells:
-            pair = (self.sets[cell.set_key], self.models[cell.victim_key])
-            if cell.set_key in sets and cell.victim_key in models and pair not in done:
+        for cell in self.lacking.cells():
+            if cell.set_key in sets and cell.victim_key in models:
                 wanted[cell.victim_key].append(cell.set_key)
         jobs: list[Job] = []
         for victim, keys in wanted.items():
@@ -869,9 +726,14 @@ class _Driver:
                         "inside": result.inside,
                         "passes": result.passes,
                         "failure": result.failure or "; ".join(dict.fromkeys(result.failures.values())) or None,
+                        "environment": json.dumps(result.environment) if result.environment else None,
                     }
                 ],
             )
+            if result.environment:
+                self.devices += [d for d in result.environment["devices"] if d not in self.devices]
+                where = json.dumps({**result.environment, "devices": sorted(self.devices)})
+                connection.execute(runs.update().where(runs.c.id == self.run).values(environment=where))
         if result.failure is not None:
             self._fail(job, result)
         for why in dict.fromkeys(result.failures.values()):
@@ -970,15 +832,3 @@ def _networks(planned: PlannedSurrogate) -> int | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _environment(devices: Sequence[str]) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    return {
-        "host": platform.node(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "devices": list(devices),
-        "versions": {name: version(name) for name in ("carom", "torch", "torchvision", "timm", "numpy")},
-    }

@@ -109,6 +109,11 @@ class Configuration:
 
     version: ClassVar[int] = 1
 
+    @property
+    def passes(self) -> int:
+        """Image passes of a training, forward and backward."""
+        return round((self.n or 0) * self.recipe.passes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:

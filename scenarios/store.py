@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -28,13 +28,15 @@ from carom.identity import tensor_digest
 
 from .migrations import FIRST_SCHEMA, migrate
 
-SCHEMA = 2  # raise it with the tables, and add a step to migrations.py
+SCHEMA = 3  # raise it with the tables, and add a step to migrations.py
 Predictions = NDArray[np.int16]  # class indices, -1 for no answer
 Row = Any  # a row of a query: its columns are attributes
 Kind = Literal["weights", "images", "sets", "measures"]
 KINDS: tuple[Kind, ...] = ("weights", "images", "sets", "measures")
 CONDITIONS = ("source", "architecture", "balance")  # of training, in which surrogate and victim match or not
 COPIES = "copies"  # a folder beside those of the kinds, without rows: what defences were trained on
+
+_Key = TypeVar("_Key", str, int)
 
 _tables = sa.MetaData()
 
@@ -51,7 +53,7 @@ runs = sa.Table(
     sa.Column("status", sa.Text, nullable=False),  # running | done | failed | interrupted | published
     sa.Column("started", sa.Text, nullable=False),
     sa.Column("finished", sa.Text),
-    sa.Column("environment", sa.Text, nullable=False),  # JSON: host, device, threads, versions
+    sa.Column("environment", sa.Text, nullable=False),  # JSON: of its latest job, with all devices of the run
     sa.Column("stamp", sa.Text),  # of what the plan rests on, where that can be said without loading data and models
 )
 
@@ -65,7 +67,9 @@ artifacts = sa.Table(
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("digest", sa.Text),
     sa.Column("inputs", sa.Text, nullable=False, server_default="{}"),
-    sa.Column("record", sa.Text, nullable=False, server_default="{}"),  # how it came to be: history, passes, sizes
+    sa.Column(
+        "record", sa.Text, nullable=False, server_default="{}"
+    ),  # how it came to be: history, passes, sizes, where
     sa.Column("bytes", sa.Integer),
     sa.Column("modified", sa.Integer),  # of the file, in ns: a file that did not change is not read again to check it
     sa.UniqueConstraint("kind", "key"),
@@ -209,6 +213,7 @@ attempts = sa.Table(
     sa.Column("inside", sa.Float, nullable=False),  # seconds in forward and backward passes
     sa.Column("passes", sa.Integer, nullable=False),
     sa.Column("failure", sa.Text),
+    sa.Column("environment", sa.Text),  # JSON: host, device, threads, versions; null in attempts of before schema 3
 )
 
 
@@ -318,7 +323,7 @@ class Store:
     def ensure(self, kind: Kind, keys: Sequence[str]) -> dict[str, int]:
         """Row ids of these artefacts, made where they are new."""
         with self.writing() as connection:
-            for some in _chunks(keys):
+            for some in chunks(keys):
                 rows = [{"kind": kind, "key": key} for key in some]
                 connection.execute(insert(artifacts).on_conflict_do_nothing(), rows)
             return _ids(connection, kind, keys)
@@ -352,11 +357,20 @@ class Store:
         if row.digest is not None and found != (written.digest, dict(written.inputs)):
             forget_outcomes(connection, row.id)
 
+    def forget(self, artefacts: Sequence[tuple[Kind, str]]) -> None:
+        """Take these for not there, and drop the outcomes that rest on them; their files stay."""
+        with self.writing() as connection:
+            for kind, key in artefacts:
+                same = (artifacts.c.kind == kind) & (artifacts.c.key == key)
+                row = connection.execute(sa.select(artifacts.c.id).where(same)).one()
+                connection.execute(artifacts.update().where(same).values(digest=None))
+                forget_outcomes(connection, row.id)
+
     def states(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
         """The rows of these artefacts by key."""
         with self.reading() as connection:
             found: dict[str, Row] = {}
-            for some in _chunks(keys):
+            for some in chunks(keys):
                 query = sa.select(artifacts).where(artifacts.c.kind == kind, artifacts.c.key.in_(some))
                 found |= {row.key: row for row in connection.execute(query)}
             return found
@@ -564,14 +578,15 @@ def store_errors(folder: Path) -> Iterator[None]:
         raise StoreError(f"{folder}: {advice}") from error
 
 
-def _chunks(keys: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+def chunks(keys: Sequence[_Key], size: int = 500) -> Iterator[Sequence[_Key]]:
+    """Pieces that one statement takes."""
     for start in range(0, len(keys), size):
         yield keys[start : start + size]
 
 
 def _ids(connection: sa.Connection, kind: Kind, keys: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for some in _chunks(keys):
+    for some in chunks(keys):
         query = sa.select(artifacts.c.key, artifacts.c.id).where(artifacts.c.kind == kind, artifacts.c.key.in_(some))
         found |= {key: id_ for key, id_ in connection.execute(query)}
     return found

@@ -25,6 +25,7 @@ from carom.zoo.checkpoints import SUFFIXES
 from carom.zoo.ground import Ground, Weights
 from carom.zoo.references import save_state_dict
 
+from .inputs import load_images
 from .plan import Plan, PlannedModel, plan
 from .reader import find_run
 from .run import Progress, TimeLeft
@@ -272,7 +273,8 @@ def _ground(chosen: _Supernet, planned: Plan, device: str) -> Ground:
     task, base = planned.scenario.task, chosen.model.base
     configuration = base.configuration
     assert configuration.n is not None
-    pool = task.load(configuration.source, "train", configuration.samples)
+    of = chosen.planned.inputs
+    pool = load_images(task, configuration.source, "train", configuration.samples, of["train"])
     counts = configuration.balance.counts(configuration.n, len(task.classes))
     return Ground(
         architecture=chosen.architecture,
@@ -280,7 +282,7 @@ def _ground(chosen: _Supernet, planned: Plan, device: str) -> Ground:
         classes=len(task.classes),
         recipe=configuration.recipe,
         train=draw(pool, counts, base.seed),
-        validation=task.load(configuration.source, "validation", configuration.samples),
+        validation=load_images(task, configuration.source, "validation", configuration.samples, of["validation"]),
         seed=base.seed,
         device=torch.device(devices_of(device)[0]),
     )

@@ -7,7 +7,6 @@ names no model from outside. The same stamp means the same plan; then only the s
 
 import hashlib
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,15 +15,18 @@ import carom
 from carom.errors import StoreError
 from carom.identity import content_key
 
+from .environment import versions
 from .store import Store, artifacts, cells, planned_cells, run_cells, run_models, run_sets, run_surrogates, runs
 
 FOLDERS = ("attacks", "defenses", "scenarios", "surrogates", "zoo")
-LIBRARIES = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "scipy")
 
 
 @cache
-def _code() -> str:
-    """sha256 over every file of the package."""
+def code_digest() -> str:
+    """sha256 over every file of the package, as they were when this process first asked: what it works with.
+
+    A run asks when it is imported, not when it ends: files that are edited meanwhile are not the code that ran.
+    """
     package = Path(carom.__file__).resolve().parent
     total = hashlib.sha256()
     for folder in (package, *(package / name for name in FOLDERS)):
@@ -38,7 +40,7 @@ def _code() -> str:
 
 def stamp(name: str, text: str) -> str:
     """Of a scenario's name and text, with this carom and these libraries."""
-    return content_key("stamp", name, text, _code(), [version(library) for library in LIBRARIES])
+    return content_key("stamp", name, text, code_digest(), versions())
 
 
 def find_unchanged(folder: Path, wanted: str) -> tuple[str, int] | None:

@@ -40,11 +40,11 @@ class Workers:
     On CPUs single-threaded processes do more than one process with many threads (measured 1.2 times on 2 cores).
     """
 
-    def __init__(self, folder: Path, *, count: int, devices: Sequence[str]) -> None:
+    def __init__(self, folder: Path, *, count: int, devices: Sequence[str], code: str) -> None:
         self.count = count
         threads = torch.get_num_threads()  # the cores, unless OMP_NUM_THREADS or the caller says less
         self._places = [
-            Place(folder=folder, device=devices[i % len(devices)], threads=max(1, threads // max(1, count)))
+            Place(folder=folder, device=devices[i % len(devices)], threads=max(1, threads // max(1, count)), code=code)
             for i in range(max(1, count))
         ]
         self._pool: ProcessPoolExecutor | None = None

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 from torch import nn
@@ -55,6 +57,7 @@ __all__ = [
     "WeightsFile",
     "check_accuracy",
     "check_victim",
+    "code_behind",
     "load_reference",
     "model_behind",
     "reference",
@@ -358,6 +361,37 @@ def _imported(reference: PythonModel, shape: Shape, classes: int, where: str) ->
     return CallableVictim(function, where, reference.answers, reference.deterministic)
 
 
+_imported_as: dict[str, tuple[ModuleSpec | None, str | None]] = {}  # of modules: the import, and the file's sha256 then
+
+
+def code_behind(reference: Reference) -> str | None:
+    """sha256 of the file of the Python module that makes a loaded model, as it was when the module was imported.
+
+    None of other models, and of modules without a file. What the module imports itself is not in it.
+    """
+    if isinstance(reference, Preprocessed):
+        return code_behind(reference.model)
+    if not isinstance(reference, PythonModel):
+        return None
+    return _imported_as.get(reference.target.partition(":")[0], (None, None))[1]
+
+
+def _note_code(module: ModuleType, where: str) -> None:
+    """Keep what a module's file held when it was imported.
+
+    Raises:
+        ModelError: The file changed since: Python would go on with the code of before.
+    """
+    file = getattr(module, "__file__", None)
+    now = file_digest(Path(file)) if file and Path(file).is_file() else None
+    spec = getattr(module, "__spec__", None)
+    imported, then = _imported_as.get(module.__name__, (None, None))
+    if imported is None or imported is not spec:  # for the first time, or reloaded
+        _imported_as[module.__name__] = (spec, now)
+    elif now is not None and now != then:
+        raise ModelError(f"{where}: {file} changed after this process imported it; start again in a new one")
+
+
 def _attribute(target: str, where: str) -> object:
     module_name, _, name = target.partition(":")
     try:
@@ -365,6 +399,7 @@ def _attribute(target: str, where: str) -> object:
             module = importlib.import_module(module_name)
     except Exception as error:  # the user's module may raise anything
         raise ModelError(f"{where}: cannot import {module_name}: {one_line(error)}") from error
+    _note_code(module, where)
     if not hasattr(module, name):
         raise InputError(f"{where}: {module_name} has no {name!r}{did_you_mean(name, dir(module))}")
     return getattr(module, name)

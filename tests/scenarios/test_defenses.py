@@ -60,7 +60,8 @@ def scenario_of(npz: Path, *parts: str) -> Scenario:
 def quick() -> Iterator[None]:
     """Few images are looked at for masked gradients, and not long: that it is right is tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("carom.scenarios.run.EXAMINED_IMAGES", 4)
+        for module in ("lacking", "run"):
+            patch.setattr(f"carom.scenarios.{module}.EXAMINED_IMAGES", 4)
         patch.setattr("carom.defenses.masking.examined", partial(examined, restarts=1, queries=2, draws=1))
         yield
 

@@ -29,6 +29,7 @@ ALTER TABLE clean_old RENAME TO clean;
 ALTER TABLE cells_old RENAME TO cells;
 CREATE INDEX cells_by_victim ON cells (victim);
 ALTER TABLE runs DROP COLUMN stamp;
+ALTER TABLE attempts DROP COLUMN environment;
 DROP TABLE run_victims;
 DROP TABLE published;
 UPDATE meta SET value = '1' WHERE name = 'schema';
@@ -79,7 +80,7 @@ def test_a_store_of_schema_1_keeps_its_outcomes(carom: Carom, file: Path, new: P
     expected = raw_store.contents(new)
     refused = carom("show", "--store", old)
     assert refused.code == 2
-    assert "written with schema 1, this carom reads 2; bring the store up to date by running its scenario again" in (
+    assert "written with schema 1, this carom reads 3; bring the store up to date by running its scenario again" in (
         refused.error
     )
     answer = carom("run", file, "--store", old, "--workers", 0, "--json")
@@ -115,6 +116,14 @@ def test_outcomes_that_rest_on_what_is_gone_are_dropped_and_said(
     assert raw_store.contents(old) == raw_store.contents(new)
 
 
+def test_a_store_of_schema_2_keeps_its_outcomes(carom: Carom, file: Path, new: Path, tmp_path: Path) -> None:
+    store = tmp_path / "two"
+    shutil.copytree(new, store)
+    change(store, "alter table attempts drop column environment; update meta set value = '2' where name = 'schema'")
+    assert carom("run", file, "--store", store, "--workers", 0).code == 0
+    assert raw_store.contents(store) == raw_store.contents(new)
+
+
 def test_what_was_dropped_is_said(carom: Carom, file: Path, old: Path) -> None:
     change(old, "update cells set n = n + 1")
     ((had,),) = raw_store.query(old, "select count(*) from cells")
@@ -140,7 +149,7 @@ def test_a_migration_that_fails_changes_nothing(old: Path, monkeypatch: pytest.M
     Store(old, write=True).close()
 
 
-@pytest.mark.parametrize("number", ["3", "999"])
+@pytest.mark.parametrize("number", ["4", "999"])
 def test_a_newer_store_is_refused_before_it_is_touched(new: Path, tmp_path: Path, number: str) -> None:
     store = tmp_path / "newer"
     shutil.copytree(new, store)
@@ -150,7 +159,7 @@ def test_a_newer_store_is_refused_before_it_is_touched(new: Path, tmp_path: Path
     )
     before = everything(store)
     with pytest.raises(
-        StoreError, match=f"written with schema {number}, this carom reads 2; install a matching version"
+        StoreError, match=f"written with schema {number}, this carom reads 3; install a matching version"
     ):
         Store(store, write=True)
     assert everything(store) == before

@@ -56,10 +56,10 @@ def test_another_text_code_or_library_is_planned_again(done: Path, monkeypatch: 
     assert unchanged.find_unchanged(done / "s", stamp) is not None
     assert unchanged.find_unchanged(done / "s", unchanged.stamp("small", SMALL + "\n")) is None
     assert unchanged.find_unchanged(done / "s", unchanged.stamp("other", SMALL)) is None
-    monkeypatch.setattr(unchanged, "_code", lambda: "edited")
+    monkeypatch.setattr(unchanged, "code_digest", lambda: "edited")
     assert unchanged.stamp("small", SMALL) != stamp
     monkeypatch.undo()
-    monkeypatch.setattr(unchanged, "version", lambda library: "0")
+    monkeypatch.setattr(unchanged, "versions", lambda: {"torch": "0"})
     assert unchanged.stamp("small", SMALL) != stamp
 
 
@@ -67,7 +67,7 @@ def test_the_stamp_covers_every_file_of_carom(monkeypatch: pytest.MonkeyPatch) -
     read = []
     original = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or original(path))  # type: ignore[func-returns-value]
-    unchanged._code.__wrapped__()
+    unchanged.code_digest.__wrapped__()
     wanted = {"draws.py", "momentum.py", "training.py", "digits_fonts.npz", "digits-quick.toml"}
     assert wanted | {"single.py", "jobs.py"} <= set(read)
 
