@@ -104,16 +104,15 @@ def over_models(
     expected = np.zeros((len(clusters), len(clusters)))
     freedom = {PAIR: float(max(one.basis.shape[0] - one.basis.shape[1] for one in regressions))}
     for i, (name, by) in enumerate(clusters.items()):
-        inner = []
-        for start in range(0, by.shape[0], _SLAB):
-            reach = _reach(by[start : start + _SLAB], regressions, places)
-            expected[i] += [float(((reach @ one) ** 2).sum()) for one in moves.values()]
-            inner.append(reach)
-        if name != PAIR:
-            whole = np.concatenate(inner)
-            product = whole @ whole.T
-            trace, square = float(np.trace(product)), float((product**2).sum())
-            freedom[name] = trace**2 / square if trace > _ROUNDING * float(weight @ weight) else 0.0
+        if name == PAIR:
+            expected[:, i] = _expected_of_pairs(clusters, regressions, places)
+            continue
+        theirs = _moved_scores(moves[name].toarray(), regressions, places)
+        expected[:, i] = [float(((other @ theirs) ** 2).sum()) for other in clusters.values()]
+        reach = _reach(by, regressions, places)
+        product = reach @ reach.T
+        trace, square = float(np.trace(product)), float((product**2).sum())
+        freedom[name] = trace**2 / square if trace > _ROUNDING * float(weight @ weight) else 0.0
     target = np.array([float(((one.T @ weight) ** 2).sum()) for one in moves.values()])
     names = list(clusters)
     use = [i for i, name in enumerate(names) if freedom[name] > 1 - _ROUNDING]
@@ -160,6 +159,32 @@ def _members(codes: Ints, count: int | None = None) -> sparse.csr_array:
     """1 where a column has the code of a row, `clusters pairs`."""
     rows = 1 + int(codes.max()) if count is None else count
     return sparse.csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(rows, len(codes)))
+
+
+def _expected_of_pairs(
+    clusters: Mapping[str, sparse.csr_array], regressions: Sequence[Regression], places: Sequence[Ints]
+) -> list[float]:
+    """What one unit of variance of each pair adds to the sum of squares of each kind of cluster."""
+    found = []
+    for name, by in clusters.items():
+        if name != PAIR:
+            found.append(float((_reach(by, regressions, places) ** 2).sum()))
+        elif len(regressions) == 1 and by.shape[0] == by.shape[1]:  # the diagonal of the projection is enough
+            (one,) = regressions
+            found.append(float(one.weights**2 @ (1 - (one.basis**2).sum(1))))
+        else:
+            slabs = [by[start : start + _SLAB] for start in range(0, by.shape[0], _SLAB)]
+            found.append(sum(float((_reach(slab, regressions, places) ** 2).sum()) for slab in slabs))
+    return found
+
+
+def _moved_scores(change: Floats, regressions: Sequence[Regression], places: Sequence[Ints]) -> Floats:
+    """What changes of all pairs, in all contexts alike, add to the score of each pair, `pairs changes`."""
+    out = np.zeros_like(change)
+    for one, place in zip(regressions, places, strict=True):
+        here = change[place]
+        out[place] += one.weights[:, None] * (here - one.basis @ (one.basis.T @ here))
+    return out
 
 
 def _reach(by: sparse.csr_array, regressions: Sequence[Regression], places: Sequence[Ints]) -> Floats:
