@@ -156,7 +156,7 @@ class Entry:
         """A numeric argument, exactly: floats are taken as the numbers they are, texts as fractions of whole ones."""
         value = self.arguments.get(name, default)
         if not isinstance(value, str):
-            return Fraction(value)  # type: ignore[arg-type]
+            return Fraction(value)
         first, *others = value.split("/")
         number = Fraction(first)
         for other in others:
@@ -196,7 +196,7 @@ class Entry:
     @property
     def small_draws(self) -> list[list[Any]]:
         """Draws of few numbers in the order in which they were made, as [function, value ...]."""
-        return json.loads(str(self.arrays["draws_json"])) if "draws_json" in self.arrays else []  # type: ignore[no-any-return]
+        return json.loads(str(self.arrays["draws_json"])) if "draws_json" in self.arrays else []
 
     def array(self, name: str) -> Tensor:
         """A recorded array."""
@@ -390,8 +390,8 @@ class ResNet(nn.Module):
     @override
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
         logits: Tensor = self.fc(x.mean((2, 3)))
         return logits
 

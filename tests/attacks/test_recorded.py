@@ -371,7 +371,7 @@ def test_what_else_was_recorded(name: str) -> None:
 def own(entry: Entry, name: str) -> tuple[Attack, Drawing | None]:
     """The attack as it comes, where its record needs a setting; and its draws, None for carom's own."""
     attack: Any = shuffled_blocks(entry) if entry.cls == "BSR" else ATTACKS[entry.cls](entry)
-    part = attack.transformations[0] if name == "transformations" else getattr(attack, name, None)
+    part: Any = attack.transformations[0] if name == "transformations" else getattr(attack, name, None)
     plain: dict[str, Callable[[], tuple[Attack, Drawing | None]]] = {
         "LOGIT": lambda: (replace(attack, momentum=Momentum()), answer(entry)),
         "SVRE": lambda: (replace(attack, members=replace(part, smooth_answer=True)), answer(entry)),
@@ -438,7 +438,7 @@ class OfTheBatch(Admix):
     def image(self, x: Tensor, view: View) -> Tensor:
         partner, scale = divmod(view.index, self.scales)
         order = list(self.orders[view.step * self.partners + partner])
-        return (x + self.strength * x.detach()[order]) / 2**scale
+        return (x + self.strength * x.detach()[order]) * 2.0**-scale
 
 
 @pytest.mark.parametrize("name", names("Admix"))

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -363,7 +363,7 @@ def test_copies_multiply_and_every_pass_draws_anew(source64: Any, batch: Any) ->
     class Kept:
         """The plain rule, with what it read."""
 
-        needs_momentum = False
+        needs_momentum: ClassVar[bool] = False
         reads = 1
 
         def __call__(self, look: Look, memory: Memory) -> Tensor:
