@@ -6,6 +6,7 @@ AutoAttack's flags (Croce and Hein 2020, arXiv:2003.01690). Only numbers come in
 
 from collections.abc import Mapping
 from itertools import pairwise
+from math import exp, lgamma, log, log1p
 
 WORSE_THAN_FGSM = 0.01
 """Many small steps may leave this much more accuracy than one large one."""
@@ -23,15 +24,16 @@ ZERO_GRADIENTS = 0.01
 """Share of exactly zero gradients."""
 UNLIKE_ITSELF = 1e-4
 """Of the largest logit, that two answers to one image may differ by."""
-LEAST_IMAGES = 2
-"""A share of fewer images than these is no difference."""
+BY_CHANCE = 0.025
+"""How often images like these may differ by so much where the difference is just what it may be."""
 
 
 def alarms(numbers: Mapping[str, float], *, transfer: float | None = None) -> tuple[str, ...]:
     """A sentence for each sign of masked gradients; none where all is well.
 
-    Differences of accuracy are of the same images, so they have no sampling error; but one of fewer than two images is
-    overlooked.
+    The images are a sample. An accuracy counts as beyond its slack only if a difference of the slack would give as many
+    images as seldom as `BY_CHANCE` (exact binomial, one-sided). Which images differ is not told, so this takes them all
+    to differ one way; where some differ the other way too, an alarm is surer than it should be.
 
     Args:
         numbers: As `Examined.numbers` gives them; accuracies from 0 to 1.
@@ -40,12 +42,12 @@ def alarms(numbers: Mapping[str, float], *, transfer: float | None = None) -> tu
     """
     clean, fgsm, pgd, long, square = (numbers[name] for name in ("clean", "fgsm", "pgd20", "pgd100", "square"))
     white_box = min(fgsm, pgd, long)
-    few = LEAST_IMAGES / numbers["images"] - 1e-9
+    images = round(numbers["images"])
     found: list[str] = []
 
     def more(by: float, than: float) -> bool:
         """Whether a difference counts."""
-        return by > than + 1e-9 and by >= few
+        return by > than + 1e-9 and _tail(round(by * images), images, than) <= BY_CHANCE
 
     if more(pgd - fgsm, WORSE_THAN_FGSM):
         found.append(f"PGD with 20 steps leaves {_share(pgd)} right, one step of FGSM only {_share(fgsm)}")
@@ -64,7 +66,7 @@ def alarms(numbers: Mapping[str, float], *, transfer: float | None = None) -> tu
             f"attacks made on other models leave {_share(transfer)} right, those made on this one {_share(white_box)}"
         )
     chance = 1 / numbers["classes"]
-    if more(numbers["large"] - chance, ABOVE_CHANCE):
+    if more(numbers["large"], chance + ABOVE_CHANCE):
         found.append(
             f"at the radius {numbers['large_eps']:.4g} PGD leaves {_share(numbers['large'])} right, guessing gets "
             f"{_share(chance)}"
@@ -88,6 +90,12 @@ def alarms(numbers: Mapping[str, float], *, transfer: float | None = None) -> tu
     if numbers["probabilities"] > 0:
         found.append("it answers probabilities instead of logits, so its gradients vanish where it is sure")
     return tuple(found)
+
+
+def _tail(k: int, n: int, p: float) -> float:
+    """Probability of k or more of n, each with probability p, above 0 and below 1."""
+    ways = (lgamma(n + 1) - lgamma(j + 1) - lgamma(n - j + 1) for j in range(k, n + 1))
+    return sum(exp(of + j * log(p) + (n - j) * log1p(-p)) for j, of in enumerate(ways, start=k))
 
 
 def _share(value: float) -> str:
