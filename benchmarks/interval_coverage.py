@@ -312,9 +312,16 @@ class Trained:
             }
             for i, (a, b) in enumerate(places)
         ]
-        constant = {"attack": "mi", "norm": "linf", "eps": "8/255", "attack_seed": 0, "case": 3, "control": False}
+        constant: dict[str, Any] = {
+            "attack": "mi",
+            "norm": "linf",
+            "eps": "8/255",
+            "attack_seed": 0,
+            "case": 3,
+            "control": False,
+        }
         cells = pd.DataFrame(rows).assign(
-            **constant, **{f"{axis}_{of}": "" for axis in statistics.AXES for of in "sv"}, **also
+            control=False, **constant, **{f"{axis}_{of}": "" for axis in statistics.AXES for of in "sv"}, **also
         )
         return Outcomes(
             cells=cells,
@@ -357,8 +364,8 @@ def compared_of(rng: Generator, design: tuple[int, int, float, float]) -> Answer
     before = np.where(way == 1, 1, np.where(way == -1, 0, rng.integers(0, 2, images))) * np.ones((cells, 1), dtype=int)
     after = np.where(some & (way != 0), 1 - before, before)
     a = Trained(surrogates=((0.0, cells),), images=images).draw(rng)
-    runs = [replace(a, adversarial=of.astype(np.int16)) for of in (before, after)]
-    row = statistics.compare_pooled(*runs).iloc[0]
+    then, now = (replace(a, adversarial=of.astype(np.int16)) for of in (before, after))
+    row = statistics.compare_pooled(then, now).iloc[0]
     truth = (gain - loss) * (2 / 3 if cells > 1 else 1.0)  # of robust accuracy: what was wrong before and is right now
     answers = {"95% interval": float(row["robust_low"] <= truth <= row["robust_high"])}
     return {**answers, "p": float(row["robust_p"])} if gain == loss else answers

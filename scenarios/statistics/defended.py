@@ -321,8 +321,8 @@ def _best_rows(outcomes: Outcomes, rows: Ints, ranked: Sequence[Pair] | None) ->
 def _by_pair(outcomes: Outcomes, rows: Ints) -> dict[str, Ints]:
     """The cells of each pair, by its name."""
     cells = outcomes.cells.iloc[rows]
-    groups = cells.groupby(["surrogate", "attack"], sort=False, observed=True).indices
-    return {_pair_name((str(source), str(attack))): rows[of] for (source, attack), of in groups.items()}
+    source, attack = (cells[column].astype(str).to_numpy() for column in ("surrogate", "attack"))
+    return {_pair_name(pair): rows[(source == pair[0]) & (attack == pair[1])] for pair in _pairs(outcomes, rows)}
 
 
 def _pair_name(pair: Pair) -> str:

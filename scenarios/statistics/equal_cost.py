@@ -72,7 +72,7 @@ def cost_against_transfer(
     - `training_passes`, `seconds`, `parameters`: mean over the surrogate's seeds.
     - `passes_per_image`: forward and backward passes of the attack, mean over the sets; NaN where sets do not tell.
     - `efficient`: no other row of the same `by` transfers at least as well for at most as many training passes, and
-      better or for fewer.
+      better or for fewer. By the measured ASR alone, without regard to intervals.
 
     Args:
         outcomes: The run, on test victims.
