@@ -321,7 +321,7 @@ class Trained:
             "control": False,
         }
         cells = pd.DataFrame(rows).assign(
-            control=False, **constant, **{f"{axis}_{of}": "" for axis in statistics.AXES for of in "sv"}, **also
+            **constant, **{f"{axis}_{of}": "" for axis in statistics.AXES for of in "sv"}, **also
         )
         return Outcomes(
             cells=cells,
