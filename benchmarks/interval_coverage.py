@@ -498,7 +498,6 @@ STUDIES: Sequence[Study] = (
             "3 x 3 models": both("a", 3, **_FLAT),
             "5 x 5 models": both("a", 5, **_FLAT),
             "2 x 20 models": World(surrogates=grid("a", 2), victims=grid("a", 20), **_FLAT),
-            "1 x 4 models": World(surrogates=grid("a", 1), victims=grid("a", 4), seed=0.2, pair=0.0, **_FLAT),
             "10 x 10 models": both("a", 10, **_FLAT),
             "30 x 30 models": both("a", 30, **_FLAT),
         },

@@ -99,15 +99,15 @@ def over_models(
         weight[place] += one.weights
         moved[place] = one.moved
     # what one unit of each deviation moves: that of a model its mismatching pairs against its matching ones
-    moves = {name: sparse.csr_array((by * moved).T) for name, by in clusters.items() if name != PAIR}
-    moves[PAIR] = sparse.csr_array(sparse.eye_array(pairs))
+    moves = {name: sparse.csr_array((by * moved).T) for name, by in clusters.items() if name != PAIR}  # type: ignore[no-untyped-call]
+    moves[PAIR] = sparse.csr_array(sparse.eye_array(pairs))  # type: ignore[no-untyped-call]
     expected = np.zeros((len(clusters), len(clusters)))
     freedom = {PAIR: float(max(one.basis.shape[0] - one.basis.shape[1] for one in regressions))}
     for i, (name, by) in enumerate(clusters.items()):
         if name == PAIR:
             expected[:, i] = _expected_of_pairs(clusters, regressions, places)
             continue
-        theirs = _moved_scores(moves[name].toarray(), regressions, places)
+        theirs = _moved_scores(moves[name].toarray(), regressions, places)  # type: ignore[no-untyped-call]
         expected[:, i] = [float(((other @ theirs) ** 2).sum()) for other in clusters.values()]
         reach = _reach(by, regressions, places)
         product = reach @ reach.T
@@ -124,11 +124,11 @@ def over_models(
         solved = np.linalg.solve(expected[np.ix_(use, use)], came)
     else:  # as if each were all that there is, and then the one that makes the interval the widest
         alone = came / expected[use, use]
-        reach = [
+        reaches = [
             Spread(parts=((max(v, 0.0) * target[i], freedom[names[i]]),)).half_width()
             for i, v in zip(use, alone, strict=True)
         ]
-        solved = np.where(np.arange(len(use)) == np.argmax(reach), alone, 0.0)
+        solved = np.where(np.arange(len(use)) == np.argmax(reaches), alone, 0.0)
     return {
         names[i]: (max(float(one), 0.0) * float(target[i]), freedom[names[i]])
         for i, one in zip(use, solved, strict=True)
@@ -158,7 +158,7 @@ def _clusters(
 def _members(codes: Ints, count: int | None = None) -> sparse.csr_array:
     """1 where a column has the code of a row, `clusters pairs`."""
     rows = 1 + int(codes.max()) if count is None else count
-    return sparse.csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(rows, len(codes)))
+    return sparse.csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(rows, len(codes)))  # type: ignore[no-untyped-call]
 
 
 def _expected_of_pairs(

@@ -133,7 +133,7 @@ def _numbered(frame: pd.DataFrame) -> Ints:
     """A number for each combination of values."""
     if not frame.shape[1]:
         return np.zeros(len(frame), dtype=np.int64)
-    return frame.groupby(list(frame.columns), sort=False, dropna=False).ngroup().to_numpy(dtype=np.int64)
+    return np.asarray(frame.groupby(list(frame.columns), sort=False, dropna=False).ngroup(), dtype=np.int64)
 
 
 def _members(group: Ints, chosen: Bools) -> Iterator[Ints]:
@@ -199,7 +199,7 @@ def marginal_effects(
         cells = outcomes.cells.iloc[index]
         names = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
         flags = match_flags(cells)
-        for axis in flags:
+        for axis in axes_of(cells):
             found = contrast(cells, axis, within) if {"same", "differs"} <= set(flags[axis]) else None
             if found is None:
                 continue

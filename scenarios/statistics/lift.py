@@ -101,9 +101,9 @@ def full_noise_asr(outcomes: Outcomes) -> Floats:
     for row in np.flatnonzero(outcomes.control & np.array(full, dtype=bool)):
         found.setdefault(tuple(column[row] for column in columns), {})[seeds[row]] = int(row)
     asr = np.full(len(cells), np.nan)
-    for row, key in enumerate(zip(*columns, strict=True)):
+    for i, key in enumerate(zip(*columns, strict=True)):
         if key in found:
-            asr[row] = outcomes.asr[found[key].get(seeds[row], found[key][min(found[key])])]
+            asr[i] = outcomes.asr[found[key].get(seeds[i], found[key][min(found[key])])]
     return asr
 
 

@@ -60,7 +60,7 @@ def test_what_models_are_like_as_such_is_in_no_effect(make_outcomes: Make) -> No
 
     def probability(cell: dict[str, Any]) -> float:
         apart = cell["architecture_s"] != cell["architecture_v"]
-        return strength[cell["architecture_s"]] + strength[cell["architecture_v"]] - 0.05 * apart
+        return strength[str(cell["architecture_s"])] + strength[str(cell["architecture_v"])] - 0.05 * bool(apart)
 
     outcomes = make_outcomes(
         13,
@@ -211,7 +211,7 @@ def test_the_parts_over_models_are_the_variances_of_the_effect(make_outcomes: Ma
         sd["pair"] ** 2 * (found.coefficients**2).sum(),
     ]
     rng = np.random.default_rng(3)
-    parts = []
+    parts, over = [], {}
     for _ in range(80):
         over = over_models(grid.cells, found.regressions, fallen(rows, rng, sd))
         parts.append([variance for variance, _ in over.values()])
