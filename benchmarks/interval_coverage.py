@@ -445,7 +445,7 @@ def ladder(seeds: int, level: float = 0.35, **also: Any) -> Trained:
     return Trained(surrogates=tuple((of, seeds) for of in levels), shared=True, **also)
 
 
-_FLAT = dict(image=0.0, image_model=0.0)
+_FLAT: Mapping[str, Any] = dict(image=0.0, image_model=0.0)
 EFFECTS: Mapping[str, World] = {
     "2 levels x 1 seed": both("ab", 1),
     "2 levels x 2 seeds": both("ab", 2),
