@@ -356,15 +356,18 @@ class Store:
         found = (row.digest, json.loads(row.inputs))
         if row.digest is not None and found != (written.digest, dict(written.inputs)):
             forget_outcomes(connection, row.id)
+            forget_made_from(connection, row.digest)
 
     def forget(self, artefacts: Sequence[tuple[Kind, str]]) -> None:
         """Take these for not there, and drop the outcomes that rest on them; their files stay."""
         with self.writing() as connection:
             for kind, key in artefacts:
                 same = (artifacts.c.kind == kind) & (artifacts.c.key == key)
-                row = connection.execute(sa.select(artifacts.c.id).where(same)).one()
+                row = connection.execute(sa.select(artifacts.c.id, artifacts.c.digest).where(same)).one()
                 connection.execute(artifacts.update().where(same).values(digest=None))
                 forget_outcomes(connection, row.id)
+                if row.digest is not None:
+                    forget_made_from(connection, row.digest)
 
     def states(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
         """The rows of these artefacts by key."""
@@ -428,6 +431,24 @@ def forget_outcomes(connection: sa.Connection, artifact: int) -> None:
         )
     )
     connection.execute(clean.delete().where(on_it | (clean.c.victim == artifact)))
+
+
+def forget_made_from(connection: sa.Connection, digest: str) -> None:
+    """Take for not there what was made from a digest that the store has no more, and what was made from that.
+
+    Whichever scenario it is of: its key names an artefact that is another now. Files stay.
+    """
+    made_from = sa.text("EXISTS (SELECT 1 FROM json_each(artifacts.inputs) AS input WHERE input.value = :digest)")
+    gone = [digest]
+    while gone:
+        of = gone.pop()
+        if connection.execute(sa.select(artifacts.c.id).where(artifacts.c.digest == of)).first() is not None:
+            continue  # another artefact has these very tensors
+        query = sa.select(artifacts.c.id, artifacts.c.digest).where(artifacts.c.digest.is_not(None), made_from)
+        for row in connection.execute(query, {"digest": of}).all():
+            connection.execute(artifacts.update().where(artifacts.c.id == row.id).values(digest=None))
+            forget_outcomes(connection, row.id)
+            gone.append(row.digest)
 
 
 # ----------------------------------------------------------------------------------------------------------- database

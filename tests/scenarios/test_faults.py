@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from carom.scenarios.unchanged import code_digest
 from carom.scenarios.workers import Workers
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import Classifier, create
+from carom.zoo.references import save_state_dict
 
 from . import raw_store
 from .conftest import Carom, tiny_images
@@ -408,12 +409,12 @@ def works_at(monkeypatch: pytest.MonkeyPatch, **what: object) -> None:
 
 def made_at(store: Path, kind: str) -> list[tuple[str, str]]:
     where = "json_extract(record, '$.environment.host'), json_extract(record, '$.environment.versions.torch')"
-    return raw_store.query(store, f"select {where} from artifacts where kind = '{kind}' order by id")  # type: ignore[return-value]
+    return raw_store.query(store, f"select {where} from artifacts where kind = '{kind}' order by id")
 
 
 def run_at(store: Path) -> list[tuple[str, str, str]]:
     where = "json_extract(environment, '$.host'), json_extract(environment, '$.versions.torch')"
-    return raw_store.query(store, f"select scenario, {where} from runs order by scenario")  # type: ignore[return-value]
+    return raw_store.query(store, f"select scenario, {where} from runs order by scenario")
 
 
 def test_every_artefact_and_attempt_says_where_it_was_made(
@@ -562,3 +563,94 @@ def test_a_plan_expects_what_the_run_then_does(
     assert ("measure" in report["busy"]) == bool(todo[1])
     again = json.loads(carom("plan", file, "--store", store, "--json").out)
     assert again["image passes"].startswith("0 (")
+
+
+# --------------------------------------------------------------------------------- each kind of input, between two runs
+
+JUDGE = """
+def judge(x): return (x.flatten(1).sum(1) * 10).long() % 3
+"""
+THEIRS = """
+[[victims]]
+name = "theirs"
+model = "judge_of_all:judge"
+answers = "labels"
+revision = "1"
+[[victims]]
+name = "net"
+model = "net_of_all:Net"
+revision = "1"
+[[victims]]
+name = "file"
+model = "theirs.safetensors"
+"""
+BETWEEN: dict[str, Callable[[Path], object]] = {
+    "training images": lambda place: write_data(place / "data.npz", train=1, only=0),
+    "pool of images to mix in": lambda place: write_data(place / "data.npz", train=1, only=1),
+    "attacked images": lambda place: write_data(place / "data.npz", test=1),
+    "file of weights": lambda place: write_weights(place, 2),
+    "weights of a module": lambda place: (place / "seed.txt").write_text("2"),
+}
+
+
+def write_weights(place: Path, seed: int) -> None:
+    made = create(architecture("lenet"), shape=(1, 6, 5), classes=3, seed=seed)
+    save_state_dict(made, place / "theirs.safetensors")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two scenarios on the same data and models, which differ in their attack."""
+    folder = tmp_path_factory.mktemp("both")
+    write_data(folder / "data.npz")
+    write_weights(folder, 1)
+    (folder / "judge_of_all.py").write_text(JUDGE)
+    (folder / "net_of_all.py").write_text(NET)
+    (folder / "seed.txt").write_text("1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, attack in (("a", "admix"), ("b", "fgsm")):
+            file = write_scenario(folder, name, attack, THEIRS)
+            run_scenario(load_scenario(str(file)), folder / "store", workers=0)
+    return folder
+
+
+@pytest.fixture
+def changing(both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same folder, put back afterwards: its path is in the keys."""
+    shutil.copytree(both, tmp_path / "kept")
+    monkeypatch.chdir(both)
+    yield both
+    shutil.rmtree(both)
+    shutil.copytree(tmp_path / "kept", both)
+
+
+@pytest.mark.parametrize("change", BETWEEN)
+def test_no_outcome_survives_what_it_rested_on(carom: Carom, changing: Path, change: str) -> None:
+    """One of two scenarios is run again: every outcome that is left of either is one that a fresh store gets too."""
+    store = changing / "store"
+    before = raw_store.cells(store)
+    BETWEEN[change](changing)
+    run(carom, changing / "a.toml", store)
+    left = shown_cells(store)
+    truth = outcomes(carom, changing, changing / "fresh", "a", "b")
+    named, came = shown_cells(changing / "fresh"), raw_store.cells(store)
+    assert {cell for cell in named if cell[0].startswith("a-")} <= left, "all of a is there"
+    assert {(made, victim) for _, made, victim in left & named if came[made, victim] != truth[made, victim]} == set()
+    outlived = {(name[:2], victim in {v for _, v in truth}) for name, _, victim in left - named}
+    # another file of weights is another model under another key: b is of the first one until it is run again
+    assert outlived == ({("b-", False)} if change == "file of weights" else set())
+    run(carom, changing / "b.toml", store)
+    assert shown_cells(store) == named
+    assert {pair: raw_store.cells(store)[pair] for pair in truth} == truth
+    assert before != truth
+
+
+def shown_cells(store: Path) -> set[tuple[str, str, str]]:
+    """Run, set and victim of every outcome that a run shows, by name and keys."""
+    rows = raw_store.query(
+        store,
+        "select run_cells.run, s.key, v.key from run_cells join cells using (adversarial_set, victim) "
+        "join artifacts s on s.id = adversarial_set join artifacts v on v.id = victim",
+    )
+    return {(name, made, victim) for name, made, victim in rows}

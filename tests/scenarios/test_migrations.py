@@ -3,13 +3,13 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from carom.errors import StoreError
+from carom.scenarios import migrations
 from carom.scenarios.store import Store
 
 from . import raw_store
@@ -134,14 +134,10 @@ def test_what_was_dropped_is_said(carom: Carom, file: Path, old: Path) -> None:
 def test_a_migration_that_fails_changes_nothing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = everything(old)
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object) -> str | None:
         raise KeyboardInterrupt
 
-    steps: tuple[Callable[..., object], ...] = (interrupted,)
-    import carom.scenarios.migrations as migrations
-
-    first = migrations.STEPS[0]
-    monkeypatch.setattr(migrations, "STEPS", (lambda *a: (first(*a), interrupted())[0], *steps))
+    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, interrupted))
     with pytest.raises(KeyboardInterrupt):
         Store(old, write=True)
     assert everything(old) == before

@@ -151,7 +151,7 @@ def test_another_digest_drops_what_rested_on_the_old_and_nothing_else(store: Sto
                 [{"victim": v, "image_set": ids["images", i], "correct": 1, "predictions": b"\0"} for i in "ab"],
             )
             answered = dict(
-                connection.execute(sa.select(clean.c.image_set, clean.c.id).where(clean.c.victim == v)).all()  # type: ignore[arg-type]
+                connection.execute(sa.select(clean.c.image_set, clean.c.id).where(clean.c.victim == v)).all()
             )
             connection.execute(
                 insert(cells),
