@@ -319,6 +319,7 @@ class Found:
             n=int(bottoms[: len(seeds)].sum()),
             seeds=len(seeds),
             ranges_over="images, these models" if len(seeds) == 1 else "images and victim seeds",
+            claim="these models" if len(seeds) == 1 else "retrained victims",
         )
 
     @staticmethod

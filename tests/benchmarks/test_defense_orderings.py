@@ -186,7 +186,7 @@ def test_verdicts_follow_the_interval(
 ) -> None:
     sides = Rate("a", "clean"), Rate("b", "clean")
     one = Expected(name="x", run=RUN, first=sides[0], second=sides[1], above=above, within=within)
-    came = Difference(value=0.0, low=low, high=high, first=0.0, second=0.0, n=1, seeds=1, ranges_over="")
+    came = Difference(value=0.0, low=low, high=high, first=0.0, second=0.0, n=1, seeds=1, ranges_over="", claim="")
     assert one.verdict(came) == verdict
 
 
