@@ -200,7 +200,7 @@ class Study:
 def effect_of(rng: Generator, world: World) -> Answers:
     """The interval and p of a marginal effect."""
     outcomes = world.draw(rng)
-    row = marginal_effects(outcomes).set_index("axis").loc["architecture"]
+    row: Any = marginal_effects(outcomes).set_index("axis").loc["architecture"]
     truth = world.effect()
     if row["ranges_over"] == IMAGES:  # then the claim is about these models
         found = contrast(outcomes.cells, "architecture")
@@ -214,7 +214,7 @@ def effect_of(rng: Generator, world: World) -> Answers:
 
 def equivalence_of(rng: Generator, world: World) -> Answers:
     """How often an effect is said to be within 2 points."""
-    row = marginal_effects(world.draw(rng)).set_index("axis").loc["architecture"]
+    row: Any = marginal_effects(world.draw(rng)).set_index("axis").loc["architecture"]
     return {"yes within ±2": float(row["equivalent"])}
 
 

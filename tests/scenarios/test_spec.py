@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from carom.errors import InputError, MissingData
-from carom.scenarios.jobs import _attackers_images
+from carom.scenarios.jobs import TrainJob, _attackers_images
 from carom.scenarios.plan import Plan, plan
 from carom.scenarios.spec import TrainedModel, load_scenario
 from carom.scenarios.texts import presets
@@ -202,12 +202,18 @@ def test_models_of_disjoint_samples_choose_their_epochs_by_disjoint_images(scena
     """What jobs train on and choose by is what the plan holds them to, and no image is in two models' hands."""
     halves = ("[[surrogates]]\n", '[[surrogates]]\nsamples = "a"\n'), (VICTIM, VICTIM + '\nsamples = "b"')
     made = planned(scenario(*SMALL, *halves))
-    task, seen = made.scenario.task, []
-    for model in made.models.values():
+    seen = []
+    for key, model in made.models.items():
         assert isinstance(model.model, TrainedModel)
-        parts = _attackers_images(task, model.model.configuration, model.model.seed)
-        assert parts[1].digest == model.inputs["validation"]
-        seen.append([set(part.ids.tolist()) for part in parts])
+        job = TrainJob(
+            key=key,
+            label=model.label,
+            task=made.scenario.task,
+            configuration=model.model.configuration,
+            seed=model.model.seed,
+            inputs=model.inputs,
+        )
+        seen.append([set(part.ids.tolist()) for part in _attackers_images(job)])
     (a, b) = seen
     assert all(a + b)
     assert not a[0] & b[0]

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy.special import gammaln, xlogy
-from scipy.stats import binomtest
+from scipy.stats import binomtest  # type: ignore[attr-defined]
 from tests.scenarios.made_outcomes import first, made
 
 from carom.scenarios.statistics import compare, compare_pooled, paired_wald
