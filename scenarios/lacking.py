@@ -272,10 +272,11 @@ class Lacking:
             *(("measures", measure_key(self.plan, s), self.measure_inputs(s, digests)) for s in measured(self.plan)),
             *(("measures", examine_key(self.plan, v), self.examine_inputs(v, digests)) for v in self.plan.examined),
         ]
-        rows = {kind: self.states(kind, [key for k, key, _ in wanted if k == kind]) for kind, _, _ in wanted}
-        for kind, key, inputs in wanted:
+        kinds = dict.fromkeys(kind for kind, _, _ in wanted)
+        rows = {kind: self.states(kind, [key for k, key, _ in wanted if k == kind]) for kind in kinds}
+        for kind, key, made_of in wanted:
             row = rows[kind].get(key)
-            if row is not None and row.digest is not None and not made_from(row, inputs):
+            if row is not None and row.digest is not None and not made_from(row, made_of):
                 found.append((kind, key))
         return found
 
