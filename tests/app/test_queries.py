@@ -228,20 +228,6 @@ def test_rates_skip_cells_without_an_outcome(changed: Callable[..., Path]) -> No
         read_rates(store, only_run(folder).id)
 
 
-def test_a_store_of_an_earlier_version_gets_the_index_when_it_is_written(copy: Path) -> None:
-    with Store(copy, write=True) as store, store.writing() as connection:
-        connection.exec_driver_sql("DROP INDEX cells_counted")
-    with Store(copy) as store:
-        without = read_rates(store, only_run(copy).id)
-    Store(copy, write=True).close()
-    with Store(copy) as store, store.reading() as connection:
-        plan = connection.exec_driver_sql(
-            "EXPLAIN QUERY PLAN SELECT adversarial_set, victim, n, k FROM cells WHERE adversarial_set BETWEEN 1 AND 2"
-        ).all()
-        assert "COVERING INDEX cells_counted" in str(plan)
-        assert read_rates(store, only_run(copy).id).equals(without)
-
-
 # --------------------------------------------------------------------------------------------------------- large runs
 
 

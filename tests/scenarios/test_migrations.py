@@ -89,6 +89,9 @@ def test_a_store_of_schema_1_keeps_its_outcomes(carom: Carom, file: Path, new: P
     assert (report["trained"], report["crafted"], report["evaluated"]) == (0, 0, 0)
     assert raw_store.contents(old) == expected
     assert carom("show", "--store", old, "--json").out == carom("show", "--store", new, "--json").out
+    counted = "SELECT adversarial_set, victim, n, k FROM cells WHERE adversarial_set BETWEEN 1 AND 2"
+    for store in (old, new):  # what large runs are read by
+        assert "COVERING INDEX cells_counted" in str(raw_store.query(store, f"EXPLAIN QUERY PLAN {counted}"))
 
 
 @pytest.mark.parametrize(
