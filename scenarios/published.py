@@ -135,10 +135,8 @@ def read_published(store: Store, run: str, *, training: str | None = None) -> pd
     query = sa.select(published).where(published.c.run == run).order_by(published.c.row)
     if training is not None:
         query = query.where(published.c.training == training)
-    found: Sequence[Any] = []
-    if sa.inspect(store.engine).has_table("published"):  # not in what an earlier version wrote
-        with store.reading() as connection:
-            found = connection.execute(query).all()
+    with store.reading() as connection:
+        found = connection.execute(query).all()
     if not found and not any(r == run for r in published_runs(store)):
         raise InputError(f"{store.folder}: run {run} is no published one; `carom import dumb DIR` makes such runs")
     rows = pd.DataFrame(found, columns=[c.name for c in published.columns]).drop(columns=["run", "row"])

@@ -598,8 +598,6 @@ def list_surrogates(store: Store, run: str) -> pd.DataFrame:
     seconds; `measures`, a mapping of what was measured.
     Costs are NaN while a model is missing.
     """
-    if not sa.inspect(store.engine).has_table("run_surrogates"):  # written by an earlier version
-        return pd.DataFrame()
     with store.reading() as connection:
         rows = connection.execute(sa.select(run_surrogates).where(run_surrogates.c.run == run)).all()
         wanted = {id_ for r in rows for id_ in (*json.loads(r.rests_on), r.measures) if id_ is not None}
@@ -649,8 +647,6 @@ def list_victims(store: Store, run: str) -> pd.DataFrame:
     the attacks behind the numbers), `numbers`, a mapping of what was found, empty while it is missing, and `records`,
     what was noted of each training that it rests on.
     """
-    if not sa.inspect(store.engine).has_table("run_victims"):  # written by an earlier version
-        return pd.DataFrame()
     query = (
         sa.select(run_models.c.label, run_models.c.axes, run_victims)
         .join(run_victims, (run_victims.c.run == run_models.c.run) & (run_victims.c.victim == run_models.c.artifact))

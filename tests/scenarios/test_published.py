@@ -278,19 +278,6 @@ def test_a_published_run_has_a_report_without_figures(tmp_path: Path, dumb: Path
     assert "<svg" not in text
 
 
-def test_a_store_of_an_earlier_version_has_no_published_runs(tmp_path: Path, dumb: Path) -> None:
-    store = tmp_path / "store"
-    Store(store, write=True).close()
-    with sqlite3.connect(store / "carom.db") as connection:
-        connection.execute("drop table published")
-    with Store(store) as opened:
-        assert published_by_case(opened).empty
-        assert list_runs(opened) == []
-        with pytest.raises(InputError, match="no published one"):
-            read_published(opened, "dumb-000000")
-    assert read_in(dumb, store).new, "writing makes the table"
-
-
 # ----------------------------------------------------------------------------------------------------------- mistakes
 
 
