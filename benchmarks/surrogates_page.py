@@ -18,7 +18,7 @@ FAMILIES = {
     "Networks trained apart": ("single", "ensemble"),
     "Posterior": ("csgld", "csghmc", "sgld", "psgld", "hmc", "swag", "vi", "laplace", "mc-dropout"),
     "Trajectory": ("snapshots", "fge", "swa", "lgv", "rd", "subspace", "pca", "shift"),
-    "Flatness": ("sam", "l-sam", "asam", "gsam", "looksam", "wasam", "gam", "early-stopping"),
+    "Flatness": ("sam", "l-sam", "asam", "gsam", "agsam", "looksam", "wasam", "gam", "early-stopping"),
     "Smoothness": ("input-gradient", "jacobian", "slightly-adversarial"),
     "Fine-tuned": ("mba",),
     "By query": ("extraction",),

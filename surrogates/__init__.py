@@ -26,6 +26,7 @@ from . import (
     swag,
     variational,
 )
+from .agsam import AGSAM
 from .asam import ASAM
 from .builder import Chain, Member, Refinement, Training, build
 from .chain import parse
@@ -184,6 +185,11 @@ SURROGATES: Mapping[str, Entry] = MappingProxyType(
             summary="SAM that also narrows the gap between the loss nearby and here.",
             paper="Zhuang et al. 2022, arXiv:2203.08065",
             stages=(GSAM(),),
+        ),
+        "agsam": Entry(
+            summary="GSAM with neighbourhoods as large as the weights.",
+            paper="Zhuang et al. 2022, arXiv:2203.08065",
+            stages=(AGSAM(),),
         ),
         "gam": Entry(
             summary="Trained towards small gradients all around.",

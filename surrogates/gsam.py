@@ -12,7 +12,7 @@ from carom.registry import checked
 from carom.zoo.recipes import Recipe, Slots, adapted
 from carom.zoo.training import State
 
-from .sam import TINY, Probe, along, inner
+from .sam import TINY, Probe, Tensors, along, inner
 from .single import Single
 
 
@@ -37,12 +37,13 @@ class GSAM(Single):
     rho_min: float = 0.01
     alpha: float = 0.2
 
+    name: ClassVar[str] = "gsam"
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        checked(self, "gsam", rho_max=(0.0, 100.0), rho_min=(0.0, 100.0), alpha=(0.0, 10.0))
+        checked(self, self.name, rho_max=(0.0, 100.0), rho_min=(0.0, 100.0), alpha=(0.0, 10.0))
         if self.rho_min > self.rho_max:
-            raise InputError(f"gsam: rho_min={self.rho_min:g} is above rho_max={self.rho_max:g}; exchange them")
+            raise InputError(f"{self.name}: rho_min={self.rho_min:g} is above rho_max={self.rho_max:g}; exchange them")
 
     @override
     def recipe(self, base: Recipe) -> Recipe:
@@ -60,7 +61,7 @@ class GSAM(Single):
                 return
             probe = Probe(state, gradient)
             here = probe.here()
-            nearby = probe.at(along(here, rho))
+            nearby = probe.at(self.ascent(probe.parameters, here, rho))
             if self.alpha:
                 share = inner(here, nearby) / inner(nearby, nearby).clamp_min(TINY**2)
                 # in place: nobody else holds these
@@ -69,6 +70,12 @@ class GSAM(Single):
             probe.step(nearby)
 
         return replace(slots, update=update)
+
+    @torch.no_grad()
+    def ascent(self, parameters: Tensors, gradients: Tensors, rho: float) -> Tensors:
+        """From these weights to the worst ones nearby, to first order."""
+        del parameters
+        return along(gradients, rho)
 
     def rho(self, part: float) -> float:
         """The radius where the learning rate is this part of its peak."""
