@@ -38,8 +38,8 @@ lint: .venv/.installed  ## ruff and mypy --strict
 science: .venv/.installed  ## the slow checks and the full grids; resumable; results go to docs/science
 	$(BIN)/pytest -m slow -q
 	$(BIN)/carom run digits-dumb fashion-dumb
-	$(BIN)/carom show digits-dumb > docs/science/digits-dumb.txt
-	$(BIN)/carom show fashion-dumb > docs/science/fashion-dumb.txt
+	$(BIN)/carom show digits-dumb | sed 's/ *$$//' > docs/science/digits-dumb.txt
+	$(BIN)/carom show fashion-dumb | sed 's/ *$$//' > docs/science/fashion-dumb.txt
 	$(BIN)/carom run digits-attacks > docs/science/digits-attacks.txt
 	$(BIN)/python benchmarks/attack_table.py
 	$(BIN)/python benchmarks/transformed_accuracy.py > docs/science/transformed-accuracy.txt
