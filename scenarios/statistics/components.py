@@ -15,6 +15,7 @@ SIDES = ("surrogate", "victim")
 PAIR = "pair"
 _ROUNDING = 1e-9
 _TOLD_APART = 1e6  # condition above which the grid does not tell two parts apart, as pair and victim of one surrogate
+_FEW = 8  # degrees of freedom below which a part that stands alone is not made smaller by what is taken off
 _SLAB = 500  # clusters or images at a time keep memory small
 
 
@@ -57,8 +58,10 @@ def over_images(outcomes: Outcomes, index: Ints, coefficients: Floats, asr: Floa
 
 def over_models(
     cells: pd.DataFrame, regressions: Sequence[Regression], asr: Floats, noise: Iterable[Floats] = ()
-) -> dict[str, tuple[float, float]]:
+) -> tuple[dict[str, tuple[float, float]], tuple[tuple[float, float], ...]]:
     """Parts of the variance of an effect over trained models, and their degrees of freedom, by what varies.
+
+    Beside them the variances, with theirs, that hold the interval open (below).
 
     What a mismatch costs differs from surrogate to surrogate, from victim to victim and from pair to pair. Three sums
     of squares say by how much: residuals times weights, added up by surrogate, by victim and by pair (the clusters of
@@ -70,6 +73,12 @@ def over_models(
     Where the grid does not tell the parts apart (three models of three levels a side; one surrogate, whose pairs are
     its victims), all is given to the one that makes the interval the widest. A model in both roles is one cluster, and
     the parts are "model" and "pair". A side that the residuals say nothing of, such as a single surrogate, is left out.
+
+    What comes off is an expectation. A sum of few degrees of freedom is often smaller than that by chance, and then the
+    interval would be nearly that over images alone. Two sides make up for each other. Where the parts are not told
+    apart, or fewer than two sides are left and a part has fewer than `_FEW` degrees of freedom, the interval is held
+    open: it is never narrower than if that part's sum, with nothing taken off, were all that there is. For a single
+    surrogate that is Student's interval of two groups of victims.
 
     Args:
         cells: With the columns `surrogate` and `victim`.
@@ -89,6 +98,7 @@ def over_models(
 
     mine = scores(asr)
     squares = {name: float(((by @ mine) ** 2).sum()) for name, by in clusters.items()}
+    whole = dict(squares)
     for added in noise:
         theirs = scores(added)
         for name, by in clusters.items():
@@ -102,7 +112,11 @@ def over_models(
     moves = {name: sparse.csr_array((by * moved).T) for name, by in clusters.items() if name != PAIR}  # type: ignore[no-untyped-call]
     moves[PAIR] = sparse.csr_array(sparse.eye_array(pairs))  # type: ignore[no-untyped-call]
     expected = np.zeros((len(clusters), len(clusters)))
-    freedom = {PAIR: float(max(one.basis.shape[0] - one.basis.shape[1] for one in regressions))}
+    freedom = {
+        PAIR: max(
+            _freedom_of_pairs(clusters[PAIR][:, place], one) for one, place in zip(regressions, places, strict=True)
+        )
+    }
     for i, (name, by) in enumerate(clusters.items()):
         if name == PAIR:
             expected[:, i] = _expected_of_pairs(clusters, regressions, places)
@@ -118,9 +132,10 @@ def over_models(
     use = [i for i, name in enumerate(names) if freedom[name] > 1 - _ROUNDING]
     scaled = expected / np.sqrt(np.outer(target, target))
     if not use:
-        return {}
+        return {}, ()
     came = np.array([squares[names[i]] for i in use])
-    if np.linalg.cond(scaled[np.ix_(use, use)]) < _TOLD_APART:
+    told_apart = np.linalg.cond(scaled[np.ix_(use, use)]) < _TOLD_APART
+    if told_apart:
         solved = np.linalg.solve(expected[np.ix_(use, use)], came)
     else:  # as if each were all that there is, and then the one that makes the interval the widest
         alone = came / expected[use, use]
@@ -129,10 +144,29 @@ def over_models(
             for i, v in zip(use, alone, strict=True)
         ]
         solved = np.where(np.arange(len(use)) == np.argmax(reaches), alone, 0.0)
+    single = sum(names[i] != PAIR for i in use) < len(SIDES)
+    least = tuple(
+        (whole[names[i]] / float(expected[i, i]) * float(target[i]), freedom[names[i]])
+        for i in use
+        if not told_apart or (single and freedom[names[i]] < _FEW - _ROUNDING)
+    )
     return {
         names[i]: (max(float(one), 0.0) * float(target[i]), freedom[names[i]])
         for i, one in zip(use, solved, strict=True)
-    }
+    }, least
+
+
+def _freedom_of_pairs(by: sparse.csr_array, one: Regression) -> float:
+    """Satterthwaite's degrees of freedom of the sum of squares over pairs, if all pairs vary alike.
+
+    Where all weigh alike and none is there both ways round, those of the residuals.
+    """
+    weighted = sparse.csr_array(by.multiply(one.weights))  # type: ignore[no-untyped-call]
+    alone = np.asarray(weighted.multiply(weighted).sum(1)).ravel()  # of each cluster, as no pair is in two
+    explained = weighted @ one.basis
+    trace = float(alone.sum() - (explained**2).sum())
+    square = float(alone @ alone - 2 * alone @ (explained**2).sum(1) + ((explained.T @ explained) ** 2).sum())
+    return trace**2 / square if trace > _ROUNDING * float(one.weights @ one.weights) else 0.0
 
 
 def _clusters(

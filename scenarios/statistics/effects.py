@@ -241,7 +241,7 @@ def marginal_effects(
 
 def _spread(outcomes: Outcomes, index: Ints, found: Contrast, asr: Floats) -> tuple[Spread, str]:
     """Variance of a contrast over images and over trained models, and what that ranges over."""
-    over = over_models(outcomes.cells.iloc[index], found.regressions, asr, image_noise(outcomes, index, asr))
+    over, least = over_models(outcomes.cells.iloc[index], found.regressions, asr, image_noise(outcomes, index, asr))
     image = over_images(outcomes, index, found.coefficients, asr)
     varied = [name for name in over if name != "pair"]
     if varied in (["model"], [*SIDES]):
@@ -250,4 +250,4 @@ def _spread(outcomes: Outcomes, index: Ints, found: Contrast, asr: Floats) -> tu
         words = f"images and trained {varied[0]}s"
     else:
         words = "images and pairs of models" if over else IMAGES
-    return Spread(parts=(image, *over.values())), words
+    return Spread(parts=(image, *over.values()), least=least), words

@@ -28,9 +28,12 @@ class Spread:
 
     Attributes:
         parts: (variance, degrees of freedom) of each source.
+        least: The same of variances that overlap with those: the interval is never narrower than that of any one of
+            these alone.
     """
 
     parts: tuple[tuple[float, float], ...]
+    least: tuple[tuple[float, float], ...] = ()
 
     @property
     def variance(self) -> float:
@@ -41,7 +44,10 @@ class Spread:
         return self._reach(1 - level)
 
     def _reach(self, p: float) -> float:
-        return math.sqrt(sum(v * float(special.stdtrit(df, p / 2)) ** 2 for v, df in self.parts))
+        squares, least = (
+            [v * float(special.stdtrit(df, p / 2)) ** 2 for v, df in some] for some in (self.parts, self.least)
+        )
+        return math.sqrt(max(sum(squares), *least) if least else sum(squares))
 
     def p_value(self, distance: float) -> float:
         """Two-sided p of an estimate this far from the hypothesis: the level at which the interval just reaches it.

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_ind
+from tests.scenarios.made_outcomes import made
 
 from carom.scenarios.statistics import Outcomes, Spread, cell_rates, contrast, holm, marginal_effects
 from carom.scenarios.statistics.components import over_images, over_models
@@ -213,7 +215,7 @@ def test_the_parts_over_models_are_the_variances_of_the_effect(make_outcomes: Ma
     rng = np.random.default_rng(3)
     parts, over = [], {}
     for _ in range(80):
-        over = over_models(grid.cells, found.regressions, fallen(rows, rng, sd))
+        over, _ = over_models(grid.cells, found.regressions, fallen(rows, rng, sd))
         parts.append([variance for variance, _ in over.values()])
     assert list(over) == ["surrogate", "victim", "pair"]
     assert np.mean(parts, axis=0) == pytest.approx(expected, rel=0.2)
@@ -224,7 +226,82 @@ def test_a_model_in_both_roles_is_one_cluster(make_outcomes: Make) -> None:
     cells = outcomes.cells[outcomes.transfer].reset_index(drop=True)
     found = contrast(cells, "architecture")
     assert found is not None
-    assert list(over_models(cells, found.regressions, np.random.default_rng(0).random(len(cells)))) == ["model", "pair"]
+    parts, _ = over_models(cells, found.regressions, np.random.default_rng(0).random(len(cells)))
+    assert list(parts) == ["model", "pair"]
+
+
+def one_to_one(sides: str, *, both_roles: bool = False) -> pd.DataFrame:
+    """Every surrogate on every victim, one of each a letter, which is its level; in both roles not on itself."""
+    names = [f"{level}{i}" for i, level in enumerate(sides)]
+    pairs = [(s, v) for s in names for v in names if not (both_roles and s == v)]
+    frame = pd.DataFrame(pairs, columns=["surrogate", "victim"])
+    frame = frame.assign(architecture_s=frame["surrogate"].str[0], architecture_v=frame["victim"].str[0])
+    return frame if both_roles else frame.assign(surrogate="s-" + frame["surrogate"], victim="v-" + frame["victim"])
+
+
+@pytest.mark.parametrize(
+    ("sides", "both_roles", "freedom"),
+    [
+        ("aabb", True, 1),  # six pairs either way round; a constant for each of four models, and the mismatch
+        ("aabb", False, 8),  # sixteen pairs; seven constants and the mismatch
+    ],
+)
+def test_degrees_of_freedom_of_pairs_are_those_of_what_is_added_up(sides: str, both_roles: bool, freedom: int) -> None:
+    cells = one_to_one(sides, both_roles=both_roles)
+    found = contrast(cells, "architecture", within=())
+    assert found is not None
+    parts, _ = over_models(cells, found.regressions, np.random.default_rng(0).random(len(cells)))
+    assert parts["pair"][1] == pytest.approx(freedom)
+
+
+def test_degrees_of_freedom_of_pairs_written_out(make_outcomes: Make) -> None:
+    """On a grid with gaps, weights that differ: Satterthwaite from the covariance of all sums, pair by pair."""
+    outcomes = make_outcomes(15, images=4, victim_seeds=(0,), attacks=("mi",), eps=("8/255",), noise=False, drop=0.2)
+    cells = outcomes.cells[outcomes.transfer].reset_index(drop=True)
+    found = contrast(cells, "architecture")
+    assert found is not None
+    (one,) = found.regressions
+    rows = cells.iloc[one.cells[0]]
+    names = [min(pair) + max(pair) for pair in zip(rows["surrogate"], rows["victim"], strict=True)]
+    added = pd.get_dummies(pd.Series(names), dtype=float).to_numpy().T * one.weights
+    covariance = added @ (np.eye(len(rows)) - one.basis @ one.basis.T) @ added.T
+    parts, _ = over_models(cells, found.regressions, np.random.default_rng(0).random(len(cells)))
+    assert parts["pair"][1] == pytest.approx(np.trace(covariance) ** 2 / (covariance**2).sum())
+
+
+def test_where_parts_are_not_told_apart_the_interval_holds_what_it_says() -> None:
+    """Costs of a mismatch that differ from model to model by as much as images do, one model of each level a side."""
+    cells = one_to_one("abc")
+    found = contrast(cells, "architecture", within=())
+    assert found is not None
+    rows = cells.assign(mismatch=(cells["architecture_s"] != cells["architecture_v"]) - 0.5)
+    by_image = 0.03  # standard deviation of each cell over images, all of their own
+    over_images = (by_image**2 * float((found.coefficients**2).sum()), 1e9)
+    rng = np.random.default_rng(4)
+    held = []
+    for _ in range(250):
+        asr = fallen(rows, rng, {"surrogate": 0.04, "victim": 0.04, "pair": 0.01})
+        asr += rng.normal(0, by_image, len(rows))
+        parts, least = over_models(cells, found.regressions, asr, [by_image * np.eye(len(rows))])
+        half = Spread(parts=(over_images, *parts.values()), least=least).half_width()
+        held.append(abs(found.effect(asr)) <= half)
+    assert np.mean(held) > 0.93
+
+
+def test_of_one_surrogate_the_interval_is_not_narrower_than_student_s() -> None:
+    """Its victims are two groups, and Student's interval of the difference of their means is exact."""
+    rng = np.random.default_rng(0)
+    counts = {"a": (50, 57, 64), "b": (40, 47, 54)}
+    hits, rows = {}, []
+    for level, of_level in counts.items():
+        for seed, k in enumerate(of_level):
+            hits["s", 0, level, seed] = rng.permutation(100) < k
+            rows.append({"architecture_s": "a", "architecture_v": level})
+    row = marginal_effects(made(hits, rows=rows)).set_index("axis").loc["architecture"]
+    student = ttest_ind(np.array(counts["b"]) / 100, np.array(counts["a"]) / 100).confidence_interval(0.95)
+    assert row["effect"] == pytest.approx(-0.1)
+    assert row["low"] <= student.low + 1e-9
+    assert row["high"] >= student.high - 1e-9
 
 
 def test_controls_laid_beside_surrogates_have_no_effect(make_outcomes: Make) -> None:
