@@ -575,6 +575,8 @@ def field_cells(
             mask &= cells[column] == level
     if not white_box:
         mask &= cells["case"] != 0
+    if attack is None:
+        mask &= poolable(cells, tuple(where))
     return _pooled(cells[mask])
 
 

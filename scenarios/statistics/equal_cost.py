@@ -90,6 +90,7 @@ def cost_against_transfer(
     if mismatching:
         chosen &= (outcomes.cells["case"] != 1).to_numpy(dtype=bool)
     by = [*by, SURROGATE]
+    chosen &= outcomes.pooled(by)  # passes are those of the sets that the ASR is of
     table = summary(outcomes, chosen, by)[[*by, *_RATES]]
     cells = outcomes.cells[chosen].assign(_passes=_passes_per_image(outcomes)[chosen])
     seeds = cells.drop_duplicates([*by, "surrogate"])

@@ -179,7 +179,11 @@ class Seeds:
             twice += np.minimum(noise, variance)
         kept = np.clip(1 - np.divide(twice, over_images, out=np.zeros_like(twice), where=over_images > 0), 0, 1)
         low_part, high_part = np.maximum(estimate - low, 0), np.maximum(high - estimate, 0)
-        return estimate - np.sqrt(kept * low_part**2 + below), estimate + np.sqrt(kept * high_part**2 + above)
+        wide_low, wide_high = (
+            estimate - np.sqrt(kept * low_part**2 + below),
+            estimate + np.sqrt(kept * high_part**2 + above),
+        )
+        return np.fmin(low, wide_low), np.fmax(high, wide_high)
 
 
 def over_seeds(

@@ -98,6 +98,19 @@ def test_another_seed_is_no_mismatch() -> None:
     assert len(cost_against_transfer(run, costs(), mismatching=False).frame) == 1
 
 
+def test_passes_are_those_of_the_attack_and_not_of_its_snapshots() -> None:
+    """Ten steps of one forward and one backward pass; the set after the first of them is of the trace."""
+    steps = {"mi @1": 1, "mi @10": 10}
+    names = [*steps]
+    rows = [{"attack": name, "snapshot": name == "mi @1"} for name in names]
+    sets = pd.DataFrame(
+        [{"surrogate": "one/s0", "attack": name, "norm": "linf", "eps": "8/255", "attack_seed": 0} for name in names]
+    ).assign(forward=[100 * steps[name] for name in names], backward=[100 * steps[name] for name in names])
+    run = made({("one", 0, "v", 100): first(20), ("one", 0, "v", 101): first(40)}, rows=rows, sets=sets)
+    found = by_name(cost_against_transfer(run, costs(), by=("norm", "eps")))
+    assert found.loc["one", ["cells", "asr", "passes_per_image"]].tolist() == [1, 0.4, 20.0]
+
+
 def test_sets_that_do_not_tell_their_passes() -> None:
     run = outcomes({"one": 20})
     run = Outcomes(**{**vars(run), "sets": None})

@@ -85,6 +85,9 @@ def test_the_explorer_pools_the_same_with_its_trace(runs: tuple[Path, str, str])
     cells = [queries.view(folder, run).cells for run in (kept, plain)]
     matrices = [queries.matrix(of, "surrogate", "victim") for of in cells]
     pd.testing.assert_frame_equal(matrices[0], matrices[1])
+    for row in matrices[0].to_dict("records"):  # and so do the cells behind a field
+        field = queries.field_cells(cells[0], {axis: row[axis] for axis in ("surrogate", "victim")})
+        assert (field.count, field.n, field.k) == (row["cells"], row["n"], row["k"])
     assert len(queries.matrix(cells[0], "surrogate", "attack")["attack"].unique()) == 4
     alone = queries.some_case_points(folder, kept, cells[0], (), attack="bim steps=4 @2")
     assert (alone.loc[alone["case_number"] >= 0, "cells"] > 0).any()

@@ -34,6 +34,19 @@ def test_configurations_that_differ_are_no_doubt_about_seeds(seeds: tuple[int, i
     assert ("taken to vary" in row["claim"]) == (min(seeds) == 1)
 
 
+def test_seeds_never_make_an_interval_narrower_than_images_alone() -> None:
+    """Twenty seeds that change nothing, near 0: what they add below is little on the scale of the log odds."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        answers = {i: rng.random(200) < 0.012 for i in range(20)}
+        told = limits({("s", i, "v", 9): hits for i, hits in answers.items()})
+        hidden = limits({(f"s{i}", 0, "v", 9): hits for i, hits in answers.items()})  # one seed of each: images alone
+        assert told["ranges_over"] == "images and surrogate seeds"
+        assert hidden["ranges_over"] == "images, these models"
+        assert told["low"] <= hidden["low"]
+        assert told["high"] >= hidden["high"]
+
+
 def constant(rates: Mapping[tuple[str, int], float], images: int = 4000) -> dict[tuple[str, int, str, int], Hits]:
     """Surrogates whose sets fool evenly spread images, alike among them as far as they can be."""
     return {(*model, "v", 9): first(round(rate * images), images) for model, rate in rates.items()}
