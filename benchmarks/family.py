@@ -70,9 +70,11 @@ def p_value(value: float, low: float, high: float, *, seeds: int, at: float = 0.
 
 
 def equivalence_p(value: float, low: float, high: float, *, seeds: int, within: float) -> float:
-    """The same of "the quantity is not within +-`within`": the larger of the two sides' (Schuirmann 1987)."""
-    sides = [p_value(value, low, high, seeds=seeds, at=at) for at in (-within, within)]
-    return max(sides) if abs(value) < within else min(sides)
+    """The same of "the quantity is not within +-`within`" (Schuirmann 1987), or, of an estimate outside, "it is".
+
+    Both are the larger of the two edges' p: that of the edge which is the least certain to be passed.
+    """
+    return max(p_value(value, low, high, seeds=seeds, at=at) for at in (-within, within))
 
 
 def corrected(rows: Iterable[Row]) -> list[Row]:

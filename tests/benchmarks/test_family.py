@@ -32,6 +32,9 @@ def test_two_one_sided_tests() -> None:
     assert equivalence_p(0.0, -2.0, 2.0, seeds=1, within=3.0) < 0.05
     assert equivalence_p(0.0, -4.0, 4.0, seeds=1, within=3.0) > 0.05
     assert equivalence_p(5.0, 4.0, 6.0, seeds=1, within=3.0) < 0.05  # surely outside
+    # outside, the near edge is the one in question, not the far one
+    assert equivalence_p(5.0, 3.0, 7.0, seeds=1, within=3.0) == pytest.approx(0.05)
+    assert equivalence_p(-5.0, -9.0, -1.0, seeds=1, within=3.0) > 0.05
 
 
 def test_holm_takes_back_what_the_number_of_tests_explains() -> None:
