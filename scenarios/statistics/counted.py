@@ -15,9 +15,10 @@ def counted_table(cells: pd.DataFrame, by: tuple[str, ...], *, images: int) -> p
 
     The interval ranges over trained models: surrogates and victims are drawn independently, each bringing all of its
     cells. On each side of m models the linearised variance clustered by model, times m / (m - 1), has m - 1 degrees of
-    freedom; half-widths add in quadrature (`Spread`). Images are taken as given, as they are not read. A side with one
-    model is taken as it is. A row of one model a side has Wilson's interval, which ranges over images, each counted
-    once; so has a row whose models all agree, as where every attack succeeds.
+    freedom; half-widths add in quadrature (`Spread`). Where models are in both roles, as in C0, there is one side: such
+    a model brings the cells of its sets and those that it met. Images are taken as given, as they are not read. A side
+    with one model is taken as it is. A row of one model a side has Wilson's interval, which ranges over images, each
+    counted once; so has a row whose models all agree, as where every attack succeeds.
 
     Snapshots of a trace count in rows of their own attack alone.
 
@@ -34,8 +35,11 @@ def counted_table(cells: pd.DataFrame, by: tuple[str, ...], *, images: int) -> p
     table = cells[list(by)].iloc[first].reset_index(drop=True)
     count = len(table)
     n, k = cells["n"].to_numpy(dtype=np.float64), cells["k"].to_numpy(dtype=np.float64)
-    made_by, attack, victim = (_codes(cells[side]) for side in ("surrogate", "attack", "victim"))
-    surrogate = np.where(cells["control"], made_by.max(initial=0) + 1 + attack, made_by)
+    named = [pd.Categorical(cells[side]) for side in ("surrogate", "victim")]
+    models = named[0].categories.union(named[1].categories, sort=False)
+    made_by, victim = (np.asarray(models.get_indexer(of.categories), dtype=np.int64)[of.codes] for of in named)
+    attack = np.asarray(pd.factorize(cells["attack"])[0], dtype=np.int64)
+    surrogate = np.where(cells["control"], len(models) + attack, made_by)
     order = np.argsort(group, kind="stable")
     edges = np.searchsorted(group[order], np.arange(count + 1))
     table["cells"] = np.diff(edges)
@@ -61,14 +65,14 @@ def _half_width(k: Floats, n: Floats, sides: tuple[Ints, Ints]) -> tuple[float, 
     total = max(float(n.sum()), 1.0)
     adds = (k - n * float(k.sum()) / total) / total  # what each cell adds to the linearised rate
     parts, varied = [], []
-    for name, side in zip(("surrogates", "victims"), sides, strict=True):
+    clusters = {"surrogates": (sides[0], adds), "victims": (sides[1], adds)}
+    if np.intersect1d(*sides).size:
+        other = sides[0] != sides[1]  # a model on itself counts once
+        clusters = {"models": (np.append(sides[0], sides[1][other]), np.append(adds, adds[other]))}
+    for name, (side, moves) in clusters.items():
         models = np.unique(side)
         if len(models) > 1:
-            scores = np.bincount(np.searchsorted(models, side), adds, len(models))
+            scores = np.bincount(np.searchsorted(models, side), moves, len(models))
             parts.append((float((scores**2).sum()) * len(models) / (len(models) - 1), float(len(models) - 1)))
             varied.append(name)
     return Spread(parts=tuple(parts)).half_width(), f"trained {' and '.join(varied)}" if varied else IMAGES
-
-
-def _codes(values: pd.Series) -> Ints:
-    return np.asarray(pd.factorize(values)[0], dtype=np.int64)

@@ -44,6 +44,31 @@ def test_two_sides_add_in_quadrature() -> None:
     assert row["ranges_over"] == "trained surrogates and victims"
 
 
+def test_models_on_themselves_have_the_t_interval_of_their_means() -> None:
+    """The white box: each model is surrogate and victim, and is drawn once."""
+    rates = np.array([0.7, 0.85, 0.9, 0.77])
+    cells = counted(np.diag(rates))
+    cells["victim"] = cells["victim"].str.replace("v", "s")
+    row = counted_table(cells[cells["surrogate"] == cells["victim"]], ("row",), images=1000).iloc[0]
+    expected = t.interval(0.95, 3, loc=rates.mean(), scale=rates.std(ddof=1) / 2)
+    assert [row["low"], row["high"]] == pytest.approx(expected)
+    assert row["ranges_over"] == "trained models"
+
+
+def test_models_in_both_roles_are_drawn_once() -> None:
+    """What makes a model a strong surrogate makes it an easy victim here, so that its two roles move together."""
+    rng = np.random.default_rng(7)
+    held = []
+    for _ in range(200):
+        own = rng.normal(0, 0.06, 8)
+        rates = 0.5 + own[:, None] + own + rng.normal(0, 0.02, (8, 8))
+        cells = counted(rates)
+        cells["victim"] = cells["victim"].str.replace("v", "s")
+        row = counted_table(cells[cells["surrogate"] != cells["victim"]], ("row",), images=1000).iloc[0]
+        held.append(row["low"] <= 0.5 <= row["high"])
+    assert 0.91 <= np.mean(held) <= 0.99  # 0.95 is nominal; one standard error is 1.5 points
+
+
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_models_that_all_agree_leave_the_images(rate: float) -> None:
     row = counted_table(counted(np.full((3, 3), rate), n=50), ("row",), images=60).iloc[0]
