@@ -74,6 +74,7 @@ class World:
         image: Of each image.
         image_model: Of each image for each training.
         right: Share of the clean images that a victim gets right.
+        each_other: The victims are the surrogates, each on all others; what a mismatch costs a model it costs others.
     """
 
     surrogates: tuple[tuple[str, int], ...]
@@ -90,6 +91,7 @@ class World:
     image: float = 0.7
     image_model: float = 0.3
     right: float = 0.9
+    each_other: bool = False
 
     def scale(self) -> float:
         """Standard deviation of the whole sum of a mismatching cell."""
@@ -126,6 +128,8 @@ class World:
             mains.append(own + rng.normal(0, self.seed, len(side)) + side["level"].map(levels).fillna(0.0).to_numpy())
             slopes.append(rng.normal(0, self.slope, len(side)))
         s, v = (np.asarray(x.ravel()) for x in np.meshgrid(*(np.arange(len(x)) for x in sides), indexing="ij"))
+        if self.each_other:
+            sides[1], slopes[1], (s, v) = sides[0], slopes[0], (x[s != v] for x in (s, v))
         differs = (sides[0]["level"].to_numpy()[s] != sides[1]["level"].to_numpy()[v]).astype(float)
         mean = self.base + self.cost * differs + mains[0][s] + mains[1][v]
         mean += (differs - 0.5) * (slopes[0][s] + slopes[1][v]) + rng.normal(0, self.pair, len(s))
@@ -463,6 +467,9 @@ EFFECTS: Mapping[str, World] = {
     "2 surrogates on 20 victims": World(surrogates=grid("ab", 1), victims=grid("ab", 10)),
     "1 surrogate on 10 victims": World(surrogates=grid("a", 1), victims=grid("ab", 5)),
     "6 of one level on 6 of two": World(surrogates=grid("a", 6), victims=grid("ab", 3)),
+    "2 levels x 3 seeds, each other": both("ab", 3, each_other=True),
+    "3 levels x 2 seeds, each other": both("abc", 2, each_other=True),
+    "3 levels x 2 seeds, each other, costs differ": both("abc", 2, each_other=True, slope=0.4),
     "8 configurations of 2 levels, cost -20": both("aaaabbbb", 1, configuration=0.3, cost=-0.7),
 }
 DUMB = both("abcabcabcabcabcabcabcabc", 1, images=500, attacks=6, configuration=0.2, adds=(("b", 0.3), ("c", -0.3)))

@@ -91,7 +91,7 @@ def full_noise_asr(outcomes: Outcomes) -> Floats:
     """ASR of sign noise of full size on the victim of each cell, at its norm and eps; NaN where there is none.
 
     One control for all sets, whatever their size, so that nothing of a surrogate is in it. The control of the same
-    attack seed is preferred.
+    attack seed is preferred. It is judged as targeted where its cell is.
     """
     cells = outcomes.cells
     columns = [cells[c].tolist() for c in ("victim", "norm", "eps")]
@@ -100,10 +100,15 @@ def full_noise_asr(outcomes: Outcomes) -> Floats:
     found: dict[tuple[object, ...], dict[int, int]] = {}
     for row in np.flatnonzero(outcomes.control & np.array(full, dtype=bool)):
         found.setdefault(tuple(column[row] for column in columns), {})[seeds[row]] = int(row)
-    asr = np.full(len(cells), np.nan)
+    rows = np.full(len(cells), -1, dtype=np.int64)
     for i, key in enumerate(zip(*columns, strict=True)):
         if key in found:
-            asr[i] = outcomes.asr[found[key].get(seeds[i], found[key][min(found[key])])]
+            rows[i] = found[key].get(seeds[i], found[key][min(found[key])])
+    asr = np.where(rows < 0, np.nan, outcomes.asr[rows])
+    aimed, place = np.unique(rows[outcomes.targeted & (rows >= 0)], return_inverse=True)
+    if len(aimed):
+        k = outcomes.success_of(aimed, np.ones(len(aimed), dtype=bool)).sum(1)
+        asr[outcomes.targeted & (rows >= 0)] = ratio(k, outcomes.n[aimed])[place]
     return asr
 
 

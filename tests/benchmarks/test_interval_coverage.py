@@ -12,6 +12,7 @@ from interval_coverage import PAGE, World, both, edged, grid, rows_of
     "world",
     [
         both("abc", 3, images=60, cost=-0.8, slope=0.5, adds=(("b", 0.5),)),
+        both("ab", 4, images=60, cost=-0.8, slope=0.5, each_other=True),
         World(
             surrogates=grid("aab", (1, 3, 2)), victims=grid("ab", 3), images=60, base=0.6, cost=0.4, configuration=0.5
         ),

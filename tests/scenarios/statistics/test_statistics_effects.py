@@ -1,5 +1,6 @@
 """Marginal effects: against plain differences of means, a known truth, and bootstraps written out."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -334,6 +335,22 @@ def test_a_lopsided_grid_is_marked_and_its_placebo_shows_the_victims(make_outcom
     assert row["confounded"]
     assert row["effect"] == pytest.approx(0.4, abs=0.05)
     assert row["placebo"] == pytest.approx(0.4, abs=0.05)
+
+
+def test_the_placebo_of_a_targeted_set_is_targeted(make_outcomes: Make) -> None:
+    """As above, noise and attacks alike; of the wrong answers half are the target, for both."""
+    outcomes = make_outcomes(
+        9, images=300, eps=("8/255",), probability=lambda c: 0.7 if c["source_v"] == "print" else 0.3
+    )
+    aimed = dataclasses.replace(
+        outcomes,
+        cells=outcomes.cells.assign(targeted=~outcomes.control),
+        target=(outcomes.labels + 1) % len(outcomes.classes),
+    )
+    ink = ((outcomes.cells["source_s"] == "ink") | outcomes.control).to_numpy()
+    row = marginal_effects(aimed.where(ink)).set_index("axis").loc["source"]
+    assert row["effect"] == pytest.approx(0.19, abs=0.05)
+    assert row["placebo"] == pytest.approx(0.19, abs=0.05)
 
 
 def test_rows_of_one_family_share_the_error(make_outcomes: Make) -> None:
