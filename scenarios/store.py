@@ -356,18 +356,19 @@ class Store:
         found = (row.digest, json.loads(row.inputs))
         if row.digest is not None and found != (written.digest, dict(written.inputs)):
             forget_outcomes(connection, row.id)
-            forget_made_from(connection, row.digest)
+            forget_made_from(connection, [row.digest])
 
     def forget(self, artefacts: Sequence[tuple[Kind, str]]) -> None:
         """Take these for not there, and drop the outcomes that rest on them; their files stay."""
         with self.writing() as connection:
+            gone: list[str] = []
             for kind, key in artefacts:
                 same = (artifacts.c.kind == kind) & (artifacts.c.key == key)
                 row = connection.execute(sa.select(artifacts.c.id, artifacts.c.digest).where(same)).one()
                 connection.execute(artifacts.update().where(same).values(digest=None))
                 forget_outcomes(connection, row.id)
-                if row.digest is not None:
-                    forget_made_from(connection, row.digest)
+                gone += [] if row.digest is None else [row.digest]
+            forget_made_from(connection, gone)
 
     def states(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
         """The rows of these artefacts by key."""
@@ -433,22 +434,27 @@ def forget_outcomes(connection: sa.Connection, artifact: int) -> None:
     connection.execute(clean.delete().where(on_it | (clean.c.victim == artifact)))
 
 
-def forget_made_from(connection: sa.Connection, digest: str) -> None:
-    """Take for not there what was made from a digest that the store has no more, and what was made from that.
+def forget_made_from(connection: sa.Connection, digests: Sequence[str]) -> None:
+    """Take for not there what was made from digests that the store has no more, and what was made from that.
 
     Whichever scenario it is of: its key names an artefact that is another now. Files stay.
     """
-    made_from = sa.text("EXISTS (SELECT 1 FROM json_each(artifacts.inputs) AS input WHERE input.value = :digest)")
-    gone = [digest]
+    # one pass over the artefacts for all digests: a scenario may have tens of thousands of sets
+    of_these = "(SELECT value FROM json_each(:digests))"
+    held = sa.text(f"SELECT DISTINCT digest FROM artifacts WHERE digest IN {of_these}")
+    made_from = sa.text(
+        "SELECT id, digest FROM artifacts WHERE digest IS NOT NULL AND EXISTS "
+        f"(SELECT 1 FROM json_each(artifacts.inputs) AS input WHERE input.value IN {of_these})"
+    )
+    gone = set(digests)
     while gone:
-        of = gone.pop()
-        if connection.execute(sa.select(artifacts.c.id).where(artifacts.c.digest == of)).first() is not None:
-            continue  # another artefact has these very tensors
-        query = sa.select(artifacts.c.id, artifacts.c.digest).where(artifacts.c.digest.is_not(None), made_from)
-        for row in connection.execute(query, {"digest": of}).all():
+        # another artefact has these very tensors
+        gone -= set(connection.execute(held, {"digests": json.dumps(sorted(gone))}).scalars())
+        rows = connection.execute(made_from, {"digests": json.dumps(sorted(gone))}).all() if gone else []
+        for row in rows:
             connection.execute(artifacts.update().where(artifacts.c.id == row.id).values(digest=None))
             forget_outcomes(connection, row.id)
-            gone.append(row.digest)
+        gone = {row.digest for row in rows}
 
 
 # ----------------------------------------------------------------------------------------------------------- database

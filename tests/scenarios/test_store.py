@@ -197,6 +197,31 @@ def test_the_same_tensors_from_other_inputs_drop_outcomes_too(store: Store) -> N
     assert not outcomes(store)
 
 
+def test_what_rests_on_artefacts_that_are_gone_is_looked_for_once_for_all_of_them(store: Store) -> None:
+    """A chain, and beside it what was made from a digest that another artefact still has."""
+    first = [put(store, "weights", f"first {i}", 1.0 + i) for i in range(20)]
+    then = [put(store, "weights", f"then {i}", 100.0 + i, {"model 0": made.digest}) for i, made in enumerate(first)]
+    for i, made in enumerate(then):
+        put(store, "sets", f"set {i}", 200.0 + i, {"member 0": made.digest})
+    put(store, "weights", "twin of the last", 1.0 + len(first) - 1)
+    passes: list[str] = []
+
+    def asked(_: object, __: object, statement: str, *___: object) -> None:
+        passes.extend([statement] if "json_each(artifacts.inputs)" in statement else [])
+
+    sa.event.listen(store.engine, "before_cursor_execute", asked)
+    store.forget([("weights", f"first {i}") for i in range(len(first))])
+    kinds: tuple[Kind, ...] = ("weights", "sets")
+    there = {
+        key
+        for kind in kinds
+        for key, row in store.states(kind, [f"{name} {i}" for name in ("then", "set") for i in range(20)]).items()
+        if row.digest is not None
+    }
+    assert there == {"then 19", "set 19"}
+    assert len(passes) <= 3, "the table is read once for each link of the chain"
+
+
 @pytest.mark.parametrize("harm", ["gone", "empty", "truncated", "one bit", "other tensors", "not safetensors"])
 def test_damage_is_found(store: Store, harm: str) -> None:
     written = put(store, "sets", KEY, 1.0)
