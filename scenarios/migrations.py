@@ -66,9 +66,33 @@ def _name_clean_answers(connection: sa.Connection, tables: sa.MetaData) -> str |
 
 
 def _say_where(connection: sa.Connection, tables: sa.MetaData) -> str | None:
-    """Schema 3: an attempt says where it was made, and with what."""
+    """Schema 3: an attempt says where it was made, and with what; no outcome rests on what is no longer there.
+
+    Until then what one scenario had made from a model stayed when another one trained that model anew.
+    """
     _complete(connection, tables)
-    return None
+    orphans = sa.text(
+        "SELECT id FROM artifacts WHERE digest IS NOT NULL AND EXISTS ("
+        "SELECT 1 FROM json_each(artifacts.inputs) AS input "
+        # others are digests of data that are no artefacts
+        "WHERE (input.key IN ('images', 'judging', 'asked', 'inner', 'victim') OR input.key GLOB 'member *' "
+        "OR input.key GLOB 'model *' OR input.key GLOB 'judge *') "
+        "AND input.value NOT IN (SELECT digest FROM artifacts WHERE digest IS NOT NULL))"
+    )
+    count = "SELECT count(*) FROM cells"
+    had = connection.exec_driver_sql(count).scalar_one()
+    while gone := [(row.id,) for row in connection.execute(orphans)]:
+        connection.exec_driver_sql("UPDATE artifacts SET digest = NULL WHERE id = ?", gone)
+        connection.exec_driver_sql("DELETE FROM cells WHERE adversarial_set = ?", gone)
+        connection.exec_driver_sql("DELETE FROM cells WHERE victim = ?", gone)
+        connection.exec_driver_sql("DELETE FROM clean WHERE victim = ?", gone)
+    kept = connection.exec_driver_sql(count).scalar_one()
+    if kept == had:
+        return None
+    return (
+        f"of {had:,} outcomes of an earlier carom {had - kept:,} rested on models that were made anew since; run their "
+        "scenarios again to have them"
+    )
 
 
 def _complete(connection: sa.Connection, tables: sa.MetaData) -> None:

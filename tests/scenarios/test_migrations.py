@@ -119,6 +119,29 @@ def test_outcomes_that_rest_on_what_is_gone_are_dropped_and_said(
     assert raw_store.contents(old) == raw_store.contents(new)
 
 
+def test_what_one_scenario_made_of_a_model_that_another_one_trained_anew_is_dropped_and_said(
+    carom: Carom, file: Path, new: Path, old: Path
+) -> None:
+    ((model, digest),) = raw_store.query(
+        old,
+        "select artifacts.id, digest from artifacts join run_models on artifact = artifacts.id "
+        "where role = 'surrogate' order by artifacts.id limit 1",
+    )
+    of_it = f"adversarial_set in (select id from artifacts where kind = 'sets' and inputs like '%{digest}%')"
+    ((had,), (lost,)) = (raw_store.query(old, f"select count(*) from cells where {of}")[0] for of in ("true", of_it))
+    assert 0 < lost < had
+    change(old, f"update artifacts set digest = '{'f' * 64}' where id = {model}")
+    answer = carom("gc", "--store", old)
+    assert answer.code == 0, answer.err
+    assert raw_store.query(old, f"select count(*) from cells where {of_it}") == [(0,)]
+    assert raw_store.query(old, "select count(*) from cells") == [(had - lost,)]
+    shutil.copytree(new, old.parent / "again")
+    change(old.parent / "again", SCHEMA_1 + f"update artifacts set digest = '{'f' * 64}' where id = {model}")
+    with Store(old.parent / "again", write=True) as store:
+        said = f"of {had} outcomes of an earlier carom {lost} rested on models that were made anew since"
+        assert said in str(store.remark)
+
+
 def test_a_store_of_schema_2_keeps_its_outcomes(carom: Carom, file: Path, new: Path, tmp_path: Path) -> None:
     store = tmp_path / "two"
     shutil.copytree(new, store)
