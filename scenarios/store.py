@@ -243,6 +243,7 @@ class Store:
         self.folder = folder
         self.remark: str | None = None
         self._lock: int | None = None
+        self._whole: dict[Path, tuple[str, int, int]] = {}  # files that were read: digest, size, time
         database = folder / "carom.db"
         if not write:
             check_there(folder)
@@ -382,12 +383,27 @@ class Store:
     def damage(self, kind: Kind, row: Row) -> str | None:
         """Why the file of this row cannot be trusted; None when it can.
 
-        A file whose size and time are as recorded is taken as unchanged; any other is read and compared by digest.
+        A file whose size and time are as recorded is taken as unchanged; others are read once and compared by digest.
+        A store that was copied has other times; they are recorded where it may be written.
         """
         if self.unmoved(kind, row):
             return None
         path = self.path(kind, row.key)
-        return verify(path, row.digest) if path.exists() else "is missing"
+        try:
+            stat = path.stat()  # before it is read: what is written meanwhile is read again
+        except FileNotFoundError:
+            return "is missing"
+        read = row.digest, stat.st_size, stat.st_mtime_ns
+        if self._whole.get(path) == read:
+            return None
+        why = verify(path, row.digest)
+        if why is None:
+            self._whole[path] = read
+            if self._lock is not None:
+                with self.writing() as connection:
+                    same = (artifacts.c.id == row.id) & (artifacts.c.digest == row.digest)
+                    connection.execute(artifacts.update().where(same).values(bytes=read[1], modified=read[2]))
+        return why
 
     def unmoved(self, kind: Kind, row: Row) -> bool:
         """Whether the file of this row has the size and the time of change that were recorded."""

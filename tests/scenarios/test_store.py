@@ -38,6 +38,7 @@ from carom.scenarios.store import (
     runs,
     unpack_changes,
     unpack_predictions,
+    verify,
     write_artifact,
 )
 
@@ -250,6 +251,28 @@ def test_damage_is_found(store: Store, harm: str) -> None:
     assert adopt(store.folder, "sets", KEY, {}) is None
     level = "note" if harm == "gone" else "bad"
     assert [f.level for f in examine(store.folder) if f.name == "sets"] == [level]
+
+
+def test_a_copied_store_is_read_whole_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy has other times than were recorded; a writer records them, a reader remembers."""
+    put(store, "weights", KEY, 1.0)
+    path = store.path("weights", KEY)
+    read: list[Path] = []
+    monkeypatch.setattr(
+        "carom.scenarios.store.verify", lambda path, digest: [read.append(path), verify(path, digest)][1]
+    )
+
+    def looked_at(by: Store) -> str | None:
+        return by.damage("weights", by.states("weights", [KEY])[KEY])
+
+    os.utime(path, ns=(1, 1))
+    with Store(store.folder) as reader:
+        assert [looked_at(reader), looked_at(reader), len(read)] == [None, None, 1]
+    assert [looked_at(store), looked_at(store), len(read)] == [None, None, 2]
+    with Store(store.folder) as reader:
+        assert [looked_at(reader), len(read)] == [None, 2]
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert "holds other tensors" in str(looked_at(store))
 
 
 def test_a_file_without_its_row_is_adopted_only_when_it_was_made_from_the_same(store: Store) -> None:
