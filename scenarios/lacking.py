@@ -260,10 +260,10 @@ class Lacking:
         digests: dict[str, str] = {}
         for key, planned in self.plan.models.items():
             row = states.get(key)
-            made_of = self.model_inputs(planned, digests)
+            model_inputs = self.model_inputs(planned, digests)
             digest = self._model_digest(planned, None if row is None else row.digest, digests)
             there = row is not None and row.digest is not None and not isinstance(planned.model, ReferencedModel)
-            if there and not made_from(row, made_of):
+            if there and not made_from(row, model_inputs):
                 found.append(("weights", key))  # and so is what rests on it
             elif digest is not None:
                 digests[key] = digest

@@ -162,7 +162,8 @@ def _freedom_of_pairs(by: sparse.csr_array, one: Regression) -> float:
     Where all weigh alike and none is there both ways round, those of the residuals.
     """
     weighted = sparse.csr_array(by.multiply(one.weights))  # type: ignore[no-untyped-call]
-    alone = np.asarray(weighted.multiply(weighted).sum(1)).ravel()  # of each cluster, as no pair is in two
+    squared = weighted.power(2)  # type: ignore[no-untyped-call]
+    alone = np.asarray(squared.sum(1)).ravel()  # of each cluster, as no pair is in two
     explained = weighted @ one.basis
     trace = float(alone.sum() - (explained**2).sum())
     square = float(alone @ alone - 2 * alone @ (explained**2).sum(1) + ((explained.T @ explained) ** 2).sum())

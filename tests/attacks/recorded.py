@@ -268,7 +268,7 @@ class Recording:
             with np.load(self.folder / "networks" / f"{name}.npz") as file:
                 arrays = {key: torch.from_numpy(file[key]) for key in file.files}
             logits = arrays.pop("__logits")
-            off = []
+            off: list[float] = []
             for like in _like(arrays, self.x.shape[2]):
                 net = Standardised(like).double()
                 missing, unexpected = net.network.load_state_dict(arrays, strict=False)
@@ -277,9 +277,9 @@ class Recording:
                 net.eval().requires_grad_(False)
                 off.append(float((net(self.x) - logits).abs().max()))
                 if off[-1] <= 1e-12:
+                    self._networks[name] = net
                     break
-            assert off[-1] <= 1e-12, (name, off)
-            self._networks[name] = net
+            assert name in self._networks, (name, off)
         return self._networks[name]
 
     def gradients(self, entry: Entry, rows: slice, **more: Any) -> Gradients:

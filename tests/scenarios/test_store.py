@@ -258,9 +258,12 @@ def test_a_copied_store_is_read_whole_once(store: Store, tmp_path: Path, monkeyp
     put(store, "weights", KEY, 1.0)
     path = store.path("weights", KEY)
     read: list[Path] = []
-    monkeypatch.setattr(
-        "carom.scenarios.store.verify", lambda path, digest: [read.append(path), verify(path, digest)][1]
-    )
+
+    def counted(path: Path, digest: str) -> str | None:
+        read.append(path)
+        return verify(path, digest)
+
+    monkeypatch.setattr("carom.scenarios.store.verify", counted)
 
     def looked_at(by: Store) -> str | None:
         return by.damage("weights", by.states("weights", [KEY])[KEY])

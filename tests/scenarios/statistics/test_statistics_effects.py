@@ -214,7 +214,8 @@ def test_the_parts_over_models_are_the_variances_of_the_effect(make_outcomes: Ma
         sd["pair"] ** 2 * (found.coefficients**2).sum(),
     ]
     rng = np.random.default_rng(3)
-    parts, over = [], {}
+    parts: list[list[float]] = []
+    over: dict[str, tuple[float, float]] = {}
     for _ in range(80):
         over, _ = over_models(grid.cells, found.regressions, fallen(rows, rng, sd))
         parts.append([variance for variance, _ in over.values()])
