@@ -95,6 +95,27 @@ seed = 2
 """
 
 
+EMBEDDED = """
+name = "small"
+task = "digits"
+attacks = ["fgsm"]
+budgets = [{eps = "48/255"}]
+[images]
+per_source = 20
+[models]
+architecture = {name = "mlp", width = 8}
+balance = "uniform"
+n = 100
+recipe = {name = "standard", epochs = 1}
+[[surrogates]]
+source = "uci"
+seed = 1
+[[victims]]
+source = "uci"
+seed = 2
+"""
+
+
 @pytest.fixture(scope="session")
 def tiny_store(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the tiny scenario, done: to be read, or copied."""

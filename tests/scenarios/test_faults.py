@@ -32,7 +32,7 @@ from carom.zoo.classifier import Classifier, create
 from carom.zoo.references import save_state_dict
 
 from . import raw_store
-from .conftest import Carom, tiny_images
+from .conftest import EMBEDDED, Carom, tiny_images
 
 SOURCES = ("here", "there")
 SPLITS = (("train", 90), ("validation", 30), ("test", 60))
@@ -343,27 +343,6 @@ def embedded(tmp_path: Path) -> Path:
     file = tmp_path / "small.toml"
     file.write_text(EMBEDDED)
     return file
-
-
-EMBEDDED = """
-name = "small"
-task = "digits"
-attacks = ["fgsm"]
-budgets = [{eps = "48/255"}]
-[images]
-per_source = 20
-[models]
-architecture = {name = "mlp", width = 8}
-balance = "uniform"
-n = 100
-recipe = {name = "standard", epochs = 1}
-[[surrogates]]
-source = "uci"
-seed = 1
-[[victims]]
-source = "uci"
-seed = 2
-"""
 
 
 def test_code_that_changes_while_a_run_works_is_planned_again(

@@ -8,32 +8,12 @@ import pytest
 
 from carom.scenarios import unchanged
 
-from .conftest import Carom
-
-SMALL = """
-name = "small"
-task = "digits"
-attacks = ["fgsm"]
-budgets = [{eps = "48/255"}]
-[images]
-per_source = 20
-[models]
-architecture = {name = "mlp", width = 8}
-balance = "uniform"
-n = 100
-recipe = {name = "standard", epochs = 1}
-[[surrogates]]
-source = "uci"
-seed = 1
-[[victims]]
-source = "uci"
-seed = 2
-"""
+from .conftest import EMBEDDED, Carom
 
 
 @pytest.fixture
 def done(carom: Carom, tmp_path: Path) -> Path:
-    (tmp_path / "small.toml").write_text(SMALL)
+    (tmp_path / "small.toml").write_text(EMBEDDED)
     answer = carom("run", tmp_path / "small.toml", "--store", tmp_path / "s", "--workers", 0)
     assert answer.code == 0, answer.err
     assert "trained 2" in answer.err
@@ -52,15 +32,15 @@ def test_the_same_again_loads_no_torch(done: Path) -> None:
 
 
 def test_another_text_code_or_library_is_planned_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stamp = unchanged.stamp("small", SMALL)
+    stamp = unchanged.stamp("small", EMBEDDED)
     assert unchanged.find_unchanged(done / "s", stamp) is not None
-    assert unchanged.find_unchanged(done / "s", unchanged.stamp("small", SMALL + "\n")) is None
-    assert unchanged.find_unchanged(done / "s", unchanged.stamp("other", SMALL)) is None
+    assert unchanged.find_unchanged(done / "s", unchanged.stamp("small", EMBEDDED + "\n")) is None
+    assert unchanged.find_unchanged(done / "s", unchanged.stamp("other", EMBEDDED)) is None
     monkeypatch.setattr(unchanged, "code_digest", lambda: "edited")
-    assert unchanged.stamp("small", SMALL) != stamp
+    assert unchanged.stamp("small", EMBEDDED) != stamp
     monkeypatch.undo()
     monkeypatch.setattr(unchanged, "versions", lambda: {"torch": "0"})
-    assert unchanged.stamp("small", SMALL) != stamp
+    assert unchanged.stamp("small", EMBEDDED) != stamp
 
 
 def test_the_stamp_covers_every_file_of_carom(monkeypatch: pytest.MonkeyPatch) -> None:
