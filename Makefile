@@ -40,7 +40,7 @@ science: .venv/.installed  ## the slow checks and the full grids; resumable; res
 	$(BIN)/carom run digits-dumb fashion-dumb
 	$(BIN)/carom show digits-dumb | sed 's/ *$$//' > docs/science/digits-dumb.txt
 	$(BIN)/carom show fashion-dumb | sed 's/ *$$//' > docs/science/fashion-dumb.txt
-	$(BIN)/carom run digits-attacks > docs/science/digits-attacks.txt
+	$(BIN)/carom run digits-attacks | sed 's/ *$$//' > docs/science/digits-attacks.txt
 	$(BIN)/python benchmarks/attack_table.py
 	$(BIN)/python benchmarks/transformed_accuracy.py > docs/science/transformed-accuracy.txt
 	CAROM_WRITE_PAGES=1 $(BIN)/pytest -q tests/test_attacks_page.py
