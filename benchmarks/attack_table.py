@@ -57,7 +57,9 @@ from carom.attacks.composition import Part, Whole
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.protocols import Attack
+from carom.scenarios.statistics import difference_of_rates
 from carom.scenarios.statistics.intervals import hold_open, quantiles, resampled_ratios, wilson
+from carom.scenarios.statistics.seeds import Counts, Trained
 from carom.surrogates import Surrogate
 from carom.zoo.prepare import prepare
 
@@ -473,11 +475,11 @@ def _counts(outcome: Outcome, asks: bool) -> tuple[Any, Any]:
 
 
 def _difference(one: tuple[Any, Any], two: tuple[Any, Any], outcome: Outcome) -> dict[str, float]:
-    tops, bottoms = np.array([one[0], two[0]]), np.array([one[1], two[1]])
-    draws = resampled_ratios(tops, bottoms, _strata(outcome))
-    low, high = quantiles((draws[:, 0] - draws[:, 1])[:, None])
-    rates = tops.sum(1) / bottoms.sum(1)
-    return _rounded(difference=rates[0] - rates[1], low=low[0], high=high[0])
+    k, n = (np.array([one[part], two[part]], dtype=np.int64) for part in (0, 1))
+    sides, same = np.arange(2), np.zeros(2, dtype=np.int64)
+    these = Trained(stratum=sides, surrogate=same, surrogate_seed=same, victim=same, victim_seed=same)
+    found = difference_of_rates(Counts(k=k, n=n, row=sides), these, sides, np.array([1.0, -1.0]), _strata(outcome))
+    return _rounded(difference=found.value, low=found.low, high=found.high)
 
 
 def protocol(scale: Scale, keys: tuple[str, ...]) -> dict[str, Any]:

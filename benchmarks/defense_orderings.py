@@ -29,16 +29,15 @@ from carom.scenarios.statistics import (
     NOT_RUN,
     Difference,
     Outcomes,
-    Spread,
     defended,
     defended_by_attacker,
-    paired_wald,
+    difference_of_rates,
     transfer_below_white_box,
     white_box_accuracy,
 )
 from carom.scenarios.statistics.defended import PAIR_MARK, attackers, own_cells, transfer_cells
-from carom.scenarios.statistics.intervals import draw_variance, hold_open, quantiles, resampled_sums
-from carom.scenarios.statistics.outcomes import Floats, Ints, ratio
+from carom.scenarios.statistics.outcomes import Ints
+from carom.scenarios.statistics.seeds import Counts, Trained
 from carom.scenarios.store import Store, cells, planned_cells, run_cells, run_models
 
 PAGE = Path(__file__).parents[1] / "docs" / "science" / "defenses.md"
@@ -275,8 +274,7 @@ class Found:
     def difference(self, first: Rate, second: Rate, than: str = "") -> Difference:
         """First minus second, on the same images, over the seeds that both have; less that of the defence `than`.
 
-        One seed: the interval ranges over images; Bonett and Price's where each image counts once, else a bootstrap.
-        Several: over images and seeds, half-widths in quadrature.
+        Rates over seeds are pooled, and the interval is that of `difference_of_rates`. Attackers are taken as they are.
 
         Raises:
             MissingError: One of them is not there, or they share no seed.
@@ -286,49 +284,25 @@ class Found:
         seeds = sorted(set.intersection(*(set(side) for side in of)))
         if not seeds:
             raise MissingError(f"{first.defense} and {second.defense}")
-        tops = np.stack([side[seed].k for side in of for seed in seeds]).astype(np.float64)
-        bottoms = np.stack([side[seed].n for side in of for seed in seeds]).astype(np.float64)
-        signs = np.repeat([1.0, -1.0, -1.0, 1.0][: len(sides)], len(seeds))
-        rates = ratio(tops.sum(1), bottoms.sum(1)).reshape(len(sides), len(seeds))
-        of_seeds = (signs.reshape(rates.shape) * rates).sum(0)
-        value = float(of_seeds.mean())
-        if len(seeds) == 1 and not than and (bottoms == 1).all():
-            gained, lost = (np.array([int((tops[a] > tops[b]).sum())]) for a, b in ((0, 1), (1, 0)))
-            limits = paired_wald(gained, lost, np.array([tops.shape[1]]))
-            low, high = (float(limit[0]) for limit in limits)
-        else:
-            sums = resampled_sums(np.concatenate([tops, bottoms]), self.outcomes.image_source)
-            drawn = ratio(sums[:, : len(tops)], sums[:, len(tops) :])
-            draws = (signs * drawn).sum(1, keepdims=True) / len(seeds)
-            if len(seeds) == 1:
-                low, high = (float(limit[0]) for limit in quantiles(draws))
-            else:
-                images = (float(draw_variance(draws)[0]), float(len(self.outcomes.labels) - 1))
-                trained = (float(of_seeds.var(ddof=1)) / len(seeds), float(len(seeds) - 1))
-                half = Spread(parts=(images, trained)).half_width()
-                low, high = value - half, value + half
-            low, high = self._held_open(low, high, tops, bottoms, signs)
-        means = rates.mean(1)
-        shown = (means[0] - means[1], means[2] - means[3]) if than else means
-        return Difference(
-            value=value,
-            low=low,
-            high=high,
-            first=float(shown[0]),
-            second=float(shown[1]),
-            n=int(bottoms[: len(seeds)].sum()),
-            seeds=len(seeds),
-            ranges_over="images, these models" if len(seeds) == 1 else "images and victim seeds",
-            claim="these models" if len(seeds) == 1 else "retrained victims",
+        side = np.repeat(np.arange(len(sides)), len(seeds))
+        fixed = np.zeros_like(side)
+        return difference_of_rates(
+            Counts(
+                k=np.stack([counts[seed].k for counts in of for seed in seeds]),
+                n=np.stack([counts[seed].n for counts in of for seed in seeds]),
+                row=np.arange(len(side)),
+            ),
+            Trained(
+                stratum=side,
+                surrogate=fixed,
+                surrogate_seed=fixed,
+                victim=side,
+                victim_seed=np.tile(np.array(seeds, dtype=np.int64), len(sides)),
+            ),
+            side,
+            np.array([1.0, -1.0, -1.0, 1.0])[: len(sides)],
+            self.outcomes.image_source,
         )
-
-    @staticmethod
-    def _held_open(low: float, high: float, tops: Floats, bottoms: Floats, signs: Floats) -> tuple[float, float]:
-        """Where few images tell the two apart, not narrower than those images alone: no difference seen is not none."""
-        shares = np.nan_to_num(ratio(tops, bottoms))
-        apart, n = (signs[:, None] * shares).sum(0), bottoms.sum(0)
-        limits = hold_open(np.array([low]), np.array([high]), apart[None], n[None], difference=True)
-        return float(limits[0][0]), float(limits[1][0])
 
 
 # ---------------------------------------------------------------------------------------------------------------- rows
@@ -344,13 +318,13 @@ def row(expected: Expected, found: Mapping[str, Found]) -> Row:
         return Row(expected.name, str(expected), f"{NOT_RUN}: {missing}", "–")
     told = (
         f"{100 * came.first:.1f}% against {100 * came.second:.1f}%: {100 * came.value:+.1f} "
-        f"({100 * came.low:+.1f} to {100 * came.high:+.1f}); {_seeds(came.seeds)}"
+        f"({100 * came.low:+.1f} to {100 * came.high:+.1f}); {_seeds(came.victim_seeds)}"
     )
     points = [100 * value for value in (came.value, came.low, came.high)]
     p = (
-        p_value(*points, seeds=came.seeds, at=expected.above)
+        p_value(*points, df=came.df, at=expected.above)
         if expected.within is None
-        else equivalence_p(*points, seeds=came.seeds, within=expected.within)
+        else equivalence_p(*points, df=came.df, within=expected.within)
     )
     return compared(expected.name, str(expected), told, [Comparison("", expected.verdict(came), p)])
 

@@ -53,28 +53,29 @@ def compared(name: str, expected: str, came: str, tests: Sequence[Comparison]) -
     return replace(Row(name, expected, came, tests=tuple(tests)), verdict=_said(tests, [t.verdict for t in tests]))
 
 
-def p_value(value: float, low: float, high: float, *, seeds: int, at: float = 0.0) -> float:
+def p_value(value: float, low: float, high: float, *, df: float, at: float = 0.0) -> float:
     """Two-sided p of "the quantity is `at`", from a 95% interval.
 
-    It is the level at which the interval, stretched from its estimate on the side of `at`, just reaches `at`: by the
-    normal distribution for one seed, by t for several. Of an interval over images and seeds this is no less than the
-    exact one where that is below 0.05, as the images' part has more degrees of freedom than the seeds'.
+    It is the level at which the interval, stretched from its estimate on the side of `at`, just reaches `at`: by t, and
+    over images alone (`df` infinite) by the normal distribution. Of an interval with several parts, such as images and
+    the seeds of both sides, `df` is that of the part with the fewest. Then this is no less than the exact one where
+    that is below 0.05, as a t of fewer degrees of freedom grows faster from one level to the next.
     """
     half = (value - low) if at < value else (high - value)
     if half <= 0:
         return 1.0 if value == at else 0.0
     distance = abs(value - at) / half
-    if seeds == 1:
+    if np.isinf(df):
         return float(2 * ndtr(-distance * ndtri(0.975)))
-    return float(2 * stdtr(seeds - 1, -distance * stdtrit(seeds - 1, 0.975)))
+    return float(2 * stdtr(df, -distance * stdtrit(df, 0.975)))
 
 
-def equivalence_p(value: float, low: float, high: float, *, seeds: int, within: float) -> float:
+def equivalence_p(value: float, low: float, high: float, *, df: float, within: float) -> float:
     """The same of "the quantity is not within +-`within`" (Schuirmann 1987), or, of an estimate outside, "it is".
 
     Both are the larger of the two edges' p: that of the edge which is the least certain to be passed.
     """
-    return max(p_value(value, low, high, seeds=seeds, at=at) for at in (-within, within))
+    return max(p_value(value, low, high, df=df, at=at) for at in (-within, within))
 
 
 def corrected(rows: Iterable[Row]) -> list[Row]:

@@ -21,12 +21,11 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 from family import Comparison, Row, compared, corrected, p_value
-from scipy.special import stdtrit
 
 from carom.errors import InputError
 from carom.scenarios.reader import find_run, list_surrogates, read_outcomes
 from carom.scenarios.show import Shown, show_run
-from carom.scenarios.statistics import Outcomes, between
+from carom.scenarios.statistics import Difference, Outcomes, Spread, between, difference
 from carom.scenarios.store import Store, artifacts, run_models
 
 ROOT = Path(__file__).parents[1]
@@ -58,9 +57,8 @@ class Found:
             found = between(self.outcomes, self.config(first), self.config(second), among=self.attack(attack))
             rates = f"{attack.upper()} {100 * found.first:.1f}% against {100 * found.second:.1f}%"
             parts.append(f"{rates}: {_interval(100 * found.value, 100 * found.low, 100 * found.high)}")
-            p = p_value(found.value, found.low, found.high, seeds=found.seeds)
-            tests.append(Comparison(attack.upper(), found.verdict, p))
-            seeds = found.seeds
+            tests.append(_test(found, attack.upper()))
+            seeds = found.surrogate_seeds
         return compared(name, f"{first} > {second}", "; ".join(parts) + _seeds(seeds), tests)
 
     def smaller(self, name: str, quantity: str, first: str, second: str) -> Row:
@@ -73,18 +71,20 @@ class Found:
                     of[builder][seed] = measures[quantity]
         seeds = sorted(set(of[first]) & set(of[second]))
         logs = np.array([np.log(of[second][s] / of[first][s]) for s in seeds])
-        half = float(stdtrit(len(logs) - 1, 0.975)) * logs.std(ddof=1) / len(logs) ** 0.5 if len(logs) > 1 else np.inf
-        low, high = logs.mean() - half, logs.mean() + half
+        value, half, p = float(logs.mean()), np.inf, 1.0
+        if len(logs) > 1:
+            spread = Spread(parts=((float(logs.var(ddof=1)) / len(logs), float(len(logs) - 1)),))
+            half, p = spread.half_width(), spread.p_value(value)
         means = [float(np.mean(list(of[builder].values()))) for builder in (first, second)]
-        interval = f"{np.exp(-logs.mean()):.2f} ({np.exp(-high):.2f} to {np.exp(-low):.2f})"
+        interval = f"{np.exp(-value):.2f} ({np.exp(-value - half):.2f} to {np.exp(-value + half):.2f})"
         came = f"{means[0]:.3g} against {means[1]:.3g}: ratio {interval}"
-        tests = [_test(float(logs.mean()), float(low), float(high), len(logs))]
+        verdict = "undecided" if abs(value) <= half else "holds" if value > 0 else "does not hold"
+        tests = [Comparison("", verdict, p)]
         return compared(name, f"{quantity} of {first} < of {second}", came + _seeds(len(seeds)), tests)
 
 
-def _test(value: float, low: float, high: float, seeds: int) -> Comparison:
-    verdict = "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
-    return Comparison("", verdict, p_value(value, low, high, seeds=seeds))
+def _test(found: Difference, of: str = "") -> Comparison:
+    return Comparison(of, found.verdict, p_value(found.value, found.low, found.high, df=found.df))
 
 
 def _interval(value: float, low: float, high: float) -> str:
@@ -128,22 +128,15 @@ def orderings(found: Found) -> Iterator[Row]:
 def intra_family(found: Found) -> Row:
     """Victims of the surrogates' family are fooled more often than those of others."""
     cells = found.outcomes.cells
-    rates = []
-    for seed in sorted(set(cells.loc[~cells["control"], "surrogate_seed"])):
-        mine = (cells["surrogate_config"] == found.config("single")) & (cells["surrogate_seed"] == seed)
-        mine &= cells["source_v"] == "original"
-        same = cells["architecture_v"] == cells["architecture_s"]
-        rates.append([_pooled(found.outcomes, mine & same), _pooled(found.outcomes, mine & ~same)])
-    pairs = 100 * np.array(rates)
-    difference = pairs[:, 0] - pairs[:, 1]
-    half = float(stdtrit(len(difference) - 1, 0.975)) * difference.std(ddof=1) / len(difference) ** 0.5
-    low, high = difference.mean() - half, difference.mean() + half
+    mine = found.outcomes.transfer & found.outcomes.pooled()
+    mine &= ((cells["surrogate_config"] == found.config("single")) & (cells["source_v"] == "original")).to_numpy()
+    same = (cells["architecture_v"] == cells["architecture_s"]).to_numpy()
+    apart = difference(found.outcomes, np.flatnonzero(mine & same), np.flatnonzero(mine & ~same))
     came = (
-        f"single, BIM and MI: {pairs[:, 0].mean():.1f}% against {pairs[:, 1].mean():.1f}%: "
-        f"{_interval(float(difference.mean()), low, high)}, over seeds"
+        f"single, BIM and MI: {100 * apart.first:.1f}% against {100 * apart.second:.1f}%: "
+        f"{_interval(100 * apart.value, 100 * apart.low, 100 * apart.high)}"
     )
-    test = _test(float(difference.mean()), float(low), float(high), len(difference))
-    return compared("O20", "own architecture > other ones", came + _seeds(len(difference)), [test])
+    return compared("O20", "own architecture > other ones", came + _seeds(apart.surrogate_seeds), [_test(apart)])
 
 
 def _pooled(outcomes: Outcomes, chosen: "pd.Series[bool]") -> float:

@@ -119,6 +119,17 @@ def test_rates_are_wrong_given_right() -> None:
     assert attack_table.score(query, outcome) == pytest.approx(2 / 3)
 
 
+def test_no_difference_on_few_images_is_not_none() -> None:
+    """Bonett and Price's interval, with no image gained and none lost."""
+    answers = np.random.default_rng(0).random((1, 50)) < 0.5
+    every = np.ones_like(answers)
+    one = Outcome(own=answers[0], own_right=every[0], wrong=answers, right=every, l2=1.0, queries=None, seconds=1.0)
+    counts = attack_table._counts(one, asks=False)
+    found = attack_table._difference(counts, counts, one)
+    reach = 1.959964 * 2**0.5 / 52
+    assert [found[name] for name in ("difference", "low", "high")] == pytest.approx([0, -reach, reach], abs=1e-5)
+
+
 @pytest.mark.parametrize("row", [MI, ENSEMBLE], ids=lambda row: row.source)
 def test_a_job_attacks_every_image_and_is_done_once(
     row: Row, tmp_path: Path, keys: tuple[str, ...], images: ImageSet

@@ -5,6 +5,8 @@ Reads `Outcomes` only, and imports no torch: tables open as fast as the store do
 
 from .between import Difference as Difference
 from .between import between as between
+from .between import difference as difference
+from .between import difference_of_rates as difference_of_rates
 from .compare import compare as compare
 from .compare import compare_pooled as compare_pooled
 from .controls import ControlCheck as ControlCheck

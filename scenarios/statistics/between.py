@@ -1,29 +1,32 @@
-"""The difference in success of two surrogates, paired."""
+"""Differences of pooled rates on the same images, such as the success of two surrogates."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from carom.errors import InputError
 
-from .outcomes import Bools, Outcomes
-from .pooled import Pool, rate_intervals
-from .seeds import Counts, trained
+from .intervals import draw_variance, hold_open, quantiles, resampled_ratios
+from .outcomes import Bools, Floats, Ints, Outcomes, ratio
+from .seeds import Counts, Trained, over_seeds, trained
+
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """ASR of one surrogate minus that of another, on the same images, victims, attacks and seeds.
+    """One pooled rate minus another, on the same images.
 
     Attributes:
-        value: The difference of pooled ASR.
+        value: The difference, first - second.
         low: Of the 95% interval.
         high: Of the 95% interval.
-        first: ASR of the first.
-        second: ASR of the second.
-        n: Denominator of each rate, over cells.
-        seeds: Training seeds that both have.
+        first: The first rate; of four, the difference of the first two.
+        second: The second rate; of four, the difference of the last two.
+        n: Denominator of the first rate, over cells.
+        surrogate_seeds: Training seeds of the surrogates, of the configuration with the fewest.
+        victim_seeds: The same of the victims.
+        df: Degrees of freedom of what the interval knows least, surrogate or victim seeds; infinite over images alone.
         ranges_over: What the interval ranges over.
         claim: About which models it speaks.
     """
@@ -34,14 +37,74 @@ class Difference:
     first: float
     second: float
     n: int
-    seeds: int
+    surrogate_seeds: int
+    victim_seeds: int
+    df: float
     ranges_over: str
     claim: str
 
     @property
     def verdict(self) -> str:
-        """Whether the first transfers better: "holds", "does not hold", or "undecided"."""
+        """Whether the first is above: "holds", "does not hold", or "undecided"."""
         return "holds" if self.low > 0 else "does not hold" if self.high < 0 else "undecided"
+
+
+def difference_of_rates(counts: Counts, made_by: Trained, rate: Ints, signs: Floats, image_source: Ints) -> Difference:
+    """One pooled rate minus another, or one difference of rates minus another.
+
+    The interval is that of a pooled row. Over images: the percentile bootstrap, an image bringing all cells of all
+    rates. Several training seeds widen it, by `over_seeds`: models of one seed together, whatever rates they are in.
+    Where few images tell the rates apart, `hold_open`.
+
+    Args:
+        counts: Of the cells.
+        made_by: Of the same.
+        rate: Which rate each cell belongs to; none is empty.
+        signs: Of each rate: 1, -1, or 1, -1, -1, 1.
+        image_source: Stratum of each image.
+    """
+    k, n = counts.sums(rate, len(signs))
+    rates = ratio(k.sum(1), n.sum(1))
+    value = np.array([rates @ signs])
+    draws = (resampled_ratios(k, n, image_source) @ signs)[:, None]
+    seeds = over_seeds(counts, made_by, image_source, rate)
+    low, high = seeds.widen(value, *quantiles(draws), draw_variance(draws), signs[:, None], difference=True)
+    gain = signs @ np.nan_to_num(ratio(k, n.sum(1, keepdims=True)))
+    gain[np.abs(gain) < _ROUNDING] = 0.0
+    low, high = hold_open(low, high, gain[None], n.sum(0)[None], difference=True)
+    first, second = (float(adds) for adds in (rates * signs).reshape(2, -1).sum(1))
+    most = len(signs) / 2
+    return Difference(
+        value=float(value[0]),
+        low=float(np.maximum(low, -most)[0]),
+        high=float(np.minimum(high, most)[0]),
+        first=first,
+        second=-second,
+        n=int(n[0].sum()),
+        surrogate_seeds=seeds.surrogate_seeds,
+        victim_seeds=seeds.victim_seeds,
+        df=min((side.df for side in seeds.sides), default=float("inf")),
+        ranges_over=seeds.ranges_over,
+        claim=seeds.claim,
+    )
+
+
+def difference(outcomes: Outcomes, first: Ints, second: Ints) -> Difference:
+    """ASR pooled over some cells minus that over others: `difference_of_rates`.
+
+    Args:
+        outcomes: The run.
+        first: Rows of `cells`, at least one.
+        second: The same.
+    """
+    rows = np.concatenate([first, second])
+    return difference_of_rates(
+        Counts(k=outcomes.success[rows], n=outcomes.right, row=outcomes.victim_index[rows]),
+        trained(outcomes.cells.iloc[rows]),
+        np.repeat(np.arange(2), [len(first), len(second)]),
+        np.array([1.0, -1.0]),
+        outcomes.image_source,
+    )
 
 
 def between(
@@ -55,7 +118,7 @@ def between(
     """How much more often the first surrogate's images fool than the second's.
 
     Only cells that both have take part: equal attack, budget, attack seed, victim and training seed. The interval is
-    that of a pooled row, `rate_intervals`, of the differences.
+    that of `difference_of_rates`.
 
     Args:
         outcomes: The run.
@@ -78,27 +141,4 @@ def between(
     pairs = mine.merge(other, on=keys, suffixes=("", "_b"))
     if not len(pairs):
         raise InputError(f"difference of surrogates: {first!r} and {second!r} share no attack, victim and seed")
-    rows, others = (pairs[column].to_numpy(dtype=np.int64) for column in ("_row", "_row_b"))
-    won = [outcomes.success[of_cells].astype(np.int8) for of_cells in (rows, others)]
-    n = int(outcomes.n[rows].sum())
-    pooled = Pool(
-        keys=pd.DataFrame(index=range(1)),
-        rows=rows,
-        group=np.zeros(len(rows), dtype=np.int64),
-        made_by=trained(pairs),
-        itself=np.zeros(1, dtype=bool),
-    )
-    counts = Counts(k=won[0] - won[1], n=outcomes.right, row=outcomes.victim_index[rows])
-    interval = rate_intervals(pooled, counts, outcomes.image_source, difference=True).iloc[0]
-    rates = [float(w.sum()) / n if n else np.nan for w in won]
-    return Difference(
-        value=rates[0] - rates[1],
-        low=float(interval["low"]),
-        high=float(interval["high"]),
-        first=rates[0],
-        second=rates[1],
-        n=n,
-        seeds=pairs["surrogate_seed"].nunique(),
-        ranges_over=str(interval["ranges_over"]),
-        claim=str(interval["claim"]),
-    )
+    return difference(outcomes, *(pairs[column].to_numpy(dtype=np.int64) for column in ("_row", "_row_b")))

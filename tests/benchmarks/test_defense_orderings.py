@@ -144,7 +144,7 @@ def test_several_seeds_are_paired_by_seed_and_widen_the_interval() -> None:
     one, three = (Found(made(5, names, seeds), made(6, names, seeds)) for seeds in ((101,), (101, 102, 103)))
     rates = Rate("pubdef", "clean"), Rate("none", "clean")
     came = three.difference(*rates)
-    assert (one.difference(*rates).seeds, came.seeds) == (1, 3)
+    assert (one.difference(*rates).victim_seeds, came.victim_seeds) == (1, 3)
     assert came.ranges_over == "images and victim seeds"
     alone = [
         Found(made(5, names, (101, 102, 103)).where(where), None).difference(*rates).value
@@ -186,7 +186,8 @@ def test_verdicts_follow_the_interval(
 ) -> None:
     sides = Rate("a", "clean"), Rate("b", "clean")
     one = Expected(name="x", run=RUN, first=sides[0], second=sides[1], above=above, within=within)
-    came = Difference(value=0.0, low=low, high=high, first=0.0, second=0.0, n=1, seeds=1, ranges_over="", claim="")
+    told: dict[str, Any] = dict(value=0.0, first=0.0, second=0.0, n=1, surrogate_seeds=1, victim_seeds=1, df=np.inf)
+    came = Difference(low=low, high=high, ranges_over="", claim="", **told)
     assert one.verdict(came) == verdict
 
 

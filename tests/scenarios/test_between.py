@@ -18,7 +18,7 @@ def test_one_seed_by_hand() -> None:
     right = np.array([True, True, False, True])
     found = between(made({("a", 1, "v", 1): a, ("b", 1, "v", 1): b}, right=right), "a", "b")
     assert found.value == pytest.approx(2 / 3 - 1 / 3)
-    assert (found.n, found.seeds) == (3, 1)
+    assert (found.n, found.surrogate_seeds) == (3, 1)
     assert [found.first, found.second] == pytest.approx([2 / 3, 1 / 3])
 
 
@@ -51,7 +51,7 @@ def test_only_what_both_met_is_compared() -> None:
     a, b = hits(0.8), hits(0.2)
     cells = {("a", 1, "v", 1): a, ("b", 1, "v", 1): b, ("a", 2, "v", 1): b, ("a", 1, "w", 1): b}
     found = between(made(cells), "a", "b")
-    assert (found.n, found.seeds) == (200, 1)
+    assert (found.n, found.surrogate_seeds) == (200, 1)
     assert found.value == pytest.approx(a.mean() - b.mean())
 
 
