@@ -1,12 +1,14 @@
 """Controls: what must come out of any sound run, whatever the models and attacks are."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from carom.scenarios.cases import case_of
 
@@ -18,6 +20,7 @@ Status = Literal["passed", "warned", "failed", "not run"]
 WHITE_BOX = 0.9
 ZERO_GRADIENTS = 0.1
 ROUNDING = 1e-6  # mean size / eps is a mean of float32 numbers
+_PART = 1e-6  # of an image, that a share times the images may lack of a whole number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ def controls(
         white_box_succeeds(outcomes, headline_eps=headline_eps, at_least=white_box_at_least),
         *(surrogate_free_is_flat(outcomes, axis) for axis in ("balance", "architecture")),
         grows_with_eps(outcomes),
-        gradients_are_there(outcomes.sets),
+        gradients_are_there(outcomes.sets, len(outcomes.labels)),
         stays_in_the_ball(outcomes.sets),
     ]
 
@@ -177,15 +180,22 @@ def grows_with_eps(outcomes: Outcomes) -> ControlCheck:
     return check(f"{len(falls)} of {len(steps)} steps fall, most {name}: {fall:+.4f}", "warned", numbers)
 
 
-def gradients_are_there(sets: pd.DataFrame | None) -> ControlCheck:
-    """A gradient of exactly 0 gives an attack nothing to follow: masked or saturated, the victim only looks robust."""
+def gradients_are_there(sets: pd.DataFrame | None, images: int) -> ControlCheck:
+    """A gradient of exactly 0 gives an attack nothing to follow: masked or saturated, the victim only looks robust.
+
+    A share of the images attacked may be larger than that of all images by chance. So a set warns only if the exact
+    binomial test finds more, at 5% over all sets. Gradients of one image are taken to be zero together, parts of an
+    image rounded down.
+    """
     check = _check("zero gradients", f"at most {ZERO_GRADIENTS:.0%} of the gradients of any set are exactly 0")
     if sets is None or "zero_gradient_fraction" not in sets or sets["zero_gradient_fraction"].isna().all():
         return check("not recorded", "not run")
     worst = sets.sort_values("zero_gradient_fraction", ascending=False, na_position="last").iloc[0]
     value = float(worst["zero_gradient_fraction"])
     came = f"highest {value:.3f} ({worst['attack']} on {worst['surrogate']}, eps {worst['eps']})"
-    return check(came, "warned" if value > ZERO_GRADIENTS else "passed", {"highest": value})
+    p = float(special.bdtrc(math.floor(value * images + _PART) - 1, images, ZERO_GRADIENTS))
+    surely = value > ZERO_GRADIENTS and p <= (1 - LEVEL) / int(sets["zero_gradient_fraction"].notna().sum())
+    return check(came, "warned" if surely else "passed", {"highest": value, "images": images})
 
 
 def stays_in_the_ball(sets: pd.DataFrame | None) -> ControlCheck:

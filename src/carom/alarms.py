@@ -6,7 +6,7 @@ AutoAttack's flags (Croce and Hein 2020, arXiv:2003.01690). Only numbers come in
 
 from collections.abc import Mapping
 from itertools import pairwise
-from math import exp, lgamma, log, log1p
+from math import exp, floor, lgamma, log, log1p
 
 WORSE_THAN_FGSM = 0.01
 """Many small steps may leave this much more accuracy than one large one."""
@@ -31,9 +31,11 @@ BY_CHANCE = 0.025
 def alarms(numbers: Mapping[str, float], *, transfer: float | None = None) -> tuple[str, ...]:
     """A sentence for each sign of masked gradients; none where all is well.
 
-    The images are a sample. An accuracy counts as beyond its slack only if a difference of the slack would give as many
-    images as seldom as `BY_CHANCE` (exact binomial, one-sided). Which images differ is not told, so this takes them all
-    to differ one way; where some differ the other way too, an alarm is surer than it should be.
+    The images are a sample. A share counts as beyond its slack only if a share of the slack would give as many images as
+    seldom as `BY_CHANCE` (exact binomial, one-sided). Of accuracies, which images differ is not told, so this takes them
+    all to differ one way; where some differ the other way too, an alarm is surer than it should be. Of gradients, those
+    of one image are taken to be zero together, parts of an image rounded down. The losses need no such test: a larger
+    ball holds the smaller one, so the largest loss of no image falls with the radius, and that of few cannot by chance.
 
     Args:
         numbers: As `Examined.numbers` gives them; accuracies from 0 to 1.
@@ -47,7 +49,7 @@ def alarms(numbers: Mapping[str, float], *, transfer: float | None = None) -> tu
 
     def more(by: float, than: float) -> bool:
         """Whether a difference counts."""
-        return by > than + 1e-9 and _tail(round(by * images), images, than) <= BY_CHANCE
+        return by > than + 1e-9 and _tail(floor(by * images + 1e-6), images, than) <= BY_CHANCE
 
     if more(pgd - fgsm, WORSE_THAN_FGSM):
         found.append(f"PGD with 20 steps leaves {_share(pgd)} right, one step of FGSM only {_share(fgsm)}")
@@ -80,7 +82,7 @@ def alarms(numbers: Mapping[str, float], *, transfer: float | None = None) -> tu
         )
     if more(max(pgd, long) - clean, ABOVE_CLEAN):
         found.append(f"{_share(max(pgd, long))} are right under attack, but {_share(clean)} of the clean images")
-    if numbers["zero_gradients"] > ZERO_GRADIENTS:
+    if more(numbers["zero_gradients"], ZERO_GRADIENTS):
         found.append(f"{_share(numbers['zero_gradients'])} of the gradients are exactly zero")
     if numbers["difference"] > UNLIKE_ITSELF and numbers["draws"] <= 1:
         found.append(

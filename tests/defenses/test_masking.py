@@ -188,6 +188,17 @@ def test_what_so_few_images_show_by_chance_is_no_alarm(images: int) -> None:
         assert bool(found) == surely
 
 
+@pytest.mark.parametrize("images", [10, 30, 100, 1000])
+def test_few_images_without_gradients_are_no_alarm(images: int) -> None:
+    """An image has gradients in all steps or in none: one of 30 says nothing of 1% of all images."""
+    for few in range(min(images, 40)):
+        found = alarms(numbers(images=float(images), zero_gradients=few / images))
+        surely = few / images > 0.01 and binomtest(few, images, 0.01, alternative="greater").pvalue <= 0.025
+        assert bool(found) == surely
+    # images that lose some of their steps count as that many whole ones at most
+    assert alarms(numbers(images=100.0, zero_gradients=0.0399)) == alarms(numbers(images=100.0, zero_gradients=0.03))
+
+
 def test_transfer_must_not_beat_the_white_box() -> None:
     assert alarms(numbers(), transfer=0.45) == ()
     (line,) = alarms(numbers(), transfer=0.4)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from carom.scenarios.statistics import ControlCheck, Outcomes, controls
 
@@ -120,6 +121,18 @@ def test_noise_alone_rarely_warns_of_a_fall(make_outcomes: Make) -> None:
         )
         alarms += by_name(controls(outcomes))["ASR over eps"].status == "warned"
     assert alarms <= 4  # 5% of 20 runs are expected; P(more than 4) is 0.3%
+
+
+@pytest.mark.parametrize("images", [10, 200])
+def test_few_images_without_gradients_are_no_sign_of_masking(make_outcomes: Make, images: int) -> None:
+    """Up to 10% of all images may have none; of those attacked it may be more by chance, over all sets at 5%."""
+    outcomes = run(make_outcomes, images=images, eps=("8/255",))
+    assert outcomes.sets is not None
+    for few in range(images // 10, images // 2, max(1, images // 50)):
+        sets = outcomes.sets.assign(zero_gradient_fraction=[few / images, *[0.0] * (len(outcomes.sets) - 1)])
+        p = binomtest(few, images, 0.1, alternative="greater").pvalue * len(sets)
+        check = by_name(controls(replace(outcomes, sets=sets)))["zero gradients"]
+        assert check.status == ("warned" if p <= 0.05 else "passed")
 
 
 def test_masked_gradients_warn_and_a_set_outside_the_ball_fails(make_outcomes: Make) -> None:
