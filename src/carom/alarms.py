@@ -31,11 +31,11 @@ BY_CHANCE = 0.025
 def alarms(numbers: Mapping[str, float], *, transfer: float | None = None) -> tuple[str, ...]:
     """A sentence for each sign of masked gradients; none where all is well.
 
-    The images are a sample. A share counts as beyond its slack only if a share of the slack would give as many images as
-    seldom as `BY_CHANCE` (exact binomial, one-sided). Of accuracies, which images differ is not told, so this takes them
-    all to differ one way; where some differ the other way too, an alarm is surer than it should be. Of gradients, those
-    of one image are taken to be zero together, parts of an image rounded down. The losses need no such test: a larger
-    ball holds the smaller one, so the largest loss of no image falls with the radius, and that of few cannot by chance.
+    The images are a sample. A share counts as beyond its slack only if a share of the slack would give as many images
+    as seldom as `BY_CHANCE` (exact binomial, one-sided). Of accuracies, which images differ is not told, so this takes
+    them all to differ one way; where some differ the other way too, an alarm is surer than it should be. Of gradients,
+    those of one image are taken to be zero together, parts of an image rounded down. The losses need no such test: a
+    larger ball holds the smaller one, so the largest loss of no image falls with the radius, however few there are.
 
     Args:
         numbers: As `Examined.numbers` gives them; accuracies from 0 to 1.
