@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import marked
 import numpy as np
+import pandas as pd
 import torch
 from measure import Progress
 from numpy.typing import NDArray
@@ -27,7 +28,9 @@ from carom.scenarios.api import attack
 from carom.scenarios.gates.ask import Answers
 from carom.scenarios.gates.calibrate import LEAST, calibrate
 from carom.scenarios.gates.judge import Limits, Sums, drop_bounds, judge, share_bounds
-from carom.scenarios.statistics import Spread, paired_wald, wilson
+from carom.scenarios.statistics import paired_wald, wilson
+from carom.scenarios.statistics.pooled import Pool, rate_intervals
+from carom.scenarios.statistics.seeds import Counts, Trained
 from carom.zoo.architectures import architecture
 from carom.zoo.classifier import Classifier
 from carom.zoo.images import ImageSet, concatenate
@@ -417,20 +420,39 @@ def seeds_table(found: Mapping[str, Sequence[Answers]], scale: Scale) -> list[st
         "|---" * (3 + len(sizes)) + "|",
     ]
     for i, (name, of) in enumerate(found.items()):
-        r = np.stack([one.adversarial.mean(0) for one in of])
+        right, sets = np.stack([one.adversarial.sum(0) for one in of]), len(of[0].adversarial)
         for seeds in (2, 3, 5, 10):
             cover = []
             for n in sizes:
-                rng, inside = np.random.default_rng([SEED, 7, i, seeds, n]), []
-                for _ in range(scale.draws):
-                    drawn = r[rng.integers(len(r), size=seeds)][:, rng.integers(r.shape[1], size=n)]
-                    images = (float(drawn.mean(0).var(ddof=1)) / n, float(n - 1))
-                    trainings = (float(drawn.mean(1).var(ddof=1)) / seeds, float(seeds - 1))
-                    half = Spread(parts=(images, trainings)).half_width(NOMINAL)
-                    inside.append(abs(float(drawn.mean()) - float(r.mean())) <= half)
-                cover.append(float(np.mean(inside)))
+                rng = np.random.default_rng([SEED, 7, i, seeds, n])
+                drawn = [
+                    right[rng.integers(len(right), size=seeds)][:, rng.integers(right.shape[1], size=n)]
+                    for _ in range(scale.draws)
+                ]
+                table = _over_seeds(np.stack(drawn), sets)
+                truth = float(right.mean()) / sets
+                cover.append(float(((table["low"] <= truth) & (truth <= table["high"])).mean()))
             lines.append(f"| {name} | {seeds} | " + " | ".join(map(_shown, cover)) + f" | {_shown(np.mean(cover))} |")
     return lines
+
+
+def _over_seeds(right: Ints, sets: int) -> pd.DataFrame:
+    """Intervals of right answers of `sets` sets, `draws seeds images`: each draw is a pooled row."""
+    draws, seeds, n = right.shape
+    row = np.repeat(np.arange(draws), seeds)
+    same = np.zeros(draws * seeds, dtype=np.int64)
+    made_by = Trained(
+        stratum=row, surrogate=same, surrogate_seed=same, victim=same, victim_seed=np.tile(np.arange(seeds), draws)
+    )
+    pooled = Pool(
+        keys=pd.DataFrame(index=range(draws)),
+        rows=np.arange(draws * seeds),
+        group=row,
+        made_by=made_by,
+        itself=np.zeros(draws, dtype=bool),
+    )
+    counts = Counts(k=right.reshape(-1, n), n=np.full((1, n), sets), row=same)
+    return rate_intervals(pooled, counts, np.zeros(n, dtype=np.int64))
 
 
 # ------------------------------------------------------------------------------------------------------------ the page

@@ -116,24 +116,16 @@ class World:
 
     def draw(self, rng: Generator) -> Outcomes:
         """Outcomes of one sample of models and images; the column `truth` is the rate of each cell over all images."""
-        sides = []
-        for name, configurations in (("s", self.surrogates), ("v", self.victims)):
-            models = [
-                {"config": f"{name}{i}-{level}", "level": level, "seed": seed, "place": i}
-                for i, (level, seeds) in enumerate(configurations)
-                for seed in range(seeds)
-            ]
-            sides.append(pd.DataFrame(models))
+        sides, (s, v), every = _grid_of(self)
         levels = dict(self.adds)
         mains, slopes = [], []
         for side in sides:
             own = rng.normal(0, self.configuration, side["place"].max() + 1)[side["place"]]
             mains.append(own + rng.normal(0, self.seed, len(side)) + side["level"].map(levels).fillna(0.0).to_numpy())
             slopes.append(rng.normal(0, self.slope, len(side)))
-        s, v = (np.asarray(x.ravel()) for x in np.meshgrid(*(np.arange(len(x)) for x in sides), indexing="ij"))
         if self.each_other:
-            sides[1], slopes[1], (s, v) = sides[0], slopes[0], (x[s != v] for x in (s, v))
-        differs = (sides[0]["level"].to_numpy()[s] != sides[1]["level"].to_numpy()[v]).astype(float)
+            slopes[1] = slopes[0]
+        differs = (every["architecture_s"] != every["architecture_v"]).to_numpy(dtype=float)[: len(s)]
         mean = self.base + self.cost * differs + mains[0][s] + mains[1][v]
         mean += (differs - 0.5) * (slopes[0][s] + slopes[1][v]) + rng.normal(0, self.pair, len(s))
         of_image = rng.normal(0, self.image, self.images)
@@ -141,29 +133,9 @@ class World:
         fixed = mean[:, None] + of_image + by_model[0][s] + by_model[1][v]
         hits = np.concatenate([rng.normal(0, 1, fixed.shape) + fixed > 0 for _ in range(self.attacks)])
         clean = (rng.random((len(sides[1]), self.images)) >= self.right).astype(np.int16)
-        cells = pd.DataFrame(
-            {
-                "surrogate": (sides[0]["config"] + "/" + sides[0]["seed"].astype(str)).to_numpy()[s],
-                "norm": "linf",
-                "eps": "8/255",
-                "attack_seed": 0,
-                "victim": (sides[1]["config"] + "/" + sides[1]["seed"].astype(str)).to_numpy()[v],
-                "victim_index": v,
-                "case": [case(False, True, True, not one) for one in differs],
-                "control": False,
-                "surrogate_config": sides[0]["config"].to_numpy()[s],
-                "victim_config": sides[1]["config"].to_numpy()[v],
-                "surrogate_seed": sides[0]["seed"].to_numpy()[s],
-                "victim_seed": sides[1]["seed"].to_numpy()[v],
-                **{f"{axis}_{of}": "" for axis in ("source", "samples", "balance", "recipe") for of in "sv"},
-                "architecture_s": sides[0]["level"].to_numpy()[s],
-                "architecture_v": sides[1]["level"].to_numpy()[v],
-            }
-        )
-        cells["truth"] = norm.cdf(mean / np.sqrt(1 + self.image**2 + 2 * self.image_model**2))
-        every = pd.concat([cells.assign(attack=f"attack {i}") for i in range(self.attacks)], ignore_index=True)
+        truth = norm.cdf(mean / np.sqrt(1 + self.image**2 + 2 * self.image_model**2))
         return Outcomes(
-            cells=every,
+            cells=every.assign(truth=np.tile(truth, self.attacks)),
             adversarial=hits.astype(np.int16),
             clean_predictions=clean,
             labels=np.zeros(self.images, dtype=np.int64),
@@ -171,6 +143,36 @@ class World:
             image_sources=("one", "other"),
             classes=("no", "yes"),
         )
+
+
+@functools.cache
+def _grid_of(world: World) -> tuple[Sequence[pd.DataFrame], Any, pd.DataFrame]:
+    """The models of each side, the places of each cell's surrogate and victim among them, and all cells."""
+    sides = []
+    for name, configurations in (("s", world.surrogates), ("v", world.victims)):
+        models = [
+            {"config": f"{name}{i}-{level}", "level": level, "seed": seed, "place": i}
+            for i, (level, seeds) in enumerate(configurations)
+            for seed in range(seeds)
+        ]
+        sides.append(pd.DataFrame(models))
+    s, v = (np.asarray(x.ravel()) for x in np.meshgrid(*(np.arange(len(x)) for x in sides), indexing="ij"))
+    if world.each_other:
+        sides[1], (s, v) = sides[0], (x[s != v] for x in (s, v))
+    told: dict[str, Any] = {"victim_index": v, "norm": "linf", "eps": "8/255", "attack_seed": 0, "control": False}
+    for name, of, side, at in (("surrogate", "s", sides[0], s), ("victim", "v", sides[1], v)):
+        told[name] = (side["config"] + "/" + side["seed"].astype(str)).to_numpy()[at]
+        told[f"{name}_config"], told[f"{name}_seed"] = side["config"].to_numpy()[at], side["seed"].to_numpy()[at]
+        told |= {f"{axis}_{of}": "" for axis in statistics.AXES}
+        told[f"architecture_{of}"] = side["level"].to_numpy()[at]
+    differs = told["architecture_s"] != told["architecture_v"]
+    told["case"] = [case(False, True, True, not one) for one in differs]
+    cells = pd.DataFrame(told)
+    return (
+        sides,
+        (s, v),
+        pd.concat([cells.assign(attack=f"attack {i}") for i in range(world.attacks)], ignore_index=True),
+    )
 
 
 def grid(levels: str, seeds: int | Sequence[int]) -> tuple[tuple[str, int], ...]:

@@ -10,7 +10,7 @@ from scipy import linalg
 from .components import SIDES, Regression, image_noise, over_images, over_models
 from .intervals import IMAGES, LEVEL, Spread, holm
 from .lift import full_noise_asr
-from .outcomes import Bools, Floats, Ints, Outcomes
+from .outcomes import Bools, Floats, Ints, Outcomes, ratio
 
 WITHIN = ("attack", "norm", "eps")
 FIRST = ("source", "balance", "architecture")
@@ -55,7 +55,7 @@ def match_flags(cells: pd.DataFrame) -> pd.DataFrame:
     """
     flags = {}
     for axis in axes_of(cells):
-        s, v = cells[f"{axis}_s"].fillna("").astype(str), cells[f"{axis}_v"].fillna("").astype(str)
+        s, v = (cells[f"{axis}_{of}"].fillna("").to_numpy(dtype=object).astype(str) for of in "sv")
         flags[axis] = np.where((s == "") | (v == ""), "", np.where(s == v, "same", "differs"))
     frame = pd.DataFrame(flags, index=cells.index)
     if "samples" in frame and "source" in frame:
@@ -189,7 +189,11 @@ def marginal_effects(
     if "reads" in outcomes.cells:  # a victim that was asked has told what it gets wrong, whatever the surrogate is
         usable &= (outcomes.cells["reads"] == "surrogate").to_numpy(dtype=bool)
     control = full_noise_asr(outcomes)
-    per_source = {s: outcomes.on_source(s).asr for s in outcomes.image_sources}
+    per_source = {}
+    for place, source in enumerate(outcomes.image_sources):
+        images = outcomes.image_source == place
+        n = outcomes.right[:, images].sum(1)[outcomes.victim_index]
+        per_source[source] = ratio(outcomes.success[:, images].sum(1), n)
     rows: list[dict[str, object]] = []
     chosen = outcomes.cells[usable]
     groups = chosen.groupby(list(by), sort=False, dropna=False).indices if by else {(): np.arange(len(chosen))}

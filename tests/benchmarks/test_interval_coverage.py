@@ -5,7 +5,7 @@ from pathlib import Path
 import interval_coverage
 import numpy as np
 import pytest
-from interval_coverage import PAGE, World, both, edged, grid, rows_of
+from interval_coverage import PAGE, Trained, World, both, edged, grid, rows_of
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,37 @@ def test_rates_over_many_worlds_are_the_true_ones(world: World) -> None:
         mine = ((cells["architecture_s"] == s) & (cells["architecture_v"] == v)).to_numpy()
         assert 1 - rates[mine].mean() == pytest.approx(world.rate(s, v), abs=0.03)
     assert np.mean([one.cells["truth"] for one in drawn]) == pytest.approx(1 - rates.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        Trained(surrogates=((-0.5, 3), (0.8, 2)), surrogate=0.4, victims=((0.0, 2), (0.3, 1)), victim=0.5, pair=0.3),
+        Trained(surrogates=((0.4, 2), (0.4, 2)), surrogate=0.7, shared=True),
+    ],
+)
+def test_rates_over_many_trainings_are_the_true_ones(design: Trained) -> None:
+    outcomes = design.draw([np.random.default_rng([2, i]) for i in range(400)])
+    hits = outcomes.wrong.mean(1)
+    for _, cells in outcomes.cells.groupby(["surrogate_config", "victim_config"]):
+        assert hits[cells.index].mean() == pytest.approx(cells["truth"].iloc[0], abs=0.03)
+        assert cells["truth"].nunique() == 1
+
+
+def test_what_all_sources_leave_is_the_true_share() -> None:
+    design = Trained(surrogates=((0.0, 1),) * 4, victims=((0.0, 2),), victim=0.5)
+    outcomes = design.draw([np.random.default_rng([3, i]) for i in range(400)])
+    kept = ~outcomes.wrong
+    left = [kept[cells.index].all(0).mean() for _, cells in outcomes.cells.groupby("victim", sort=False)]
+    assert np.mean(left) == pytest.approx(design.kept(4), abs=0.02)
+
+
+def test_a_sample_is_the_same_whatever_it_is_drawn_with() -> None:
+    design = Trained(surrogates=((-0.5, 3), (0.8, 2)), surrogate=0.4)
+    alone, together = (design.draw([np.random.default_rng(i) for i in seeds]) for seeds in ([5], [4, 5, 6]))
+    mine = (together.cells["sample"] == 1).to_numpy()
+    assert (together.adversarial[mine] == alone.adversarial).all()
+    assert (together.right[together.victim_index[mine]] == alone.right[alone.victim_index]).all()
 
 
 def test_the_edge_is_where_the_effect_is_the_margin() -> None:
