@@ -23,6 +23,7 @@ from torch import nn
 
 from carom.attacks import craft, parse_attack
 from carom.budget import Budget
+from carom.scenarios.statistics import Spread
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import Architecture, architecture
 from carom.zoo.augment import draw, warp
@@ -149,10 +150,11 @@ def main() -> None:
         for place, what in enumerate(("clean accuracy", "transfer of MI")):
             wide, narrow = (np.array([pair[place] for pair in found[p]]) for p in ASKED)
             difference = 100 * (narrow - wide)
-            spread95 = 2.776 * difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) == 5 else float("nan")
+            seeds = len(difference)
+            spread95 = Spread(parts=((float(difference.var(ddof=1)) / seeds, float(seeds - 1)),)).half_width()
             print(
                 f"  {what}: float32 {wide.mean():.1%}, bfloat16 {narrow.mean():.1%}, difference "
-                f"{difference.mean():+.2f} points +- {spread95:.2f} (t over {len(difference)} seeds)"
+                f"{difference.mean():+.2f} points +- {spread95:.2f} (t over {seeds} seeds)"
             )
     measure.write(options.json, measure.environment(torch.device("cpu"), 1), [record])
 
