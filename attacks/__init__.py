@@ -13,35 +13,36 @@ from types import MappingProxyType
 
 from carom.protocols import Attack, Passes
 
-from . import composition, foreign
-from .bayes import Bayes, SubspaceRandom
+from . import composition
 from .composition import Entry, Part, Whole
-from .controls import CONTROLS, parse_control
-from .craft import Crafted, check_fits, craft, craft_control, craft_images
-from .cw import CW
-from .cwa import CWA
-from .deepfool import DeepFool
-from .emi import EMI
-from .features import BFA, FIA, ILA, NAA
-from .gra import GRA
-from .gradients import Gradients
+from .controls.controls import CONTROLS, parse_control
+from .crafting.craft import Crafted, check_fits, craft, craft_control, craft_images
 from .iterative import Iterative, Snapshot
-from .look import Look, Memory
-from .members import Path
-from .momentum import Accumulation, Momentum
-from .objectives import CrossEntropy, Logit, LogitMargin, Margin
-from .oracle import Oracle
-from .partners import Partners
+from .libraries import foreign
+from .members.cwa import CWA
+from .members.svre import SVRE
+from .momentum.momentum import Accumulation, Momentum
+from .objectives.features import BFA, FIA, ILA, NAA
+from .objectives.losses import CrossEntropy, Logit, LogitMargin, Margin
 from .paths import PAS, SGM, Ghost, LinBP
-from .pgn import PGN
-from .rules import LookAhead, Plain
-from .square import Square
-from .starts import Clean, RandomStep, Uniform
-from .step_rules import DecayIndicator
-from .svre import SVRE
-from .transfer_then_query import TransferThenQuery
+from .queries.bayes import Bayes, SubspaceRandom
+from .queries.oracle import Oracle
+from .queries.square import Square
+from .queries.transfer_then_query import TransferThenQuery
+from .reading.gradients import Gradients
+from .reading.networks import Path
+from .reading.partners import Partners
+from .rules.emi import EMI
+from .rules.gra import GRA
+from .rules.pgn import PGN
+from .rules.plain import LookAhead, Plain
+from .rules.vmi import VMI, VNI
+from .slots import Look, Memory
+from .smallest.cw import CW
+from .smallest.deepfool import DeepFool
+from .starts.starts import Clean, RandomStep, Uniform
+from .steps.steepest import DecayIndicator
 from .transformations import BSR, DEM, DI, SI, SIA, SSM, TI, Admix
-from .vmi import VMI, VNI
 
 __all__ = [
     "ADAPTERS",

@@ -13,15 +13,15 @@ from carom.errors import InputError
 from carom.protocols import Passes
 from carom.typing import Images
 
-from .gradients import Gradients
-from .look import Look, Memory
-from .member_rules import Mean, MemberRule
-from .members import Path
-from .momentum import Accumulation
-from .objectives import CrossEntropy, FeatureLoss, Fitted, Objective, is_fitted, reads_features
-from .rules import Plain, Rule
-from .starts import Clean, Start
-from .step_rules import Steepest, StepRule
+from .members.mean import Mean, MemberRule
+from .momentum.momentum import Accumulation
+from .objectives.losses import CrossEntropy, FeatureLoss, Fitted, Objective, is_fitted, reads_features
+from .reading.gradients import Gradients
+from .reading.networks import Path
+from .rules.plain import Plain, Rule
+from .slots import Look, Memory
+from .starts.starts import Clean, Start
+from .steps.steepest import Steepest, StepRule
 from .transformations import Transformation, View
 
 

@@ -26,13 +26,13 @@ from measure import Progress, Spread, in_turn, ratio, seconds
 from torch import nn
 from typing_extensions import override
 
-from carom.defenses.pgd import robust_accuracy
-from carom.defenses.pgd_at import PGDAT
+from carom.defenses.training.pgd import robust_accuracy
+from carom.defenses.training.pgd_at import PGDAT
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, create
-from carom.zoo.images import ImageSet
-from carom.zoo.recipes import Recipe, Slots
-from carom.zoo.training import State, train
+from carom.zoo.models.classifier import Classifier, create
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.loop import State, train
+from carom.zoo.training.recipes import Recipe, Slots
 
 SHAPE, BATCH, CLASSES, LOOKED_AT, EPOCH = (1, 28, 28), 64, 10, 500, 10_000
 NETWORKS = ("resnet-small", "vgg-small")

@@ -21,17 +21,17 @@ from carom.errors import CaromError, one_line
 from carom.files import write_whole
 from carom.identity import content_key, tensor_digest
 from carom.protocols import Attack
-from carom.scenarios.jobs import answers, visibility
+from carom.scenarios.jobs.job import answers, visibility
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import architecture
-from carom.zoo.balance import draw
-from carom.zoo.checkpoints import read_weights, save_state_dict
-from carom.zoo.classifier import Classifier, restore, weights
-from carom.zoo.images import ImageSet
-from carom.zoo.prepare import prepare
-from carom.zoo.recipes import recipe
+from carom.zoo.models.checkpoints import read_weights, save_state_dict
+from carom.zoo.models.classifier import Classifier, restore, weights
+from carom.zoo.models.prepare import prepare
+from carom.zoo.tasks.balance import draw
 from carom.zoo.tasks.fashion_mnist import FashionMnist
-from carom.zoo.training import train
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.loop import train
+from carom.zoo.training.recipes import recipe
 
 VERSION = 1  # raise it when a measurement means something else
 CLASSES = 10

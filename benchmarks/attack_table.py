@@ -61,7 +61,7 @@ from carom.scenarios.statistics import difference_of_rates
 from carom.scenarios.statistics.intervals import hold_open, quantiles, resampled_ratios, wilson
 from carom.scenarios.statistics.seeds import Counts, Trained
 from carom.surrogates import Surrogate
-from carom.zoo.prepare import prepare
+from carom.zoo.models.prepare import prepare
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,7 @@ class Setting:
 def make_way(setting: Setting) -> Way:
     """The call that is timed."""
     if setting.tuned:
-        from carom.zoo.allocator import tune_allocator
+        from carom.zoo.training.allocator import tune_allocator
 
         tune_allocator()
     network, row, device = NETWORKS[setting.network], ROWS[setting.row], torch.device(setting.device)

@@ -22,8 +22,6 @@ from family import Comparison, Row, compared, corrected, equivalence_p, p_value
 from surrogate_orderings import markdown
 
 from carom.errors import InputError
-from carom.scenarios.defenses_shown import defense_tables
-from carom.scenarios.reader import Run, find_run, list_victims, read_outcomes
 from carom.scenarios.statistics import (
     ATTACKERS,
     NOT_RUN,
@@ -38,7 +36,9 @@ from carom.scenarios.statistics import (
 from carom.scenarios.statistics.defended import PAIR_MARK, attackers, own_cells, transfer_cells
 from carom.scenarios.statistics.outcomes import Ints
 from carom.scenarios.statistics.seeds import Counts, Trained
-from carom.scenarios.store import Store, cells, planned_cells, run_cells, run_models
+from carom.scenarios.store.database import Store, cells, planned_cells, run_cells, run_models
+from carom.scenarios.store.outcomes import Run, find_run, list_victims, read_outcomes
+from carom.scenarios.tables.defenses import defense_tables
 
 PAGE = Path(__file__).parents[1] / "docs" / "science" / "defenses.md"
 RUN, ABLATIONS, TUNING = "fashion-defenses", "fashion-defenses-ablations", "fashion-defenses-tuning"

@@ -27,8 +27,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app import frame, queries, serve
-from carom.scenarios.store import Store, cells, run_cells
+from carom.app.queries import queries
+from carom.app.shell import frame, serve
+from carom.scenarios.store.database import Store, cells, run_cells
 
 PAGES = Path(carom.app.__file__).parent / "pages"
 # of each page, choices that are changed in turn: key in the address, and values

@@ -32,11 +32,11 @@ from carom.scenarios.statistics import paired_wald, wilson
 from carom.scenarios.statistics.pooled import Pool, rate_intervals
 from carom.scenarios.statistics.seeds import Counts, Trained
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier
-from carom.zoo.images import ImageSet, concatenate
-from carom.zoo.recipes import recipe
+from carom.zoo.models.classifier import Classifier
 from carom.zoo.tasks.digits import Digits
-from carom.zoo.training import train
+from carom.zoo.tasks.images import ImageSet, concatenate
+from carom.zoo.training.loop import train
+from carom.zoo.training.recipes import recipe
 
 PAGE = Path(__file__).parents[1] / "docs" / "science" / "gates.md"
 VERSION = 1  # raise it when an answer means something else

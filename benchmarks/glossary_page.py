@@ -7,7 +7,7 @@ from pathlib import Path
 
 import marked
 
-from carom.scenarios.glossary import TERMS
+from carom.scenarios.tables.glossary import TERMS
 
 PAGE = Path(__file__).parents[1] / "docs" / "glossary.md"
 

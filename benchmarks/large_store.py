@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from carom.scenarios.cases import case
-from carom.scenarios.store import (
+from carom.scenarios.store.database import (
     Store,
     artifacts,
     cells,

@@ -30,11 +30,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from carom.attacks import craft
-from carom.scenarios.jobs import answers
+from carom.scenarios.jobs.job import answers
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.prepare import prepare
+from carom.zoo.models.classifier import create
+from carom.zoo.models.prepare import prepare
 
 SHAPE = (1, 28, 28)
 STEPS = 10

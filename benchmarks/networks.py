@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from carom.protocols import Classifier as ProtocolClassifier
 from carom.protocols import Combination
-from carom.scenarios.jobs import with_precision
+from carom.scenarios.jobs.job import with_precision
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.prepare import prepare
-from carom.zoo.preprocessing import Shape
+from carom.zoo.models.classifier import create
+from carom.zoo.models.prepare import prepare
+from carom.zoo.models.preprocessing import Shape
 
 Mode = str
 """How carom runs a network: "float32", "bfloat16" (a declared precision), or "compiled" (bfloat16 through

@@ -29,11 +29,11 @@ from carom.errors import MissingData
 from carom.protocols import Attack
 from carom.scenarios.statistics.intervals import paired_wald
 from carom.zoo.architectures import architecture
-from carom.zoo.images import ImageSet
-from carom.zoo.recipes import Recipe
 from carom.zoo.tasks.digits import Digits
 from carom.zoo.tasks.fashion_mnist import FashionMnist
-from carom.zoo.training import train
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.loop import train
+from carom.zoo.training.recipes import Recipe
 
 MARGIN = 1.0
 """Points of ASR that the interval may reach."""

@@ -19,19 +19,19 @@ import measure
 import torch
 from measure import Progress, Spread, in_turn, ratio, seconds
 
-from carom.surrogates.asam import ASAM
-from carom.surrogates.gam import GAM
-from carom.surrogates.gsam import GSAM
-from carom.surrogates.input_gradient import InputGradient
-from carom.surrogates.jacobian import Jacobian
-from carom.surrogates.looksam import LookSAM
-from carom.surrogates.sam import SAM
-from carom.surrogates.slightly_adversarial import SlightlyAdversarial
+from carom.surrogates.flatness.asam import ASAM
+from carom.surrogates.flatness.gam import GAM
+from carom.surrogates.flatness.gsam import GSAM
+from carom.surrogates.flatness.looksam import LookSAM
+from carom.surrogates.flatness.sam import SAM
+from carom.surrogates.smoothness.input_gradient import InputGradient
+from carom.surrogates.smoothness.jacobian import Jacobian
+from carom.surrogates.smoothness.slightly_adversarial import SlightlyAdversarial
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.images import ImageSet
-from carom.zoo.recipes import Adaptation, Recipe
-from carom.zoo.training import Batch, State
+from carom.zoo.models.classifier import create
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.loop import Batch, State
+from carom.zoo.training.recipes import Adaptation, Recipe
 
 SHAPE, BATCH, CLASSES = (1, 28, 28), 64, 10
 NETWORKS = ("resnet-small", "vgg-small")

@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-CAROM = [sys.executable, "-c", "from carom.scenarios.cli import main; main()"]
+CAROM = [sys.executable, "-c", "from carom.scenarios.cli.main import main; main()"]
 
 
 def resident(root: int) -> int:

@@ -33,7 +33,7 @@ def main() -> None:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     stores = [word for store in given.store for word in ("--store", str(store))]
-    start = ["-c", "from carom.scenarios.cli import main; main()", "app", "--no-browser", "--port", str(port)]
+    start = ["-c", "from carom.scenarios.cli.main import main; main()", "app", "--no-browser", "--port", str(port)]
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, *start, *stores], env={**os.environ, "HOME": folder}, stdout=log, stderr=log

@@ -29,9 +29,9 @@ from carom.budget import Budget
 from carom.surrogates.stack import restored, stacked, unstacked
 from carom.surrogates.surrogate import Surrogate
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, Shape, create, weights
-from carom.zoo.ground import Weights
-from carom.zoo.prepare import prepare
+from carom.zoo.models.classifier import Classifier, Shape, create, weights
+from carom.zoo.models.prepare import prepare
+from carom.zoo.training.ground import Weights
 
 NETWORK = architecture("resnet-small")
 SHAPE: Shape = (1, 28, 28)

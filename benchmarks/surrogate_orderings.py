@@ -23,10 +23,10 @@ import sqlalchemy as sa
 from family import Comparison, Row, compared, corrected, p_value
 
 from carom.errors import InputError
-from carom.scenarios.reader import find_run, list_surrogates, read_outcomes
-from carom.scenarios.show import Shown, show_run
 from carom.scenarios.statistics import Difference, Outcomes, Spread, between, difference
-from carom.scenarios.store import Store, artifacts, run_models
+from carom.scenarios.store.database import Store, artifacts, run_models
+from carom.scenarios.store.outcomes import find_run, list_surrogates, read_outcomes
+from carom.scenarios.tables.rates import Shown, show_run
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "science" / "surrogates.md"

@@ -26,12 +26,12 @@ from carom.budget import Budget
 from carom.scenarios.statistics import Spread
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import Architecture, architecture
-from carom.zoo.augment import draw, warp
-from carom.zoo.classifier import create
-from carom.zoo.images import ImageSet
-from carom.zoo.prepare import prepare
-from carom.zoo.recipes import Recipe
-from carom.zoo.training import train
+from carom.zoo.models.classifier import create
+from carom.zoo.models.prepare import prepare
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.augment import draw, warp
+from carom.zoo.training.loop import train
+from carom.zoo.training.recipes import Recipe
 
 ASKED = {"float32": 1.4, "bfloat16": 2.1}
 

@@ -8,27 +8,29 @@ from types import MappingProxyType
 
 from carom.stages import Entry
 
-from . import awp, fast_at, mart, pgd_at, proard, pubdef, trades
-from .accelat import AccelAT
-from .awp import AWP
-from .bit_depth import BitDepth
-from .blur import Blur
 from .chain import Defended, build, parse
-from .corruption import Corruption
 from .defense import Defense, Hardening, PublicModel, Stage, Wrapper
-from .fast_at import NFGSM, FastAT
-from .jpeg import JPEG
-from .mart import MART
-from .noise import Noise
-from .pgd_at import PGDAT
-from .plain import Plain
-from .proard import ProARD
-from .pubdef import PubDef
-from .resize_pad import ResizePad
-from .search import Search
-from .student import Slice, Student, Twin
-from .trades import TRADES
-from .wrapped import Randomised
+from .distillation import proard
+from .distillation.proard import ProARD
+from .distillation.search import Search
+from .distillation.student import Slice, Student, Twin
+from .public_models import pubdef
+from .public_models.pubdef import PubDef
+from .training import awp, fast_at, mart, pgd_at, trades
+from .training.accelat import AccelAT
+from .training.awp import AWP
+from .training.corruption import Corruption
+from .training.fast_at import NFGSM, FastAT
+from .training.mart import MART
+from .training.pgd_at import PGDAT
+from .training.plain import Plain
+from .training.trades import TRADES
+from .wrappers.bit_depth import BitDepth
+from .wrappers.blur import Blur
+from .wrappers.jpeg import JPEG
+from .wrappers.noise import Noise
+from .wrappers.resize_pad import ResizePad
+from .wrappers.wrapped import Randomised
 
 DEFENSES: Mapping[str, Entry] = MappingProxyType(
     {

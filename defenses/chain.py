@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from carom.errors import InputError
 from carom.stages import Entry, parse_stages
 from carom.zoo.architectures import Architecture
-from carom.zoo.classifier import Classifier, restore
-from carom.zoo.ground import Ground, Weights
-from carom.zoo.training import Passes
+from carom.zoo.models.classifier import Classifier, restore
+from carom.zoo.training.ground import Ground, Weights
+from carom.zoo.training.loop import Passes
 
 from .defense import Defense, Hardening, PublicModel, Stage, Wrapper
 

@@ -11,9 +11,9 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from carom.errors import InputError
 from carom.zoo.architectures import Architecture
-from carom.zoo.classifier import Classifier
-from carom.zoo.ground import Built, Ground, Weights
-from carom.zoo.recipes import Recipe
+from carom.zoo.models.classifier import Classifier
+from carom.zoo.training.ground import Built, Ground, Weights
+from carom.zoo.training.recipes import Recipe
 
 
 @runtime_checkable

@@ -18,10 +18,10 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
 from carom.typing import Ids, Labels, Logits, Pixels
-from carom.zoo.classifier import Classifier
-from carom.zoo.prepare import prepare
+from carom.zoo.models.classifier import Classifier
+from carom.zoo.models.prepare import prepare
 
-from .wrapped import Randomised
+from .wrappers.wrapped import Randomised
 
 _BATCH = 256
 _LARGE = Fraction(64, 255)

@@ -16,10 +16,10 @@ from carom.protocols import Attack, Combination, GradientSource, Victim
 from carom.registry import lookup
 from carom.surrogates import Surrogate
 from carom.typing import Ids, Images, Labels
-from carom.zoo.classifier import Classifier, Preprocessing
-from carom.zoo.prepare import prepare
+from carom.zoo.models.classifier import Classifier, Preprocessing
+from carom.zoo.models.prepare import prepare
 
-from .jobs import answers
+from .jobs.job import answers
 from .statistics import wilson
 
 

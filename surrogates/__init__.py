@@ -7,55 +7,44 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from carom.stages import Entry
-from carom.zoo.ground import Built, Ground
+from carom.zoo.training.ground import Built, Ground
 
-from . import (
-    asam,
-    cyclical,
-    directions,
-    fge,
-    gam,
-    input_gradient,
-    jacobian,
-    lgv,
-    looksam,
-    morebayesian,
-    sam,
-    slightly_adversarial,
-    subspace,
-    swag,
-    variational,
-)
-from .agsam import AGSAM
-from .asam import ASAM
 from .builder import Chain, Member, Refinement, Training, build
 from .chain import parse
-from .cyclical import Cyclical, Snapshots
-from .directions import RandomDirections
-from .dropout import Dropout, DropoutDraws
-from .early_stopping import Checkpoints, EarlyStopping
-from .ensemble import Ensemble
-from .extraction import Extraction
-from .fge import FGE
-from .gam import GAM
-from .gsam import GSAM
-from .hmc import HMC
-from .input_gradient import InputGradient
-from .jacobian import Jacobian
-from .laplace import Laplace
-from .lgv import LGV
-from .looksam import LookSAM
-from .morebayesian import MoreBayesian
-from .sam import SAM
-from .sgld import PSGLD, SGLD
-from .single import Single
-from .slightly_adversarial import SlightlyAdversarial
-from .subspace import PCA, Shift, Subspace
+from .flatness import asam, gam, looksam, sam
+from .flatness.agsam import AGSAM
+from .flatness.asam import ASAM
+from .flatness.early_stopping import Checkpoints, EarlyStopping
+from .flatness.gam import GAM
+from .flatness.gsam import GSAM
+from .flatness.looksam import LookSAM
+from .flatness.sam import SAM
+from .flatness.wasam import SAMTail
+from .networks.ensemble import Ensemble
+from .networks.single import Single
+from .posterior import csgld as cyclical
+from .posterior import mba as morebayesian
+from .posterior import swag, variational
+from .posterior.csgld import Cyclical, Snapshots
+from .posterior.dropout import Dropout, DropoutDraws
+from .posterior.hmc import HMC
+from .posterior.laplace import Laplace
+from .posterior.mba import MoreBayesian
+from .posterior.sgld import PSGLD, SGLD
+from .posterior.swag import SWAG
+from .posterior.variational import Variational
+from .queries.extraction import Extraction
+from .smoothness import input_gradient, jacobian, slightly_adversarial
+from .smoothness.input_gradient import InputGradient
+from .smoothness.jacobian import Jacobian
+from .smoothness.slightly_adversarial import SlightlyAdversarial
 from .surrogate import Surrogate
-from .swa import SWA
-from .swag import SWAG
-from .variational import Variational
-from .wasam import SAMTail
+from .trajectory import directions, fge, lgv, subspace
+from .trajectory.directions import RandomDirections
+from .trajectory.fge import FGE
+from .trajectory.lgv import LGV
+from .trajectory.subspace import PCA, Shift, Subspace
+from .trajectory.swa import SWA
 
 SURROGATES: Mapping[str, Entry] = MappingProxyType(
     {

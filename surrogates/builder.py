@@ -13,10 +13,10 @@ from carom.attacks.iterative import Iterative
 from carom.budget import Budget
 from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
-from carom.zoo.classifier import Classifier
-from carom.zoo.ground import Built, Ground, Weights
-from carom.zoo.recipes import Recipe
-from carom.zoo.training import Passes
+from carom.zoo.models.classifier import Classifier
+from carom.zoo.training.ground import Built, Ground, Weights
+from carom.zoo.training.loop import Passes
+from carom.zoo.training.recipes import Recipe
 
 from .surrogate import Schedule, Surrogate
 

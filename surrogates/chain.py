@@ -9,7 +9,7 @@ from carom.registry import lookup
 from carom.stages import Entry, parse_stages
 
 from .builder import Chain, Refinement, Training
-from .single import Single
+from .networks.single import Single
 from .surrogate import Schedule
 
 _READING = ("combination", "schedule", "per_step")

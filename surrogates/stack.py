@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from carom.draws import stream
 from carom.errors import InputError
 from carom.zoo.architectures import Architecture
-from carom.zoo.classifier import Classifier, Preprocessing, Shape, create, load_weights, weights
-from carom.zoo.ground import Ground, Weights
-from carom.zoo.training import Passes
+from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, create, load_weights, weights
+from carom.zoo.training.ground import Ground, Weights
+from carom.zoo.training.loop import Passes
 
 Vector = Float[Tensor, " d"]
 

@@ -20,11 +20,11 @@ from carom.attacks import ATTACKS, CONTROLS
 from carom.defenses import DEFENSES
 from carom.identity import content_key
 from carom.registry import summary
-from carom.scenarios.catalogue import KINDS, catalogue
+from carom.scenarios.cli.catalogue import KINDS, catalogue
 from carom.surrogates import SURROGATES
 from carom.zoo.architectures import ARCHITECTURES, LIBRARIES
-from carom.zoo.recipes import RECIPES
 from carom.zoo.tasks import TASKS
+from carom.zoo.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("attacks", "zoo", "surrogates", "defenses", "scenarios", "app")
@@ -78,7 +78,7 @@ def test_every_room_is_read() -> None:
 
 
 # The contract of an attack names what it reads, for type checkers only.
-FOR_TYPES = {("protocols.py", "carom.attacks.gradients.Gradients")}
+FOR_TYPES = {("protocols.py", "carom.attacks.reading.gradients.Gradients")}
 
 
 def test_imports_point_one_way() -> None:
@@ -119,16 +119,16 @@ def test_a_room_refuses_to_be_imported_under_another_name(room: str) -> None:
 
 WITHOUT_TORCH = (
     "carom",
-    "carom.scenarios.cli",
-    "carom.scenarios.console",
-    "carom.scenarios.reader",
-    "carom.scenarios.show",
-    "carom.scenarios.defenses_shown",
-    "carom.scenarios.published",
-    "carom.scenarios.published_shown",
-    "carom.scenarios.export",
+    "carom.scenarios.cli.main",
+    "carom.scenarios.cli.console",
+    "carom.scenarios.store.outcomes",
+    "carom.scenarios.tables.rates",
+    "carom.scenarios.tables.defenses",
+    "carom.scenarios.published.dumb",
+    "carom.scenarios.tables.published",
+    "carom.scenarios.report.files",
     "carom.scenarios.statistics",
-    "carom.app.queries",
+    "carom.app.queries.queries",
 )
 
 
@@ -245,7 +245,7 @@ def parts(value: object) -> Iterator[object]:
 
 
 def test_every_part_of_a_presets_keys_has_a_version() -> None:
-    from carom.scenarios.spec import TrainedModel, parse_scenario
+    from carom.scenarios.spec.scenario import TrainedModel, parse_scenario
 
     for entry in catalogue("presets"):
         if entry["name"] == "imagenet-standard":  # needs a folder of images to say its classes

@@ -18,9 +18,9 @@ from attacks_page import LIMITS
 from carom.attacks import ATTACKS, Iterative, Partners, craft, parse_attack
 from carom.identity import content_key
 from carom.zoo.architectures import architecture
-from carom.zoo.checkpoints import save_state_dict
-from carom.zoo.classifier import create
-from carom.zoo.images import ImageSet
+from carom.zoo.models.checkpoints import save_state_dict
+from carom.zoo.models.classifier import create
+from carom.zoo.tasks.images import ImageSet
 
 ROWS = rows()
 MI = next(row for row in ROWS if row.label == "mi" and row.source == "residual" and row.norm == "linf")

@@ -24,8 +24,8 @@ found = {package.__name__: package.__file__ for package in (carom, pytest_carom)
 for module in (m for p in (carom, pytest_carom) for m in pkgutil.walk_packages(p.__path__, f"{p.__name__}.")):
     if module.name != "carom.app.explorer" and not module.name.startswith("carom.app.pages"):  # streamlit's scripts
         found[module.name] = importlib.import_module(module.name).__file__
-from carom.scenarios.catalogue import catalogue
-from carom.scenarios.spec import parse_scenario
+from carom.scenarios.cli.catalogue import catalogue
+from carom.scenarios.spec.scenario import parse_scenario
 from carom.zoo.tasks import TASKS
 digits = TASKS["digits"]()
 loaded = [parse_scenario(entry["text"], where=entry["name"]).name for entry in catalogue("presets")
@@ -139,6 +139,6 @@ def test_the_command_and_the_plugin_of_the_wheel(installed: Path) -> None:
     parser = configparser.ConfigParser()
     parser.read_string(entries.read_text())
     assert {section: dict(parser[section]) for section in parser.sections()} == {
-        "console_scripts": {"carom": "carom.scenarios.cli:main"},
+        "console_scripts": {"carom": "carom.scenarios.cli.main:main"},
         "pytest11": {"carom": "pytest_carom"},
     }

@@ -3,12 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from carom.app import case_chart, cell_views, parts, queries, views
-from carom.app.address import pick
-from carom.app.frame import Opened, header, show
-from carom.app.plain import plain
+from carom.app.charts import cases as case_chart
+from carom.app.queries import queries
+from carom.app.shell import cell_views, parts, views
+from carom.app.shell.address import pick
+from carom.app.shell.frame import Opened, header, show
+from carom.app.shell.plain import plain
 from carom.errors import CaromError
-from carom.scenarios.show import interval_words
+from carom.scenarios.tables.rates import interval_words
 
 TABLES = (
     "cases",

@@ -6,10 +6,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from carom.app import gate_chart, parts, queries
-from carom.app.address import pick
-from carom.app.frame import show_gates
-from carom.app.plain import code, plain
+from carom.app.charts import gates as gate_chart
+from carom.app.queries import queries
+from carom.app.shell import parts
+from carom.app.shell.address import pick
+from carom.app.shell.frame import show_gates
+from carom.app.shell.plain import code, plain
 
 SIGNS = {"weaker": "✕ weaker", "cannot tell": "? cannot tell", "holds": "✓ holds"}
 SHOWN = 12  # of what moved most

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from carom.app import cell_views, parts, picture, queries
-from carom.app.address import pick
-from carom.app.frame import Opened, header, show
-from carom.app.plain import plain
+from carom.app.queries import queries
+from carom.app.shell import cell_views, parts, picture
+from carom.app.shell.address import pick
+from carom.app.shell.frame import Opened, header, show
+from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
-from carom.scenarios.show import interval_words
+from carom.scenarios.tables.rates import interval_words
 
 A_PAGE = 12  # images
 FIRST = 3  # victims that are chosen until somebody chooses

@@ -6,13 +6,16 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from carom.app import cell_charts, cell_views, heat_map, parts, picture, queries, views
-from carom.app.address import pick
-from carom.app.frame import Opened, header, show
-from carom.app.plain import plain
+from carom.app.charts import cell as cell_charts
+from carom.app.charts import matrix as heat_map
+from carom.app.queries import queries
+from carom.app.shell import cell_views, parts, picture, views
+from carom.app.shell.address import pick
+from carom.app.shell.frame import Opened, header, show
+from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
-from carom.scenarios.show import interval_words
+from carom.scenarios.tables.rates import interval_words
 
 STRIP = 12  # images that are shown of a cell
 

@@ -8,12 +8,28 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from carom.app import attack_chart, cost_chart, defense_chart, help, parts, queries, scatter_chart, student_chart, views
-from carom.app.address import pick
-from carom.app.frame import Opened, header, show
-from carom.app.plain import code, plain
+from carom.app.charts import (
+    attacks as attack_chart,
+)
+from carom.app.charts import (
+    costs as cost_chart,
+)
+from carom.app.charts import (
+    defenses as defense_chart,
+)
+from carom.app.charts import (
+    scatter as scatter_chart,
+)
+from carom.app.charts import (
+    students as student_chart,
+)
+from carom.app.queries import queries
+from carom.app.shell import help, parts, views
+from carom.app.shell.address import pick
+from carom.app.shell.frame import Opened, header, show
+from carom.app.shell.plain import code, plain
 from carom.errors import CaromError
-from carom.scenarios.show import GEOMETRY, Shown
+from carom.scenarios.tables.rates import GEOMETRY, Shown
 
 SURROGATES = ("surrogates", "equal-training-cost", "geometry")
 ATTACKS = ("equal-attack-cost", "by-attack", "sets")

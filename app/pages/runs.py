@@ -6,11 +6,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from carom.app import parts, queries, views
-from carom.app.address import pick
-from carom.app.frame import STANDS, Opened, header, moment, show
-from carom.app.plain import plain
-from carom.scenarios.reader import Run
+from carom.app.queries import queries
+from carom.app.shell import parts, views
+from carom.app.shell.address import pick
+from carom.app.shell.frame import STANDS, Opened, header, moment, show
+from carom.app.shell.plain import plain
+from carom.scenarios.store.outcomes import Run
 
 NONE = "no other run"
 

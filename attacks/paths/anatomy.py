@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
-from carom.attacks.members import Shape, network_of, rebuilt
+from carom.attacks.reading.networks import Shape, network_of, rebuilt
 from carom.errors import InputError, ModelError, one_line
 
 __all__ = ["Activation", "Anatomy", "Branch", "anatomy", "known"]

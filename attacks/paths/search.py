@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from carom.attacks.craft import chunk_size, craft_images
+from carom.attacks.crafting.craft import chunk_size, craft_images
 from carom.attacks.iterative import Iterative
-from carom.attacks.members import Prepare
+from carom.attacks.reading.networks import Prepare
 from carom.budget import Budget
 from carom.draws import stream
 from carom.errors import InputError, ModelError

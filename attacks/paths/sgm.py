@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from carom.attacks.members import Shape, network_of, rebuilt
+from carom.attacks.reading.networks import Shape, network_of, rebuilt
 from carom.errors import InputError, ModelError
 
 from .anatomy import Anatomy, anatomy

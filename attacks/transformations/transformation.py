@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-from carom.attacks.partners import Partners
+from carom.attacks.reading.partners import Partners
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.typing import Images, Labels

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from carom.errors import InputError, ModelError, one_line
-from carom.zoo.victims import CallableVictim, VictimCheck, ask, check_answer, check_victim, device_of
+from carom.zoo.models.victims import CallableVictim, VictimCheck, ask, check_answer, check_victim, device_of
 
 from .suite import Suite
 

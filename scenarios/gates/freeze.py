@@ -13,11 +13,19 @@ import sqlalchemy as sa
 
 import carom
 from carom.errors import InputError, StoreError
-from carom.scenarios.reader import find_run, read_outcomes
-from carom.scenarios.run import Progress, run_id_of, run_scenario
-from carom.scenarios.spec import Scenario, load_scenario
+from carom.scenarios.run.run import Progress, run_id_of, run_scenario
+from carom.scenarios.spec.scenario import Scenario, load_scenario
 from carom.scenarios.statistics import SET, cell_rates
-from carom.scenarios.store import Store, artifacts, image_sets, read_artifact, run_sets, runs, store_errors
+from carom.scenarios.store.database import (
+    Store,
+    artifacts,
+    image_sets,
+    read_artifact,
+    run_sets,
+    runs,
+    store_errors,
+)
+from carom.scenarios.store.outcomes import find_run, read_outcomes
 from carom.scenarios.traces import snapshots
 
 from .suite import AdversarialSet, Strength, Suite
@@ -119,7 +127,7 @@ def freeze(folder: Path, run: str) -> Suite:
 
 def _done(folder: Path, planned: Scenario) -> str | None:
     """The run of this scenario, if nothing of it is missing and nothing changed since."""
-    from carom.scenarios.unchanged import find_unchanged, stamp
+    from carom.scenarios.store.unchanged import find_unchanged, stamp
 
     found = find_unchanged(folder, stamp(planned.name, planned.text))
     return None if found is None or found[0] != run_id_of(planned) else found[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from carom.zoo.references import check_accuracy, load_reference, reference, stated_accuracy
+from carom.zoo.models.references import check_accuracy, load_reference, reference, stated_accuracy
 
 from .suite import Suite
 

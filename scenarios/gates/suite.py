@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 
 FORMAT = 1
 SUFFIX = ".suite"
-SHIPPED = Path(__file__).parents[1] / "suites"
+SHIPPED = Path(__file__).parent / "suites"
 _ABOUT = "suite.json"
 _LARGEST = 1 << 31  # bytes that an archive may unpack to: what claims more is no suite
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive's least date: the same suite is the same bytes

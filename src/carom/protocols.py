@@ -9,7 +9,7 @@ from carom.draws import Draws
 from carom.typing import Images, Labels, Logits
 
 if TYPE_CHECKING:
-    from carom.attacks.gradients import Gradients
+    from carom.attacks.reading.gradients import Gradients
 
 Combination = Literal["logits", "probabilities", "loss"]
 

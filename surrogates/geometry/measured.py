@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from carom.draws import stream
 from carom.errors import InputError
-from carom.zoo.classifier import Classifier, weights
-from carom.zoo.ground import Ground
-from carom.zoo.images import ImageSet
-from carom.zoo.training import Passes
+from carom.zoo.models.classifier import Classifier, weights
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.ground import Ground
+from carom.zoo.training.loop import Passes
 
 from .hessian import BATCH, hessian_trace, top_eigenvalues
 from .paths import loss_along_rays, weight_spectrum

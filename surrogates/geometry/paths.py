@@ -13,10 +13,10 @@ from torch.nn.functional import cross_entropy
 from carom.draws import stream
 from carom.errors import InputError
 from carom.surrogates.stack import reestimated, vector, with_vector
-from carom.zoo.classifier import Classifier, weights
-from carom.zoo.ground import Ground, Weights
-from carom.zoo.images import ImageSet
-from carom.zoo.training import Passes
+from carom.zoo.models.classifier import Classifier, weights
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.ground import Ground, Weights
+from carom.zoo.training.loop import Passes
 
 from .hessian import BATCH, check, chunk
 

@@ -10,9 +10,9 @@ from torch.nn.functional import cross_entropy
 
 from carom.draws import stream
 from carom.errors import InputError
-from carom.zoo.classifier import Classifier
-from carom.zoo.images import ImageSet
-from carom.zoo.training import Passes
+from carom.zoo.models.classifier import Classifier
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.loop import Passes
 
 from .hessian import BATCH, check, chunk, twice_differentiable
 

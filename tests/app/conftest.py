@@ -10,10 +10,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app.plain import JOINER
-from carom.scenarios.run import run_scenario
-from carom.scenarios.spec import load_scenario
-from carom.scenarios.store import Store
+from carom.app.shell.plain import JOINER
+from carom.scenarios.run.run import run_scenario
+from carom.scenarios.spec.scenario import load_scenario
+from carom.scenarios.store.database import Store
 
 MARKUP = "**x** <b>y :smile: :red[r] $a$"
 

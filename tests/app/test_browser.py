@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from carom.scenarios.store import cells
+from carom.scenarios.store.database import cells
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 OPTIONS = (
@@ -31,7 +31,7 @@ def address(copy: Path, tmp_path: Path) -> Iterator[str]:
     command = ["app", "--no-browser", "--port", str(port), "--store", str(copy)]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-c", "from carom.scenarios.cli import main; main()", *command],
+            [sys.executable, "-c", "from carom.scenarios.cli.main import main; main()", *command],
             stdout=log,
             stderr=log,
             cwd=tmp_path,

@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
-from carom.app import queries
-from carom.scenarios.published import read_in
-from carom.scenarios.store import Store, cells, run_sets, runs
+from carom.app.queries import queries
+from carom.scenarios.published.dumb import read_in
+from carom.scenarios.store.database import Store, cells, run_sets, runs
 
 Explore = Callable[..., AppTest]
 Read = Callable[[object], str]

@@ -9,13 +9,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from carom.app import case_chart, cell_charts, heat_map, picture, queries
+from carom.app.charts import cases as case_chart
+from carom.app.charts import cell as cell_charts
+from carom.app.charts import matrix as heat_map
+from carom.app.queries import queries
+from carom.app.shell import picture
 from carom.errors import CaromError, StoreError
 from carom.scenarios.cases import CASES
-from carom.scenarios.gc import collect
-from carom.scenarios.reader import list_answering, list_sets, read_outcomes, read_pictures
-from carom.scenarios.show import Form, Shown
-from carom.scenarios.store import Store, cells
+from carom.scenarios.store.database import Store, cells
+from carom.scenarios.store.free import collect
+from carom.scenarios.store.outcomes import list_answering, list_sets, read_outcomes, read_pictures
+from carom.scenarios.tables.rates import Form, Shown
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app import queries
+from carom.app.queries import queries
 from carom.scenarios.gates.ask import Answers
 from carom.scenarios.gates.judge import Limits, judge
 from carom.scenarios.gates.suite import AdversarialSet, Suite

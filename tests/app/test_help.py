@@ -12,10 +12,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app import parts, queries
-from carom.app.help import help_of
-from carom.scenarios.show import Shown, compare_runs
-from carom.scenarios.store import Store
+from carom.app.queries import queries
+from carom.app.shell import parts
+from carom.app.shell.help import help_of
+from carom.scenarios.store.database import Store
+from carom.scenarios.tables.rates import Shown, compare_runs
 
 APP = Path(carom.app.__file__).parent
 
@@ -78,7 +79,7 @@ SCRIPT = """
 import altair as alt
 import pandas as pd
 from carom.app import parts
-from carom.scenarios.show import Shown
+from carom.scenarios.tables.rates import Shown
 rows = ROWS
 frame = pd.DataFrame({"attack": [f"mi+di {i}" for i in range(rows)], "norm": "linf", "eps": "8/255", "n": range(rows)})
 forms = {"attack": "text", "norm": "text", "eps": "text", "n": "count"}

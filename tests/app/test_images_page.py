@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from carom.app import queries
-from carom.scenarios.gc import collect
-from carom.scenarios.store import artifacts, cells
+from carom.app.queries import queries
+from carom.scenarios.store.database import artifacts, cells
+from carom.scenarios.store.free import collect
 
 Explore = Callable[..., AppTest]
 Read = Callable[[object], str]

@@ -9,9 +9,10 @@ from urllib.parse import parse_qs
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from carom.app import heat_map, queries
-from carom.scenarios.gc import collect
-from carom.scenarios.store import cells, runs
+from carom.app.charts import matrix as heat_map
+from carom.app.queries import queries
+from carom.scenarios.store.database import cells, runs
+from carom.scenarios.store.free import collect
 
 Explore = Callable[..., AppTest]
 Read = Callable[[object], str]

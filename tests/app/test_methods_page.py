@@ -14,12 +14,24 @@ from streamlit.testing.v1 import AppTest
 from tests.scenarios.made_outcomes import Hits, first, made
 
 import carom.app
-from carom.app import attack_chart, defense_chart, labels, queries, scatter_chart
-from carom.app.help import methods
-from carom.scenarios import defenses_shown
-from carom.scenarios.show import Shown
+from carom.app.charts import (
+    attacks as attack_chart,
+)
+from carom.app.charts import (
+    defenses as defense_chart,
+)
+from carom.app.charts import (
+    labels,
+)
+from carom.app.charts import (
+    scatter as scatter_chart,
+)
+from carom.app.queries import queries
+from carom.app.shell.help import methods
 from carom.scenarios.statistics import Outcomes
-from carom.scenarios.store import Store
+from carom.scenarios.store.database import Store
+from carom.scenarios.tables import defenses as defenses_shown
+from carom.scenarios.tables.rates import Shown
 
 PAGE = Path(carom.app.__file__).parent / "pages" / "methods.py"
 KEPT = {"none": (20, 5), "pgd-at": (60, 40), "**pubdef**": (70, 10)}  # of 100, under transfer and in the white box

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app import queries
-from carom.app.frame import pace
-from carom.app.plain import JOINER, plain
-from carom.scenarios.show import show_run
-from carom.scenarios.store import Store, cells, meta, run_cells, run_models, run_sets, runs
+from carom.app.queries import queries
+from carom.app.shell.frame import pace
+from carom.app.shell.plain import JOINER, plain
+from carom.scenarios.store.database import Store, cells, meta, run_cells, run_models, run_sets, runs
+from carom.scenarios.tables.rates import show_run
 
 PAGES = Path(carom.app.__file__).parent / "pages"
 EVERY = sorted(path.stem for path in PAGES.glob("*.py"))

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from carom.app.plain import JOINER, code, plain
+from carom.app.shell.plain import JOINER, code, plain
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 

@@ -6,8 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app import queries
-from carom.scenarios.published import read_in
+from carom.app.queries import queries
+from carom.scenarios.published.dumb import read_in
 
 PAGES = sorted((Path(carom.app.__file__).parent / "pages").glob("*.py"))
 HEADER = "source_dataset,isMath,attack,source_model,source_balancing,target_model,target_dataset,target_balancing"

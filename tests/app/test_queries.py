@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from carom.app import queries
+from carom.app.queries import queries
 from carom.errors import InputError, StoreError
-from carom.scenarios.reader import Run, read_outcomes, read_rates
-from carom.scenarios.show import Shown, show_run
 from carom.scenarios.statistics import cell_rates
-from carom.scenarios.store import Store, attempts, cells, meta, run_cells, runs
+from carom.scenarios.store.database import Store, attempts, cells, meta, run_cells, runs
+from carom.scenarios.store.outcomes import Run, read_outcomes, read_rates
+from carom.scenarios.tables.rates import Shown, show_run
 
 
 def only_run(folder: Path) -> Run:

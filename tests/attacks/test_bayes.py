@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from carom.attacks import Bayes, Gradients, Oracle, SubspaceRandom
-from carom.attacks import bayes as module
-from carom.attacks.bayes import _cosines, _fitted, _most_promising, _Process, decoded
+from carom.attacks.queries import bayes as module
+from carom.attacks.queries.bayes import _cosines, _fitted, _most_promising, _Process, decoded
 from carom.budget import Budget, l2
 from carom.draws import Draws
 from carom.errors import InputError

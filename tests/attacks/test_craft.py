@@ -19,7 +19,7 @@ from carom.attacks import (
     parse_attack,
     parse_control,
 )
-from carom.attacks.craft import chunk_size
+from carom.attacks.crafting.craft import chunk_size
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import ContractError, InputError

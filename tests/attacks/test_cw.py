@@ -11,7 +11,7 @@ import torchattacks as untyped
 from torch import Tensor, nn
 
 from carom.attacks import Gradients, Passes, check_fits, craft, craft_images, parse_attack
-from carom.attacks.cw import CW
+from carom.attacks.smallest.cw import CW
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError, ModelError

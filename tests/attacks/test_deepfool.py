@@ -13,7 +13,7 @@ import torchattacks as untyped
 from torch import Tensor, nn
 
 from carom.attacks import Gradients, Passes, craft, craft_images, parse_attack
-from carom.attacks.deepfool import DeepFool
+from carom.attacks.smallest.deepfool import DeepFool
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError, ModelError

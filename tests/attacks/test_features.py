@@ -24,17 +24,17 @@ from carom.attacks import (
     craft,
     parse_attack,
 )
-from carom.attacks.features import Attribution, Projection
-from carom.attacks.gradients import Stopwatch
-from carom.attacks.members import Ready, feature_points, middle_point
-from carom.attacks.objectives import FeatureLoss, Fitted
+from carom.attacks.objectives.features import Attribution, Projection
+from carom.attacks.objectives.losses import FeatureLoss, Fitted
+from carom.attacks.reading.gradients import Stopwatch
+from carom.attacks.reading.networks import Ready, feature_points, middle_point
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
 from carom.protocols import Classifier, Combination
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.prepare import prepare
+from carom.zoo.models.classifier import create
+from carom.zoo.models.prepare import prepare
 
 LINF, L2 = Budget.parse("linf", "16/255"), Budget.parse("l2", "1.5")
 NAMES = ["ila", "fia", "naa", "bfa"]

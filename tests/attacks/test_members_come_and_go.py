@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from carom.attacks import craft_images, parse_attack
-from carom.attacks.members import Ready
+from carom.attacks.reading.networks import Ready
 from carom.budget import Budget
 from carom.protocols import Combination
-from carom.zoo.prepare import prepare
+from carom.zoo.models.prepare import prepare
 
 
 @dataclass(eq=False)

@@ -21,8 +21,8 @@ from carom.attacks import (
     craft,
     craft_images,
 )
-from carom.attacks import bayes as bayes_module
-from carom.attacks.oracle import fooled
+from carom.attacks.queries import bayes as bayes_module
+from carom.attacks.queries.oracle import fooled
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import ContractError, InputError, ModelError

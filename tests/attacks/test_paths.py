@@ -25,17 +25,17 @@ from carom.attacks import (
     craft_images,
     parse_attack,
 )
-from carom.attacks.member_rules import Mean
-from carom.attacks.members import Ready, Redrawn
+from carom.attacks.members.mean import Mean
 from carom.attacks.paths import knobs
 from carom.attacks.paths.anatomy import anatomy
 from carom.attacks.paths.pas import known_paths
+from carom.attacks.reading.networks import Ready, Redrawn
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.prepare import prepare
+from carom.zoo.models.classifier import create
+from carom.zoo.models.prepare import prepare
 
 LINF = Budget.parse("linf", "16/255")
 ZOO = ["resnet-small", "vgg-small", "lenet", "mixer-small", "vit-small"]

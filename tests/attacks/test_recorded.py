@@ -27,9 +27,9 @@ from carom.attacks import (
     Uniform,
     parse_attack,
 )
+from carom.attacks.rules.vmi import variance
 from carom.attacks.transformations import View
 from carom.attacks.transformations.sia import OPERATIONS
-from carom.attacks.vmi import variance
 from carom.budget import Budget, Norm
 from carom.protocols import Attack
 

@@ -27,7 +27,7 @@ from carom.attacks import (
     Uniform,
     parse_attack,
 )
-from carom.attacks.neighbours import noise_in_ball
+from carom.attacks.rules.neighbours import noise_in_ball
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError

@@ -10,7 +10,7 @@ from scipy import stats as untyped_stats
 from torch import Tensor, nn
 
 from carom.attacks import Gradients, Oracle, Square, craft, craft_images
-from carom.attacks.square import _bump, _loss
+from carom.attacks.queries.square import _bump, _loss
 from carom.budget import Budget, l2
 from carom.draws import Draws
 from carom.errors import InputError

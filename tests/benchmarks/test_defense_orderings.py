@@ -14,7 +14,7 @@ from defense_orderings import ABLATIONS, EXPECTED, PAGE, RUN, Expected, Found, M
 
 from carom.errors import InputError
 from carom.scenarios.statistics import Difference, Outcomes
-from carom.scenarios.store import Store
+from carom.scenarios.store.database import Store
 
 SOURCES: Mapping[str, Mapping[str, str]] = {
     "here/s1": {"surrogate_config": "here", "pool": ""},

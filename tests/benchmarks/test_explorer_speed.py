@@ -8,8 +8,8 @@ from pathlib import Path
 import large_store
 import pytest
 
-from carom.app import queries
-from carom.scenarios.store import Store
+from carom.app.queries import queries
+from carom.scenarios.store.database import Store
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -10,7 +10,7 @@ from gate_simulation import PAGE, _mcnemar, population, rate_coverage, weakened
 from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, create
+from carom.zoo.models.classifier import Classifier, create
 
 THEN = np.random.default_rng(1).random((3, 400)) < 0.6
 NOW = np.random.default_rng(2).random((3, 400)) < 0.59

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from carom.defenses.accelat import AccelAT, AccuracyGradient
+from carom.defenses.training.accelat import AccelAT, AccuracyGradient
 from carom.errors import InputError
-from carom.zoo import training
-from carom.zoo.recipes import SCHEDULES, Recipe, Slots
-from carom.zoo.training import EpochRecord, State
+from carom.zoo.training import loop as training
+from carom.zoo.training.loop import EpochRecord, State
+from carom.zoo.training.recipes import SCHEDULES, Recipe, Slots
 
 from .conftest import ground, plain
 
@@ -80,7 +80,7 @@ def test_the_training_loop_has_that_rate_also_where_it_was_resumed(
 ) -> None:
     monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(training, "_SHARE_OF_CHECKPOINTS", 1e9)
-    monkeypatch.setattr("carom.defenses.pgd_at.robust_accuracy", lambda state, budget: 0.4)
+    monkeypatch.setattr("carom.defenses.training.pgd_at.robust_accuracy", lambda state, budget: 0.4)
     rates: list[float] = []
     slots_of = AccelAT.slots
 

@@ -10,7 +10,7 @@ import torch
 
 from carom.defenses import DEFENSES, Defended, Defense, PublicModel, Randomised, build, parse_defense
 from carom.errors import InputError
-from carom.zoo.ground import Ground
+from carom.zoo.training.ground import Ground
 
 from .conftest import ground, images, plain
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from carom.defenses.corruption import KINDS, Corruption
+from carom.defenses.training.corruption import KINDS, Corruption
 from carom.errors import InputError
 
 from .conftest import ground, images, plain

@@ -6,13 +6,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from carom.defenses.distillation import ARD, DISTILLATIONS, RSLAD, AdaAD, Distilled, RobustDistillation
+from carom.defenses.distillation.objectives import (
+    ARD,
+    DISTILLATIONS,
+    RSLAD,
+    AdaAD,
+    Distilled,
+    RobustDistillation,
+)
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, create
-from carom.zoo.recipes import adapted
-from carom.zoo.training import Passes
+from carom.zoo.models.classifier import Classifier, create
+from carom.zoo.training.loop import Passes
+from carom.zoo.training.recipes import adapted
 
 from .conftest import ground, images, plain
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from carom.budget import Budget
-from carom.defenses.fast_at import NFGSM, STOPPED, FastAT
-from carom.zoo import training
+from carom.defenses.training.fast_at import NFGSM, STOPPED, FastAT
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.training import State, Trained
+from carom.zoo.models.classifier import create
+from carom.zoo.training import loop as training
+from carom.zoo.training.loop import State, Trained
 
 from .conftest import ground, images, plain
 

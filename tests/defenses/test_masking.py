@@ -12,9 +12,9 @@ from typing_extensions import override
 from carom.alarms import alarms
 from carom.budget import Budget
 from carom.defenses.masking import Examined, examined
-from carom.defenses.noise import Noise
+from carom.defenses.wrappers.noise import Noise
 from carom.errors import InputError
-from carom.zoo.classifier import Classifier, Preprocessing
+from carom.zoo.models.classifier import Classifier, Preprocessing
 
 from .conftest import images as made
 

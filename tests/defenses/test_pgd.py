@@ -8,10 +8,18 @@ import torch
 from torch import nn
 
 from carom.budget import Budget, Norm
-from carom.defenses.pgd import Start, evaluating, maximised, robust_accuracy, started, summed_cross_entropy, withstood
+from carom.defenses.training.pgd import (
+    Start,
+    evaluating,
+    maximised,
+    robust_accuracy,
+    started,
+    summed_cross_entropy,
+    withstood,
+)
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, create, weights
-from carom.zoo.training import Passes, State
+from carom.zoo.models.classifier import Classifier, create, weights
+from carom.zoo.training.loop import Passes, State
 
 from .conftest import images
 

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from carom.defenses import Hardening
-from carom.defenses.awp import AWP, gradient_nearby
-from carom.defenses.fast_at import NFGSM, FastAT
-from carom.defenses.mart import MART, misclassification_aware
-from carom.defenses.pgd import robust_accuracy
-from carom.defenses.pgd_at import PGDAT, Adversarial
-from carom.defenses.trades import TRADES, divergence
+from carom.defenses.training.awp import AWP, gradient_nearby
+from carom.defenses.training.fast_at import NFGSM, FastAT
+from carom.defenses.training.mart import MART, misclassification_aware
+from carom.defenses.training.pgd import robust_accuracy
+from carom.defenses.training.pgd_at import PGDAT, Adversarial
+from carom.defenses.training.trades import TRADES, divergence
 from carom.errors import InputError
 from carom.identity import content_key
-from carom.zoo import training
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create, weights
-from carom.zoo.recipes import Slots, cross_entropy
-from carom.zoo.training import State, Trained
+from carom.zoo.models.classifier import create, weights
+from carom.zoo.training import loop as training
+from carom.zoo.training.loop import State, Trained
+from carom.zoo.training.recipes import Slots, cross_entropy
 
 from .conftest import ground, images, plain
 
@@ -106,7 +106,7 @@ def test_pgd_at_hardens() -> None:
 
 def test_the_best_epoch_is_that_of_the_highest_accuracy_under_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     made = iter([0.7, 0.1, 0.2])
-    monkeypatch.setattr("carom.defenses.pgd_at.robust_accuracy", lambda state, budget: next(made))
+    monkeypatch.setattr("carom.defenses.training.pgd_at.robust_accuracy", lambda state, budget: next(made))
     found = trained(PGDAT(**QUICK))
     assert [record.robust_accuracy for record in found.history] == [0.7, 0.1, 0.2]
     assert found.best_epoch == 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from carom.defenses.predictor import Predictor
+from carom.defenses.distillation.predictor import Predictor
 from carom.draws import stream
 from carom.errors import InputError
 

@@ -10,21 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from carom.defenses.defense import Stage
-from carom.defenses.distillation import RSLAD, RobustDistillation
-from carom.defenses.proard import PHASES, PRESETS, ProARD, SubNetworks
-from carom.defenses.student import Student, accuracy, recalibrate
+from carom.defenses.distillation.objectives import RSLAD, RobustDistillation
+from carom.defenses.distillation.proard import PHASES, PRESETS, ProARD, SubNetworks
+from carom.defenses.distillation.student import Student, accuracy, recalibrate
 from carom.errors import InputError
 from carom.identity import content_key, tensor_digest
 from carom.registry import build
-from carom.zoo import training
 from carom.zoo.architectures.elastic import Choice, Elastic, ElasticNetwork
 from carom.zoo.architectures.elastic_mobile import ElasticMobile
 from carom.zoo.architectures.elastic_resnet import ElasticResNet
-from carom.zoo.classifier import Classifier, weights
-from carom.zoo.ground import Ground, Weights
-from carom.zoo.images import ImageSet
-from carom.zoo.recipes import adapted
-from carom.zoo.training import Batch, Passes, State
+from carom.zoo.models.classifier import Classifier, weights
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training import loop as training
+from carom.zoo.training.ground import Ground, Weights
+from carom.zoo.training.loop import Batch, Passes, State
+from carom.zoo.training.recipes import adapted
 
 from .conftest import ground, images, plain
 

@@ -13,23 +13,31 @@ from torch import Tensor, nn
 
 from carom.attacks import craft
 from carom.budget import Budget
-from carom.defenses import adversarial_copies, parse_defense
 from carom.defenses import build as defended
-from carom.defenses.adversarial_copies import adversarial_copy, augmented, predicted
+from carom.defenses import parse_defense
 from carom.defenses.defense import PublicModel, Stage
-from carom.defenses.pubdef import PRESETS, AgainstCopies, Copies, LossName, PubDef, weighted_accuracy
+from carom.defenses.public_models import adversarial_copies
+from carom.defenses.public_models.adversarial_copies import adversarial_copy, augmented, predicted
+from carom.defenses.public_models.pubdef import (
+    PRESETS,
+    AgainstCopies,
+    Copies,
+    LossName,
+    PubDef,
+    weighted_accuracy,
+)
 from carom.draws import stream
 from carom.errors import InputError
 from carom.identity import content_key, tensor_digest
 from carom.registry import build
-from carom.zoo import training
 from carom.zoo.architectures import architecture
-from carom.zoo.augment import draw, warp
-from carom.zoo.classifier import Classifier, create, weights
-from carom.zoo.ground import Ground
-from carom.zoo.images import ImageSet
-from carom.zoo.recipes import adapted
-from carom.zoo.training import Batch, State, train
+from carom.zoo.models.classifier import Classifier, create, weights
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training import loop as training
+from carom.zoo.training.augment import draw, warp
+from carom.zoo.training.ground import Ground
+from carom.zoo.training.loop import Batch, State, train
+from carom.zoo.training.recipes import adapted
 
 from .conftest import ground, images, plain
 
@@ -409,7 +417,7 @@ def test_only_training_images_are_learnt_from_and_only_validation_images_choose(
 
     monkeypatch.setattr(adversarial_copies, "craft", watched)
     learnt: list[Copies] = []
-    monkeypatch.setattr("carom.defenses.pubdef.AgainstCopies", noting(learnt))
+    monkeypatch.setattr("carom.defenses.public_models.pubdef.AgainstCopies", noting(learnt))
     defense().build(whole, (), pool)
     training_ids, validation_ids = (set(part.ids.tolist()) for part in (whole.train, whole.validation))
     assert seen == [validation_ids] * 3 + [training_ids] * 4
@@ -464,7 +472,7 @@ def test_clean_images_are_those_of_plain_training_drawn_anew_at_each_epoch(
 
     ours = here(recipe=plain(shift=1.0, rotation=5.0, scale=0.1, flip=True))
     learnt: list[Copies] = []
-    monkeypatch.setattr("carom.defenses.pubdef.AgainstCopies", noting(learnt))
+    monkeypatch.setattr("carom.defenses.public_models.pubdef.AgainstCopies", noting(learnt))
     monkeypatch.setattr(Classifier, "forward", noted)
     defense(copies=1, loss=loss).build(ours, (), pool)
     seen = list(batches)
@@ -483,7 +491,9 @@ def test_the_best_epoch_is_that_of_the_highest_weighted_accuracy(
     pool: list[PublicModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = defense().build(here(recipe=plain(epochs=1)), (), pool)
-    monkeypatch.setattr("carom.defenses.pubdef.weighted_accuracy", lambda state, copies: 0.9 - 0.1 * state.epoch)
+    monkeypatch.setattr(
+        "carom.defenses.public_models.pubdef.weighted_accuracy", lambda state, copies: 0.9 - 0.1 * state.epoch
+    )
     kept = defense().build(here(recipe=plain(select="best")), (), pool)
     assert tensor_digest(kept.members[0]) == tensor_digest(first.members[0])
     clean = kept.record["validation_clean"]

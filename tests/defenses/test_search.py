@@ -14,15 +14,26 @@ import torch
 
 from carom.budget import Budget
 from carom.defenses.defense import Stage
-from carom.defenses.search import Candidate, Costs, Measure, Scores, Search, Sizes, evolved, meeting, pick, unbeaten
-from carom.defenses.student import recalibrate, taken_out
+from carom.defenses.distillation.search import (
+    Candidate,
+    Costs,
+    Measure,
+    Scores,
+    Search,
+    Sizes,
+    evolved,
+    meeting,
+    pick,
+    unbeaten,
+)
+from carom.defenses.distillation.student import recalibrate, taken_out
 from carom.errors import InputError
 from carom.registry import build
 from carom.zoo.architectures import architecture
 from carom.zoo.architectures.elastic import Choice
 from carom.zoo.architectures.elastic_resnet import ElasticResNet
-from carom.zoo.classifier import create, weights
-from carom.zoo.ground import Ground
+from carom.zoo.models.classifier import create, weights
+from carom.zoo.training.ground import Ground
 
 from .conftest import ground
 

@@ -9,12 +9,18 @@ import torch
 
 from carom.attacks import Iterative, Uniform
 from carom.budget import Budget
-from carom.defenses.adversarial_copies import adversarial_copy
 from carom.defenses.defense import PublicModel
-from carom.defenses.source_selection import check_pool, drawn, groups_of, selected, transfer_matrix
+from carom.defenses.public_models.adversarial_copies import adversarial_copy
+from carom.defenses.public_models.source_selection import (
+    check_pool,
+    drawn,
+    groups_of,
+    selected,
+    transfer_matrix,
+)
 from carom.errors import InputError
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create, weights
+from carom.zoo.models.classifier import create, weights
 
 from .conftest import ground, images
 
@@ -123,7 +129,7 @@ def test_a_stored_matrix_is_the_same_and_nothing_is_crafted_again(
 ) -> None:
     looked_at = images(9)
     first = transfer_matrix(POOL, looked_at, attack=PGD, budget=BUDGET, seed=7, stored=tmp_path / "new")
-    monkeypatch.setattr("carom.defenses.adversarial_copies.craft", None)
+    monkeypatch.setattr("carom.defenses.public_models.adversarial_copies.craft", None)
     again = transfer_matrix(POOL, looked_at, attack=PGD, budget=BUDGET, seed=7, stored=tmp_path / "new")
     assert torch.equal(first.accuracy, again.accuracy)
     assert first.passes == again.passes

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from carom.defenses.defense import Stage
-from carom.defenses.student import Slice, Student, Twin, accuracy, recalibrate, taken_out
+from carom.defenses.distillation.student import Slice, Student, Twin, accuracy, recalibrate, taken_out
 from carom.errors import InputError
 from carom.identity import tensor_digest
 from carom.zoo.architectures.elastic import Choice, ElasticNetwork
 from carom.zoo.architectures.elastic_mobile import ElasticMobile
 from carom.zoo.architectures.elastic_resnet import ElasticResNet
-from carom.zoo.classifier import Classifier, weights
-from carom.zoo.ground import Built, Ground, Weights
-from carom.zoo.training import DivergedError
+from carom.zoo.models.classifier import Classifier, weights
+from carom.zoo.training.ground import Built, Ground, Weights
+from carom.zoo.training.loop import DivergedError
 
 from .conftest import ground, images, plain
 

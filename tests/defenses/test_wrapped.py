@@ -13,25 +13,25 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.attacks import Iterative, Square, Uniform, craft, parse_attack
-from carom.attacks.gradients import Gradients
-from carom.attacks.members import Ready
-from carom.attacks.objectives import CrossEntropy
+from carom.attacks.objectives.losses import CrossEntropy
+from carom.attacks.reading.gradients import Gradients
+from carom.attacks.reading.networks import Ready
 from carom.budget import Budget
-from carom.defenses.bit_depth import BitDepth
-from carom.defenses.blur import Blur
 from carom.defenses.defense import Wrapper
-from carom.defenses.jpeg import JPEG
-from carom.defenses.noise import Noise
-from carom.defenses.resize_pad import ResizePad
-from carom.defenses.wrapped import Change, Randomised, Wrapped
+from carom.defenses.wrappers.bit_depth import BitDepth
+from carom.defenses.wrappers.blur import Blur
+from carom.defenses.wrappers.jpeg import JPEG
+from carom.defenses.wrappers.noise import Noise
+from carom.defenses.wrappers.resize_pad import ResizePad
+from carom.defenses.wrappers.wrapped import Change, Randomised, Wrapped
 from carom.draws import Draws
 from carom.errors import InputError
 from carom.protocols import Attack, Combination, GradientSource
 from carom.registry import build
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, Preprocessing, create, load_weights, weights
-from carom.zoo.prepare import prepare
-from carom.zoo.preprocessing import Shape
+from carom.zoo.models.classifier import Classifier, Preprocessing, create, load_weights, weights
+from carom.zoo.models.prepare import prepare
+from carom.zoo.models.preprocessing import Shape
 
 SHAPE = (1, 12, 12)
 FIXED = [JPEG(), BitDepth(), Blur()]

@@ -11,7 +11,7 @@ import pytest
 import carom.scenarios.cases
 import carom.scenarios.gates.freeze
 import carom.scenarios.gates.judge
-import carom.zoo.references  # noqa: F401
+import carom.zoo.models.references  # noqa: F401
 from carom.scenarios.gates.suite import AdversarialSet, Suite, write_suite
 
 # what takes a second a run: rounds of garbage collection over all of torch, and hypothesis, loaded for its summary

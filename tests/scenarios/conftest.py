@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from carom.scenarios import cli
-from carom.scenarios.run import run_scenario
-from carom.scenarios.spec import parse_scenario
+from carom.scenarios.cli import main as cli
+from carom.scenarios.run.run import run_scenario
+from carom.scenarios.spec.scenario import parse_scenario
 
 
 class Answer(NamedTuple):

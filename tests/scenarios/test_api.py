@@ -16,7 +16,7 @@ from carom.attacks import parse_attack
 from carom.errors import ContractError, InputError, ModelError
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
+from carom.zoo.models.classifier import create
 
 EPS = "16/255"
 

@@ -194,9 +194,9 @@ def test_a_checkpoint_that_needs_unpickling_is_refused(carom: Carom, scenario: W
 def test_one_model_in_two_roles(carom: Carom, scenario: Write, tmp_path: Path) -> None:
     trained = tmp_path / "m.safetensors"
     text = scenario().read_text()
-    from carom.scenarios.spec import parse_scenario
-    from carom.zoo.classifier import create
-    from carom.zoo.references import save_state_dict
+    from carom.scenarios.spec.scenario import parse_scenario
+    from carom.zoo.models.classifier import create
+    from carom.zoo.models.references import save_state_dict
 
     parsed = parse_scenario(text, where="tiny")
     network = parsed.surrogates[0].base.configuration.architecture  # type: ignore[union-attr]
@@ -239,7 +239,7 @@ def test_a_read_only_store_is_one_line(carom: Carom, scenario: Write, small_disk
 
 
 def test_two_runs_on_one_store(carom: Carom, scenario: Write, tmp_path: Path) -> None:
-    from carom.scenarios.store import Store
+    from carom.scenarios.store.database import Store
 
     with Store(tmp_path / "s", write=True):
         answer = carom("run", scenario(), "--store", tmp_path / "s", "--workers", 0)

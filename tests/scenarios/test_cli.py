@@ -19,9 +19,9 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from carom.scenarios import cli
-from carom.scenarios.catalogue import KINDS, catalogue
-from carom.zoo.references import load_reference, reference
+from carom.scenarios.cli import main as cli
+from carom.scenarios.cli.catalogue import KINDS, catalogue
+from carom.zoo.models.references import load_reference, reference
 
 from .conftest import TINY, Carom
 
@@ -391,7 +391,7 @@ def test_every_command_has_a_line_and_an_example(name: str) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom carom.scenarios.cli import main\nsys.argv = ['carom', '--help']\n"
+        "import sys\nfrom carom.scenarios.cli.main import main\nsys.argv = ['carom', '--help']\n"
         "try:\n    main()\nfinally:\n"
         "    heavy = {'torch', 'numpy', 'pandas', 'sqlalchemy', 'pydantic', 'scipy', 'timm'} & set(sys.modules)\n"
         "    print(sorted(heavy), file=sys.stderr)"

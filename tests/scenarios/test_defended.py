@@ -12,8 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carom.errors import InputError
-from carom.scenarios import defenses_shown
-from carom.scenarios.show import Shown
 from carom.scenarios.statistics import (
     NOT_RUN,
     Outcomes,
@@ -24,7 +22,9 @@ from carom.scenarios.statistics import (
     white_box_accuracy,
 )
 from carom.scenarios.statistics.intervals import wilson
-from carom.scenarios.store import Store
+from carom.scenarios.store.database import Store
+from carom.scenarios.tables import defenses as defenses_shown
+from carom.scenarios.tables.rates import Shown
 
 from .made_outcomes import Hits, first, made
 

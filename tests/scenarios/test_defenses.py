@@ -10,13 +10,13 @@ import pytest
 
 from carom.defenses.masking import examined
 from carom.errors import InputError
-from carom.scenarios.gc import collect
-from carom.scenarios.plan import Plan, plan
-from carom.scenarios.reader import list_victims, read_outcomes
-from carom.scenarios.run import run_id_of, run_scenario
-from carom.scenarios.show import show_run
-from carom.scenarios.spec import BuiltModel, Scenario, parse_scenario
-from carom.scenarios.store import Store, artifact_path
+from carom.scenarios.plan.plan import Plan, plan
+from carom.scenarios.run.run import run_id_of, run_scenario
+from carom.scenarios.spec.scenario import BuiltModel, Scenario, parse_scenario
+from carom.scenarios.store.database import Store, artifact_path
+from carom.scenarios.store.free import collect
+from carom.scenarios.store.outcomes import list_victims, read_outcomes
+from carom.scenarios.tables.rates import show_run
 
 SMALL = """
 name = "defended"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carom.scenarios.export import PAGE, SPECIAL, escape_latex, escape_markdown, latex, markdown
-from carom.scenarios.export import _writer as writer
-from carom.scenarios.show import Shown
+from carom.scenarios.report.files import PAGE, SPECIAL, escape_latex, escape_markdown, latex, markdown
+from carom.scenarios.report.files import _writer as writer
+from carom.scenarios.tables.rates import Shown
 
 PRINTED = {  # what a command of LaTeX puts on the page
     r"\textbackslash{}": "\\",

@@ -14,22 +14,22 @@ import numpy as np
 import pytest
 import torch
 
-import carom.scenarios.reader as carom_reader
+import carom.scenarios.store.outcomes as carom_reader
 from carom.attacks.iterative import Iterative
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.scenarios.environment import LIBRARIES, environment
-from carom.scenarios.gc import collect
-from carom.scenarios.inputs import load_images
-from carom.scenarios.reader import find_run, read_outcomes
-from carom.scenarios.run import CODE, _Driver, run_scenario
-from carom.scenarios.spec import load_scenario
-from carom.scenarios.store import Store, cells
-from carom.scenarios.unchanged import code_digest
-from carom.scenarios.workers import Workers
+from carom.scenarios.jobs.inputs import load_images
+from carom.scenarios.run.executors.processes import Workers
+from carom.scenarios.run.run import CODE, _Driver, run_scenario
+from carom.scenarios.spec.scenario import load_scenario
+from carom.scenarios.store.database import Store, cells
+from carom.scenarios.store.free import collect
+from carom.scenarios.store.outcomes import find_run, read_outcomes
+from carom.scenarios.store.unchanged import code_digest
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, create
-from carom.zoo.references import save_state_dict
+from carom.zoo.models.classifier import Classifier, create
+from carom.zoo.models.references import save_state_dict
 
 from . import raw_store
 from .conftest import EMBEDDED, Carom, tiny_images
@@ -326,7 +326,7 @@ def test_published_weights_that_change_after_the_plan_are_refused(
         made.append(1)
         return create(architecture("lenet"), shape=(1, 6, 5), classes=3, seed=len(made)).eval()
 
-    monkeypatch.setattr("carom.zoo.references._published", published)
+    monkeypatch.setattr("carom.zoo.models.references._published", published)
     file = write_scenario(place, "theirs", "fgsm", '\n[[victims]]\nname = "theirs"\nmodel = "timm:resnet18"\n')
     report = run(carom, file, place / "store", code=2)
     assert len(made) == 2
@@ -359,7 +359,7 @@ def test_code_that_changes_while_a_run_works_is_planned_again(
 
     with monkeypatch.context() as during:
         between_plan_and_work(during, another_version)
-        monkeypatch.setattr("carom.scenarios.jobs.code_digest", lambda: CODE)  # as a worker that began before
+        monkeypatch.setattr("carom.scenarios.jobs.job.code_digest", lambda: CODE)  # as a worker that began before
         run(carom, embedded, store)
     answer = carom("run", embedded, "--store", store, "--workers", 0)
     assert "nothing to do" not in answer.err, answer.err
@@ -367,7 +367,7 @@ def test_code_that_changes_while_a_run_works_is_planned_again(
 
 
 def test_a_worker_of_other_code_does_nothing(carom: Carom, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.scenarios.jobs.code_digest", lambda: "other")
+    monkeypatch.setattr("carom.scenarios.jobs.job.code_digest", lambda: "other")
     report = run(carom, place / "a.toml", place / "store", code=1)
     assert (report["trained"], report["crafted"], report["evaluated"]) == (0, 0, 0)
     assert "carom's own files changed after the run began" in report["failures"][0]
@@ -383,7 +383,7 @@ def works_at(monkeypatch: pytest.MonkeyPatch, **what: object) -> None:
         found = environment(device)
         return found | what | {"versions": found["versions"] | {"torch": what.get("torch", "1.0")}}
 
-    monkeypatch.setattr("carom.scenarios.jobs.environment", elsewhere)
+    monkeypatch.setattr("carom.scenarios.jobs.job.environment", elsewhere)
 
 
 def made_at(store: Path, kind: str) -> list[tuple[str, str]]:
@@ -479,7 +479,7 @@ def test_outcomes_of_what_is_gone_are_dropped_before_anything_is_made_anew(
         raise RuntimeError("no")
 
     with monkeypatch.context() as during:
-        during.setattr("carom.scenarios.jobs.train", no_training)
+        during.setattr("carom.scenarios.jobs.job.train", no_training)
         assert len(run(carom, place / "a.toml", store, code=1)["failures"]) == 2
         left = raw_store.cells(store)
         assert left == {}

@@ -8,8 +8,8 @@ import pytest
 from glossary_page import PAGE, filled
 
 from carom.errors import InputError
-from carom.scenarios.catalogue import description
-from carom.scenarios.glossary import TERMS, Term, term_of
+from carom.scenarios.cli.catalogue import description
+from carom.scenarios.tables.glossary import TERMS, Term, term_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 

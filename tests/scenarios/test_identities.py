@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from carom.attacks import craft, craft_control, parse_attack
-from carom.attacks.controls import GaussianNoise, SignNoise
+from carom.attacks.controls.controls import GaussianNoise, SignNoise
 from carom.budget import Budget
-from carom.scenarios.run import run_id_of, run_scenario
-from carom.scenarios.show import show_run
-from carom.scenarios.spec import Scenario, parse_scenario
-from carom.scenarios.store import Store
+from carom.scenarios.run.run import run_id_of, run_scenario
+from carom.scenarios.spec.scenario import Scenario, parse_scenario
+from carom.scenarios.store.database import Store
+from carom.scenarios.tables.rates import show_run
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import restore
-from carom.zoo.prepare import prepare
+from carom.zoo.models.classifier import restore
+from carom.zoo.models.prepare import prepare
 
 from . import raw_store
 from .conftest import TINY

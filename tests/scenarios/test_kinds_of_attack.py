@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 
 from carom.attacks import ADAPTERS, ATTACKS
 from carom.errors import InputError
-from carom.scenarios.plan import plan
-from carom.scenarios.reader import list_failures, read_outcomes
-from carom.scenarios.run import run_id_of, run_scenario
-from carom.scenarios.show import show_run
-from carom.scenarios.spec import Scenario, load_scenario, parse_scenario
-from carom.scenarios.store import Store, artifact_path
-from carom.scenarios.texts import read_text
+from carom.scenarios.plan.plan import plan
+from carom.scenarios.run.run import run_id_of, run_scenario
+from carom.scenarios.spec.scenario import Scenario, load_scenario, parse_scenario
+from carom.scenarios.spec.text import read_text
+from carom.scenarios.store.database import Store, artifact_path
+from carom.scenarios.store.outcomes import list_failures, read_outcomes
+from carom.scenarios.tables.rates import show_run
 
 SMALL = """
 name = "kinds"

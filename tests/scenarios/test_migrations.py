@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from carom.errors import StoreError
-from carom.scenarios import migrations
-from carom.scenarios.store import Store
+from carom.scenarios.store import migrations
+from carom.scenarios.store.database import Store
 
 from . import raw_store
 from .conftest import TINY, Carom
@@ -51,8 +51,8 @@ def file(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def new(file: Path) -> Path:
-    from carom.scenarios.run import run_scenario
-    from carom.scenarios.spec import load_scenario
+    from carom.scenarios.run.run import run_scenario
+    from carom.scenarios.spec.scenario import load_scenario
 
     run_scenario(load_scenario(str(file)), file.parent / "new", workers=0)
     return file.parent / "new"

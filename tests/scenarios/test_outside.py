@@ -81,7 +81,7 @@ NETS = """
 import torch
 from torch import nn
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
+from carom.zoo.models.classifier import create
 
 class Net(nn.Sequential):
     def __init__(self):

@@ -18,10 +18,10 @@ import pandas as pd
 import pytest
 
 from carom.errors import InputError
-from carom.scenarios.published import means_by_case, published_by_case, read_in, read_published
-from carom.scenarios.reader import find_run, list_runs, read_outcomes
-from carom.scenarios.show import show_run
-from carom.scenarios.store import Store
+from carom.scenarios.published.dumb import means_by_case, published_by_case, read_in, read_published
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.outcomes import find_run, list_runs, read_outcomes
+from carom.scenarios.tables.rates import show_run
 
 from .conftest import TINY, Carom
 

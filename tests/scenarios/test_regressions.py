@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from carom.scenarios.plan import plan
-from carom.scenarios.spec import load_scenario
-from carom.scenarios.store import Store, clean, image_sets
+from carom.scenarios.plan.plan import plan
+from carom.scenarios.spec.scenario import load_scenario
+from carom.scenarios.store.database import Store, clean, image_sets
 
 from .conftest import Carom
 

@@ -18,10 +18,9 @@ import pandas as pd
 import pytest
 
 from carom.errors import InputError
-from carom.scenarios.export import export_run
-from carom.scenarios.figures import SERIES, Estimate, curves, dots, heat_map, short, viridis
-from carom.scenarios.reader import find_run
-from carom.scenarios.report import (
+from carom.scenarios.report.figures import SERIES, Estimate, curves, dots, heat_map, short, viridis
+from carom.scenarios.report.files import export_run
+from carom.scenarios.report.html import (
     PAIRED,
     RANKED,
     Figure,
@@ -32,11 +31,12 @@ from carom.scenarios.report import (
     surrogates_drawn,
     write_report,
 )
-from carom.scenarios.run import run_scenario
-from carom.scenarios.show import Shown, groups_shown, show_run
-from carom.scenarios.spec import parse_scenario
+from carom.scenarios.run.run import run_scenario
+from carom.scenarios.spec.scenario import parse_scenario
 from carom.scenarios.statistics import Outcomes
-from carom.scenarios.store import Store
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.outcomes import find_run
+from carom.scenarios.tables.rates import Shown, groups_shown, show_run
 
 from .conftest import TINY
 from .made_outcomes import made

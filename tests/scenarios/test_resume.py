@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from carom.scenarios.doctor import examine
+from carom.scenarios.cli.doctor import examine
 
 from . import raw_store
 from .conftest import TINY
@@ -23,7 +23,7 @@ SOON = 5.0  # seconds in which processes without a driver have to be gone
 COMMAND = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from carom.scenarios.cli import main
+from carom.scenarios.cli.main import main
 sys.argv[0] = "carom"
 main()
 """
@@ -32,7 +32,8 @@ main()
 # kills, not the loading of libraries.
 STARTER = """
 import os, sys
-import carom.scenarios.preload, carom.scenarios.cli, carom.scenarios.run, carom.scenarios.show, carom.scenarios.console
+import carom.scenarios.run.preload, carom.scenarios.cli.main, carom.scenarios.run.run
+import carom.scenarios.tables.rates, carom.scenarios.cli.console
 for line in sys.stdin:
     log, *arguments = line.rstrip("\\n").split("\\t")
     pid = os.fork()
@@ -43,7 +44,7 @@ for line in sys.stdin:
         os.dup2(out, 2)
         sys.argv = ["carom", *arguments]
         try:
-            carom.scenarios.cli.main()
+            carom.scenarios.cli.main.main()
         except SystemExit as stop:
             sys.stdout.flush()
             os._exit(stop.code or 0)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from carom.errors import InputError, MissingData
-from carom.scenarios.jobs import TrainJob, _attackers_images
-from carom.scenarios.plan import Plan, plan
-from carom.scenarios.spec import TrainedModel, load_scenario
-from carom.scenarios.texts import presets
-from carom.zoo import training
+from carom.scenarios.jobs.job import TrainJob, _attackers_images
+from carom.scenarios.plan.plan import Plan, plan
+from carom.scenarios.spec.scenario import TrainedModel, load_scenario
+from carom.scenarios.spec.text import presets
+from carom.zoo.training import loop as training
 
 from . import raw_store
 from .conftest import Carom
@@ -363,7 +363,7 @@ def test_a_job_that_failed_is_tried_again(
             raise RuntimeError("the cat pulled\nthe plug")
         return real(*arguments, **named)
 
-    monkeypatch.setattr("carom.scenarios.jobs.train", sometimes)
+    monkeypatch.setattr("carom.scenarios.jobs.job.train", sometimes)
     answer = carom("run", path, "--store", store, "--workers", 0, "--json")
     assert answer.code == 1
     assert "Traceback" not in answer.err

@@ -19,10 +19,8 @@ from sqlalchemy.dialects.sqlite import insert
 
 from carom.errors import StoreError
 from carom.identity import tensor_digest
-from carom.scenarios.doctor import examine
-from carom.scenarios.gc import collect
-from carom.scenarios.reader import changes
-from carom.scenarios.store import (
+from carom.scenarios.cli.doctor import examine
+from carom.scenarios.store.database import (
     Kind,
     Store,
     Written,
@@ -41,6 +39,8 @@ from carom.scenarios.store import (
     verify,
     write_artifact,
 )
+from carom.scenarios.store.free import collect
+from carom.scenarios.store.outcomes import changes
 
 KEY = "0" * 32
 
@@ -263,7 +263,7 @@ def test_a_copied_store_is_read_whole_once(store: Store, tmp_path: Path, monkeyp
         read.append(path)
         return verify(path, digest)
 
-    monkeypatch.setattr("carom.scenarios.store.verify", counted)
+    monkeypatch.setattr("carom.scenarios.store.database.verify", counted)
 
     def looked_at(by: Store) -> str | None:
         return by.damage("weights", by.states("weights", [KEY])[KEY])
@@ -363,7 +363,7 @@ def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from carom.scenarios.store import Store
+from carom.scenarios.store.database import Store
 store = Store(Path(sys.argv[1]), write=True)
 store.ensure("sets", ["half done"])
 with store.engine.begin() as connection:

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from carom.scenarios.reader import list_runs
-from carom.scenarios.run import run_scenario
-from carom.scenarios.spec import ReferencedModel, parse_scenario
-from carom.scenarios.store import Store
-from carom.scenarios.students import STUDENTS, front, measured_students, record
-from carom.zoo.classifier import Classifier
-from carom.zoo.references import load_reference
+from carom.scenarios.cli.students import STUDENTS, front, measured_students, record
+from carom.scenarios.run.run import run_scenario
+from carom.scenarios.spec.scenario import ReferencedModel, parse_scenario
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.outcomes import list_runs
+from carom.zoo.models.classifier import Classifier
+from carom.zoo.models.references import load_reference
 
 from .conftest import Carom
 
@@ -54,7 +54,7 @@ def store(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few steps of PGD."""
-    monkeypatch.setattr("carom.scenarios.students._STEPS", 2)
+    monkeypatch.setattr("carom.scenarios.cli.students._STEPS", 2)
 
 
 def test_students_are_measured_once_and_listed(carom: Carom, store: Path) -> None:
@@ -79,7 +79,7 @@ def test_what_was_measured_can_be_read_without_measuring(
     carom: Carom, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = json.loads(carom("students", "--store", store, *QUICK, "--json").out)["students"]
-    monkeypatch.setattr("carom.scenarios.students.Measure", None)
+    monkeypatch.setattr("carom.scenarios.cli.students.Measure", None)
     with Store(store) as opened:
         (run,) = [r.id for r in list_runs(opened)]
     ((label, found),) = measured_students(store, run).items()

@@ -14,9 +14,9 @@ from carom.errors import ModelError, StoreError
 from carom.scenarios.gates.ask import ask_suite
 from carom.scenarios.gates.freeze import freeze
 from carom.scenarios.gates.suite import Suite, read_suite
-from carom.scenarios.reader import find_run, read_outcomes
 from carom.scenarios.statistics import cell_rates
-from carom.scenarios.store import Store, artifacts, run_sets
+from carom.scenarios.store.database import Store, artifacts, run_sets
+from carom.scenarios.store.outcomes import find_run, read_outcomes
 
 from .conftest import TINY, Carom
 
@@ -86,10 +86,10 @@ def test_victims_of_the_run_answer_the_suite_as_they_did_in_the_run(
         "run", built[0], "--store", built[1], "--workers", 0
     )  # the same scenario: nothing is computed, and the suite's run is the store's
     assert "nothing to do" in trained.err
-    from carom.scenarios.plan import plan
-    from carom.scenarios.spec import load_scenario
-    from carom.scenarios.store import read_artifact
-    from carom.zoo.classifier import restore
+    from carom.scenarios.plan.plan import plan
+    from carom.scenarios.spec.scenario import load_scenario
+    from carom.scenarios.store.database import read_artifact
+    from carom.zoo.models.classifier import restore
 
     planned = plan(load_scenario(str(built[0])))
     with Store(built[1]) as store:

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-import carom.scenarios.jobs
+import carom.scenarios.jobs.job
 from carom.attacks.iterative import Iterative
 from carom.errors import InputError
-from carom.scenarios.gc import collect
-from carom.scenarios.jobs import Job, Place, Result
-from carom.scenarios.plan import plan
-from carom.scenarios.reader import list_failures, list_surrogates, read_outcomes
-from carom.scenarios.run import run_id_of, run_scenario
-from carom.scenarios.show import show_run
-from carom.scenarios.spec import Scenario, SurrogateSpec, TrainedModel, load_scenario, parse_scenario
-from carom.scenarios.store import Store, artifact_path
-from carom.scenarios.unchanged import find_unchanged, stamp
+from carom.scenarios.jobs.job import Job, Place, Result
+from carom.scenarios.plan.plan import plan
+from carom.scenarios.run.run import run_id_of, run_scenario
+from carom.scenarios.spec.scenario import Scenario, SurrogateSpec, TrainedModel, load_scenario, parse_scenario
+from carom.scenarios.store.database import Store, artifact_path
+from carom.scenarios.store.free import collect
+from carom.scenarios.store.outcomes import list_failures, list_surrogates, read_outcomes
+from carom.scenarios.store.unchanged import find_unchanged, stamp
+from carom.scenarios.tables.rates import show_run
 from carom.surrogates import SURROGATES
 from carom.surrogates.geometry import measured
 
@@ -201,7 +201,7 @@ def test_a_run_that_is_stopped_between_stages_ends_like_one_that_was_not(
 ) -> None:
     scenario = scenario_of(tiny_npz, '{name = "lgv -> swa", lgv = {epochs = 1, models_per_epoch = 2}}')
     assert not run_scenario(scenario, tmp_path / "whole", workers=0, device="cpu").failures
-    perform = carom.scenarios.jobs.perform
+    perform = carom.scenarios.jobs.job.perform
     done = 0
 
     def stopping(job: Job, place: Place) -> Result:
@@ -211,7 +211,7 @@ def test_a_run_that_is_stopped_between_stages_ends_like_one_that_was_not(
         done += job.kind == "build"
         return perform(job, place)
 
-    monkeypatch.setattr("carom.scenarios.workers.perform", stopping)
+    monkeypatch.setattr("carom.scenarios.run.executors.processes.perform", stopping)
     with pytest.raises(KeyboardInterrupt):
         run_scenario(scenario, tmp_path / "stopped", workers=0, device="cpu")
     monkeypatch.undo()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from carom.scenarios.run import run_scenario
-from carom.scenarios.spec import parse_scenario
+from carom.scenarios.run.run import run_scenario
+from carom.scenarios.spec.scenario import parse_scenario
 
 
 @pytest.mark.parametrize("threads", [1, 3])

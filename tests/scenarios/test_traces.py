@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carom.app import queries
-from carom.scenarios.counted_shown import counted_tables
+from carom.app.queries import queries
 from carom.scenarios.gates.freeze import freeze
-from carom.scenarios.reader import read_outcomes, read_rates
-from carom.scenarios.run import run_id_of, run_scenario
-from carom.scenarios.show import show_run
-from carom.scenarios.spec import parse_scenario
-from carom.scenarios.store import Store
+from carom.scenarios.run.run import run_id_of, run_scenario
+from carom.scenarios.spec.scenario import parse_scenario
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.outcomes import read_outcomes, read_rates
+from carom.scenarios.tables.counted import counted_tables
+from carom.scenarios.tables.rates import show_run
 from carom.scenarios.traces import name_after, snapshots, trace_of
 
 SCENARIO = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from carom.scenarios import unchanged
+from carom.scenarios.store import unchanged
 
 from .conftest import EMBEDDED, Carom
 

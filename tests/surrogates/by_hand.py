@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from carom.surrogates.builder import Training
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, create
-from carom.zoo.ground import Ground
-from carom.zoo.recipes import Adaptation, Recipe
-from carom.zoo.training import State, Trained
+from carom.zoo.models.classifier import Classifier, create
+from carom.zoo.training.ground import Ground
+from carom.zoo.training.loop import State, Trained
+from carom.zoo.training.recipes import Adaptation, Recipe
 
 from .conftest import images
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from carom.zoo.architectures import architecture
-from carom.zoo.ground import Ground
-from carom.zoo.images import ImageSet
-from carom.zoo.recipes import Recipe
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.ground import Ground
+from carom.zoo.training.recipes import Recipe
 
 
 def images(n: int, *, seed: int = 0, classes: int = 3, size: int = 8, first_id: int = 0) -> ImageSet:

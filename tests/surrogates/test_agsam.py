@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from carom.errors import InputError
-from carom.surrogates.agsam import AGSAM
+from carom.surrogates.flatness.agsam import AGSAM
 
 from .by_hand import RATE, A, W, by_hand, same, step, trained, weights
 from .conftest import ground

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from carom.errors import InputError
-from carom.surrogates.asam import ASAM
 from carom.surrogates.builder import Training
-from carom.zoo.recipes import Adaptation
+from carom.surrogates.flatness.asam import ASAM
+from carom.zoo.training.recipes import Adaptation
 
 from .by_hand import RATE, A, W, by_hand, same, step, trained, weights
 from .conftest import ground

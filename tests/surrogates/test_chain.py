@@ -7,10 +7,10 @@ import pytest
 from carom.errors import InputError
 from carom.surrogates import SURROGATES, Ensemble, Single, parse_builder
 from carom.surrogates.builder import Training
-from carom.surrogates.directions import RandomDirections
-from carom.surrogates.lgv import LGV
-from carom.surrogates.sam import SAM
-from carom.surrogates.swa import SWA
+from carom.surrogates.flatness.sam import SAM
+from carom.surrogates.trajectory.directions import RandomDirections
+from carom.surrogates.trajectory.lgv import LGV
+from carom.surrogates.trajectory.swa import SWA
 
 
 @pytest.mark.parametrize("name", sorted(SURROGATES))

@@ -8,9 +8,9 @@ import torch
 from carom.errors import InputError
 from carom.registry import build as built_from
 from carom.surrogates.builder import Refinement
-from carom.surrogates.directions import PRESETS, RandomDirections
 from carom.surrogates.stack import parameter_names, vector
-from carom.zoo.training import DivergedError, Passes
+from carom.surrogates.trajectory.directions import PRESETS, RandomDirections
+from carom.zoo.training.loop import DivergedError, Passes
 
 from .conftest import ground
 from .test_lgv import given, same

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from carom.attacks.iterative import Iterative
-from carom.attacks.momentum import Momentum
+from carom.attacks.momentum.momentum import Momentum
 from carom.budget import Budget
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.surrogates.builder import Chain, Refinement, Training, build
-from carom.surrogates.early_stopping import Checkpoints, EarlyStopping
-from carom.surrogates.single import Single
-from carom.zoo.ground import Ground
-from carom.zoo.recipes import Adaptation
+from carom.surrogates.flatness.early_stopping import Checkpoints, EarlyStopping
+from carom.surrogates.networks.single import Single
+from carom.zoo.training.ground import Ground
+from carom.zoo.training.recipes import Adaptation
 
 from .conftest import ground, images, plain
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from carom.errors import InputError
 from carom.surrogates.builder import Chain, Refinement, build
-from carom.surrogates.extraction import Extraction, SoftLabels
-from carom.zoo.ground import Ground
-from carom.zoo.images import ImageSet
-from carom.zoo.recipes import Adaptation, adapted
+from carom.surrogates.queries.extraction import Extraction, SoftLabels
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.ground import Ground
+from carom.zoo.training.recipes import Adaptation, adapted
 
 from .by_hand import same
 from .conftest import ground, images, plain
@@ -148,7 +148,7 @@ def test_a_whole_chain_that_is_told_how_far_it_is() -> None:
 
 
 def test_what_is_interrupted_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.zoo.training._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == total - 2:

@@ -6,10 +6,10 @@ import torch
 from carom.errors import InputError
 from carom.registry import build as built_from
 from carom.surrogates.builder import Refinement
-from carom.surrogates.fge import FGE, PRESETS, Triangles
 from carom.surrogates.stack import parameter_names, vector
-from carom.zoo.recipes import Recipe
-from carom.zoo.training import Passes
+from carom.surrogates.trajectory.fge import FGE, PRESETS, Triangles
+from carom.zoo.training.loop import Passes
+from carom.zoo.training.recipes import Recipe
 
 from .conftest import ground, plain
 from .test_lgv import full_batch_steps, given

@@ -5,8 +5,8 @@ import torch
 
 from carom.errors import InputError
 from carom.surrogates.builder import Training
-from carom.surrogates.gam import GAM
-from carom.zoo.recipes import Adaptation
+from carom.surrogates.flatness.gam import GAM
+from carom.zoo.training.recipes import Adaptation
 
 from .by_hand import RATE, A, W, by_hand, same, step, trained, weights
 from .conftest import ground

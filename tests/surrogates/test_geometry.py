@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from carom.errors import InputError, ModelError
 from carom.surrogates.builder import Chain, build
+from carom.surrogates.flatness.sam import SAM
 from carom.surrogates.geometry import (
     hessian_trace,
     input_curvature,
@@ -23,12 +24,11 @@ from carom.surrogates.geometry import (
     top_eigenvalues,
     weight_spectrum,
 )
-from carom.surrogates.sam import SAM
-from carom.surrogates.single import Single
+from carom.surrogates.networks.single import Single
 from carom.surrogates.stack import vector
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import Classifier, create, weights
-from carom.zoo.images import ImageSet
+from carom.zoo.models.classifier import Classifier, create, weights
+from carom.zoo.tasks.images import ImageSet
 
 from .conftest import ground, images, plain
 

@@ -5,9 +5,9 @@ import torch
 
 from carom.errors import InputError
 from carom.surrogates.builder import Training
-from carom.surrogates.gsam import GSAM
-from carom.surrogates.sam import SAM
-from carom.zoo.recipes import Adaptation
+from carom.surrogates.flatness.gsam import GSAM
+from carom.surrogates.flatness.sam import SAM
+from carom.zoo.training.recipes import Adaptation
 
 from .by_hand import RATE, A, W, by_hand, same, step, trained, weights
 from .conftest import ground, plain

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from carom.errors import InputError
 from carom.surrogates.builder import Chain, Refinement, build
-from carom.surrogates.hmc import HMC, Point, Potential, leapfrog, split_r_hat, transition
+from carom.surrogates.posterior.hmc import HMC, Point, Potential, leapfrog, split_r_hat, transition
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.ground import Built, Ground
-from carom.zoo.training import DivergedError
+from carom.zoo.models.classifier import create
+from carom.zoo.training.ground import Built, Ground
+from carom.zoo.training.loop import DivergedError
 
 from .conftest import ground
 
@@ -159,7 +159,7 @@ def test_members_come_from_all_chains() -> None:
 
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.surrogates.hmc._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.surrogates.posterior.hmc._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = SHORT.build(small(), [])
     path = tmp_path / "hmc.pt"
     for when in (5, 14, 25):  # in the first burn-in, among the first samples, in the second chain

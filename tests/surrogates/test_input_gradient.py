@@ -8,13 +8,13 @@ from torch import nn
 
 from carom.errors import InputError
 from carom.surrogates.builder import Training
-from carom.surrogates.input_gradient import InputGradient
-from carom.surrogates.jacobian import Jacobian
-from carom.surrogates.sam import SAM
-from carom.zoo.classifier import Classifier, create
-from carom.zoo.images import ImageSet
-from carom.zoo.recipes import Adaptation, Recipe
-from carom.zoo.training import State
+from carom.surrogates.flatness.sam import SAM
+from carom.surrogates.smoothness.input_gradient import InputGradient
+from carom.surrogates.smoothness.jacobian import Jacobian
+from carom.zoo.models.classifier import Classifier, create
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.loop import State
+from carom.zoo.training.recipes import Adaptation, Recipe
 
 from .by_hand import same, trained
 from .conftest import ground, images, plain

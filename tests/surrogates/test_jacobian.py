@@ -6,11 +6,11 @@ from torch import nn
 
 from carom.errors import InputError
 from carom.surrogates.builder import Training
-from carom.surrogates.jacobian import Jacobian
-from carom.surrogates.sam import SAM
-from carom.zoo.classifier import create
-from carom.zoo.recipes import Adaptation, Recipe
-from carom.zoo.training import State
+from carom.surrogates.flatness.sam import SAM
+from carom.surrogates.smoothness.jacobian import Jacobian
+from carom.zoo.models.classifier import create
+from carom.zoo.training.loop import State
+from carom.zoo.training.recipes import Adaptation, Recipe
 
 from .by_hand import same, trained
 from .conftest import ground, images, plain

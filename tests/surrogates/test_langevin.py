@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from carom.draws import stream
-from carom.surrogates.cyclical import restarts
-from carom.surrogates.langevin import Langevin, langevin
+from carom.surrogates.posterior.csgld import restarts
+from carom.surrogates.posterior.langevin import Langevin, langevin
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.training import State
+from carom.zoo.models.classifier import create
+from carom.zoo.training.loop import State
 
 from .conftest import images
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from carom.errors import InputError
 from carom.registry import build
 from carom.surrogates.builder import Refinement
-from carom.surrogates.laplace import Laplace, _features, _library
+from carom.surrogates.posterior.laplace import Laplace, _features, _library
 from carom.zoo.architectures import architecture
-from carom.zoo.ground import Ground
-from carom.zoo.preprocessing import Shape
+from carom.zoo.models.preprocessing import Shape
+from carom.zoo.training.ground import Ground
 
 from .conftest import ground, plain
 

@@ -8,9 +8,9 @@ import torch
 
 from carom.errors import InputError
 from carom.surrogates.builder import Training
-from carom.surrogates.looksam import LookSAM
-from carom.surrogates.sam import SAM
-from carom.zoo.recipes import Adaptation
+from carom.surrogates.flatness.looksam import LookSAM
+from carom.surrogates.flatness.sam import SAM
+from carom.zoo.training.recipes import Adaptation
 
 from .by_hand import RATE, A, W, by_hand, same, step, trained, weights
 from .conftest import ground, plain
@@ -59,7 +59,7 @@ def test_two_steps_by_hand() -> None:
 
 
 def test_what_is_interrupted_between_two_readings_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.zoo.training._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 2:

@@ -12,22 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from carom.attacks import craft_images, parse_attack
-from carom.attacks.gradients import Gradients
-from carom.attacks.objectives import CrossEntropy
+from carom.attacks.objectives.losses import CrossEntropy
+from carom.attacks.reading.gradients import Gradients
 from carom.budget import Budget
 from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
 from carom.registry import build as built_from
 from carom.surrogates.builder import Chain, ReadsItsOwnWay, Refinement, build
-from carom.surrogates.lgv import LGV
-from carom.surrogates.morebayesian import PRESETS, MoreBayesian, Posterior, probed, take_moments
-from carom.surrogates.single import Single
+from carom.surrogates.networks.single import Single
+from carom.surrogates.posterior.mba import PRESETS, MoreBayesian, Posterior, probed, take_moments
 from carom.surrogates.stack import parameter_names, reestimated, restored, vector
-from carom.zoo.classifier import Classifier
-from carom.zoo.ground import Built
-from carom.zoo.prepare import prepare
-from carom.zoo.recipes import descend
-from carom.zoo.training import Passes
+from carom.surrogates.trajectory.lgv import LGV
+from carom.zoo.models.classifier import Classifier
+from carom.zoo.models.prepare import prepare
+from carom.zoo.training.ground import Built
+from carom.zoo.training.loop import Passes
+from carom.zoo.training.recipes import descend
 
 from .by_hand import RATE, A, W, by_hand
 from .conftest import ground
@@ -59,7 +59,7 @@ def test_a_step_adds_the_change_of_the_gradient_on_the_way_uphill() -> None:
 
 def test_strength_zero_is_plain_sgd_and_equal_to_radius_it_is_sam(monkeypatch: pytest.MonkeyPatch) -> None:
     # ways of going on draw orders of their own; here both see the images in one
-    monkeypatch.setattr("carom.zoo.ground.stream", lambda seed, purpose: seed)
+    monkeypatch.setattr("carom.zoo.training.ground.stream", lambda seed, purpose: seed)
     state, gradient, read = by_hand()
     probed(0.0, 0.5, descend)(state, gradient)
     assert len(read) == 1
@@ -115,7 +115,7 @@ def test_its_weight_sets_are_a_mean_with_batch_norm_that_fits_it_and_deviations(
 
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.zoo.training._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 2:

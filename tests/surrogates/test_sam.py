@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from carom.errors import InputError
 from carom.registry import build
 from carom.surrogates.builder import Training
-from carom.surrogates.sam import SAM, Probe, along, norm
-from carom.zoo.recipes import Adaptation, Recipe, adapted
+from carom.surrogates.flatness.sam import SAM, Probe, along, norm
+from carom.zoo.training.recipes import Adaptation, Recipe, adapted
 
 from .by_hand import RATE, A, W, by_hand, same, step, trained, weights
 from .conftest import ground, plain
@@ -126,7 +126,7 @@ def test_it_finds_a_flatter_place() -> None:
 
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.zoo.training._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 2:

@@ -13,13 +13,13 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import build
 from carom.surrogates.builder import Training
-from carom.surrogates.langevin import Langevin
-from carom.surrogates.sgld import PSGLD, SGLD
+from carom.surrogates.posterior.langevin import Langevin
+from carom.surrogates.posterior.sgld import PSGLD, SGLD
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.ground import Ground
-from carom.zoo.recipes import Adaptation
-from carom.zoo.training import DivergedError, State, Trained
+from carom.zoo.models.classifier import create
+from carom.zoo.training.ground import Ground
+from carom.zoo.training.loop import DivergedError, State, Trained
+from carom.zoo.training.recipes import Adaptation
 
 from .conftest import ground, images, plain
 
@@ -95,7 +95,7 @@ def test_label_smoothing_is_no_likelihood() -> None:
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(
     way: SGLD, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("carom.zoo.training._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 3:

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from carom.errors import InputError
 from carom.surrogates.builder import Training
-from carom.surrogates.slightly_adversarial import SlightlyAdversarial
+from carom.surrogates.smoothness.slightly_adversarial import SlightlyAdversarial
 from carom.typing import Images, Labels, Logits
-from carom.zoo.classifier import create
-from carom.zoo.recipes import Adaptation, Recipe
-from carom.zoo.training import State
+from carom.zoo.models.classifier import create
+from carom.zoo.training.loop import State
+from carom.zoo.training.recipes import Adaptation, Recipe
 
 from .by_hand import same, trained
 from .conftest import ground, images, plain

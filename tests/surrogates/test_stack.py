@@ -11,11 +11,9 @@ from torch import nn
 
 from carom.errors import InputError, ModelError
 from carom.surrogates.builder import SEED_STRIDE, Chain, Member, build
-from carom.surrogates.directions import RandomDirections
-from carom.surrogates.ensemble import Ensemble
-from carom.surrogates.lgv import LGV
-from carom.surrogates.morebayesian import MoreBayesian
-from carom.surrogates.single import Single
+from carom.surrogates.networks.ensemble import Ensemble
+from carom.surrogates.networks.single import Single
+from carom.surrogates.posterior.mba import MoreBayesian
 from carom.surrogates.stack import (
     mean,
     parameter_names,
@@ -27,10 +25,12 @@ from carom.surrogates.stack import (
     with_vector,
 )
 from carom.surrogates.surrogate import Schedule, Surrogate
-from carom.surrogates.swa import SWA
-from carom.zoo.classifier import create, weights
-from carom.zoo.ground import Built, Ground, Weights
-from carom.zoo.training import Passes
+from carom.surrogates.trajectory.directions import RandomDirections
+from carom.surrogates.trajectory.lgv import LGV
+from carom.surrogates.trajectory.swa import SWA
+from carom.zoo.models.classifier import create, weights
+from carom.zoo.training.ground import Built, Ground, Weights
+from carom.zoo.training.loop import Passes
 
 from .conftest import ground, plain
 from .test_lgv import given, same

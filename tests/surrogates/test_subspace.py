@@ -11,12 +11,12 @@ from torch import Tensor
 from carom.errors import InputError
 from carom.registry import build as built_from
 from carom.surrogates.builder import SEED_STRIDE, Chain, Refinement, build
-from carom.surrogates.lgv import LGV
-from carom.surrogates.single import Single
+from carom.surrogates.networks.single import Single
 from carom.surrogates.stack import mean, parameter_names, vector
-from carom.surrogates.subspace import PCA, PRESETS, PRESETS_SHIFT, Shift, Subspace, principal
-from carom.surrogates.swa import SWA
-from carom.zoo.ground import Weights
+from carom.surrogates.trajectory.lgv import LGV
+from carom.surrogates.trajectory.subspace import PCA, PRESETS, PRESETS_SHIFT, Shift, Subspace, principal
+from carom.surrogates.trajectory.swa import SWA
+from carom.zoo.training.ground import Weights
 
 from .conftest import ground
 from .test_lgv import given, same

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from carom.errors import InputError
 from carom.registry import build as built_from
 from carom.surrogates.builder import Chain, Refinement, build
-from carom.surrogates.lgv import LGV
-from carom.surrogates.single import Single
+from carom.surrogates.networks.single import Single
 from carom.surrogates.stack import parameter_names, vector
-from carom.surrogates.swa import SWA
-from carom.zoo.training import Passes
+from carom.surrogates.trajectory.lgv import LGV
+from carom.surrogates.trajectory.swa import SWA
+from carom.zoo.training.loop import Passes
 
 from .conftest import ground, plain
 from .test_lgv import full_batch_steps, given, same

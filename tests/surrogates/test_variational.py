@@ -14,13 +14,13 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import build as configured
 from carom.surrogates.builder import Refinement
+from carom.surrogates.posterior.variational import PRESETS, Variational, divergence
 from carom.surrogates.stack import reestimated
-from carom.surrogates.variational import PRESETS, Variational, divergence
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.ground import Built, Ground
-from carom.zoo.recipes import Adaptation, adapted
-from carom.zoo.training import DivergedError, State
+from carom.zoo.models.classifier import create
+from carom.zoo.training.ground import Built, Ground
+from carom.zoo.training.loop import DivergedError, State
+from carom.zoo.training.recipes import Adaptation, adapted
 
 from .conftest import ground, images, plain
 
@@ -146,7 +146,7 @@ def test_members_are_draws_with_batch_norm_of_their_own(name: str) -> None:
 def test_deviations_near_zero_are_the_plain_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn away and the divergence has no weight: SGD from the given network, in float32's bits."""
     # ways of going on draw orders of their own; here both see the images in one
-    monkeypatch.setattr("carom.zoo.ground.stream", lambda seed, purpose: seed)
+    monkeypatch.setattr("carom.zoo.training.ground.stream", lambda seed, purpose: seed)
     here = ground("mlp")
     given = start(here)
     way = replace(SHORT, log_deviation=-20.0, kl_weight=0.0, deviation_learning_rate=0.0)
@@ -159,7 +159,7 @@ def test_deviations_near_zero_are_the_plain_training(monkeypatch: pytest.MonkeyP
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The deviations and Adam's moments are in the checkpoint."""
-    monkeypatch.setattr("carom.zoo.training._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 2:

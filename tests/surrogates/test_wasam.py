@@ -7,10 +7,10 @@ import torch
 
 from carom.errors import InputError
 from carom.surrogates.builder import Chain, Training, build
-from carom.surrogates.sam import SAM
-from carom.surrogates.swa import SWA
-from carom.surrogates.wasam import SAMTail
-from carom.zoo.recipes import Adaptation
+from carom.surrogates.flatness.sam import SAM
+from carom.surrogates.flatness.wasam import SAMTail
+from carom.surrogates.trajectory.swa import SWA
+from carom.zoo.training.recipes import Adaptation
 
 from .by_hand import same, trained
 from .conftest import ground, plain

@@ -12,7 +12,7 @@ from carom.zoo.architectures import ARCHITECTURES, Architecture, LibraryModel, a
 from carom.zoo.architectures.families import family_of
 from carom.zoo.architectures.timm_models import Timm
 from carom.zoo.architectures.torchvision_models import Torchvision
-from carom.zoo.classifier import Shape, create, weights
+from carom.zoo.models.classifier import Shape, create, weights
 
 SHAPES: list[Shape] = [(1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 8, 7)]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from carom.errors import InputError
 from carom.identity import content_key
-from carom.zoo.attacked import attacked_images
-from carom.zoo.balance import NAMED, Balance, distance, draw, largest_n, parse_balance
-from carom.zoo.images import ImageSet, Split
+from carom.zoo.tasks.attacked import attacked_images
+from carom.zoo.tasks.balance import NAMED, Balance, distance, draw, largest_n, parse_balance
+from carom.zoo.tasks.images import ImageSet, Split
 from carom.zoo.tasks.splits import apportion
 
 Profiles = st.builds(

@@ -11,10 +11,10 @@ from scipy.ndimage import label  # type: ignore[attr-defined]
 from sklearn.svm import SVC
 
 from carom.errors import InputError
-from carom.zoo.images import SPLITS, Split, concatenate
 from carom.zoo.tasks import Task
 from carom.zoo.tasks import render_digits as renderer
 from carom.zoo.tasks.digits import FONTS_FILE, PER_CLASS, Digits, double
+from carom.zoo.tasks.images import SPLITS, Split, concatenate
 
 TASK = Digits()
 BOTH = ("uci", "fonts")

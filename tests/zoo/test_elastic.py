@@ -13,8 +13,8 @@ from carom.zoo.architectures import architecture, table
 from carom.zoo.architectures.elastic import Choice, Elastic, ElasticNetwork, Space, convolve, normalise, still
 from carom.zoo.architectures.elastic_mobile import ElasticMobile
 from carom.zoo.architectures.elastic_resnet import ElasticResNet
-from carom.zoo.classifier import Classifier, create, load_weights, restore, weights
-from carom.zoo.prepare import prepare
+from carom.zoo.models.classifier import Classifier, create, load_weights, restore, weights
+from carom.zoo.models.prepare import prepare
 
 SHAPE = (3, 9, 8)
 FAMILIES: list[Elastic] = [ElasticResNet(width=8), ElasticMobile(width=4, depth=3)]

@@ -10,9 +10,9 @@ import torch
 
 from carom.errors import InputError, MissingData
 from carom.identity import tensor_digest
-from carom.zoo.images import Split
 from carom.zoo.tasks import fashion_mnist
 from carom.zoo.tasks.fashion_mnist import DEBIAN, FashionMnist, read_idx
+from carom.zoo.tasks.images import Split
 from carom.zoo.tasks.recapture import recapture
 from carom.zoo.tasks.splits import training_part
 

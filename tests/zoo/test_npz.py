@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from carom.errors import InputError, MissingData
-from carom.zoo.images import Split
+from carom.zoo.tasks.images import Split
 from carom.zoo.tasks.npz import Npz
 
 Arrays = dict[str, Any]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from carom.zoo import prepare as preparing
-from carom.zoo.allocator import tune_allocator
 from carom.zoo.architectures import ARCHITECTURES, architecture
-from carom.zoo.classifier import Classifier, Preprocessing, Shape, create
-from carom.zoo.prepare import prepare
+from carom.zoo.models import prepare as preparing
+from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, create
+from carom.zoo.models.prepare import prepare
+from carom.zoo.training.allocator import tune_allocator
 
 SHAPE: Shape = (3, 24, 25)
 

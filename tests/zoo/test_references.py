@@ -18,8 +18,8 @@ from typing_extensions import override
 from carom.errors import InputError, MissingData, ModelError
 from carom.typing import Pixels
 from carom.zoo.architectures import Architecture, architecture
-from carom.zoo.classifier import Classifier, Preprocessing, Shape, create, weights
-from carom.zoo.references import (
+from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, create, weights
+from carom.zoo.models.references import (
     CallableVictim,
     Published,
     PythonModel,

@@ -14,11 +14,11 @@ from carom.errors import CaromError, InputError, ModelError
 from carom.identity import content_key, tensor_digest
 from carom.typing import Images, Labels, Logits
 from carom.zoo.architectures import ARCHITECTURES, architecture
-from carom.zoo.augment import draw, warp
-from carom.zoo.images import ImageSet
-from carom.zoo.preprocessing import Preprocessing
-from carom.zoo.recipes import SCHEDULES, Recipe, Slots, cross_entropy, groups, recipe
-from carom.zoo.training import DivergedError, State, Trained, macro_accuracy, train
+from carom.zoo.models.preprocessing import Preprocessing
+from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.augment import draw, warp
+from carom.zoo.training.loop import DivergedError, State, Trained, macro_accuracy, train
+from carom.zoo.training.recipes import SCHEDULES, Recipe, Slots, cross_entropy, groups, recipe
 
 QUICK = Recipe(epochs=2, batch_size=16)
 

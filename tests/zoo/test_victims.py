@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from carom.errors import ModelError
-from carom.zoo.victims import VictimCheck, check_victim
+from carom.zoo.models.victims import VictimCheck, check_victim
 
 IMAGES = torch.randint(0, 256, (5, 1, 6, 5), generator=torch.Generator().manual_seed(0)).byte()
 

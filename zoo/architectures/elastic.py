@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.errors import InputError
-from carom.zoo.preprocessing import Inputs, Shape
+from carom.zoo.models.preprocessing import Inputs, Shape
 
 Kind = Literal["widths", "depths", "expansions", "kernels"]
 Levels = tuple[float, ...] | tuple[int, ...]

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Protocol, runtime_checkable
 
-from carom.zoo.images import ImageSet, Split
-
 from .digits import Digits
 from .fashion_mnist import FashionMnist
 from .folder import ImageFolder
+from .images import ImageSet, Split
 from .npz import Npz
 from .torchvision_sets import Cifar10, Cifar100, Digits32, Mnist, Stl10, Svhn, Usps
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from carom.draws import Draws
-from carom.zoo.images import SPLITS, ImageSet, Split
 
+from .images import SPLITS, ImageSet, Split
 from .splits import SAMPLES, check_request, samples_mask
 
 PER_CLASS: Mapping[tuple[str, Split], int] = MappingProxyType(

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from carom.errors import InputError, MissingData
-from carom.zoo.images import ImageSet, Split
 
+from .images import ImageSet, Split
 from .recapture import recapture
 from .splits import SAMPLES, check_request, numbered, training_part
 from .torchvision_sets import data_folder

@@ -15,8 +15,8 @@ from PIL import Image
 from carom.errors import InputError, MissingData
 from carom.registry import lookup
 from carom.typing import Ids, Labels, Pixels
-from carom.zoo.images import ImageSet, Split
 
+from .images import ImageSet, Split
 from .splits import SAMPLES, check_request, choose, class_counts, training_part
 
 Fit = Literal["crop", "squash"]

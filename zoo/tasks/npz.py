@@ -11,8 +11,8 @@ import torch
 
 from carom.errors import InputError, MissingData
 from carom.registry import did_you_mean, lookup
-from carom.zoo.images import SPLITS, ImageSet, Split
 
+from .images import SPLITS, ImageSet, Split
 from .splits import SAMPLES, check_request, numbered, training_part
 
 Layout = Literal["nhw", "nchw", "nhwc"]

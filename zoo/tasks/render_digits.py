@@ -23,8 +23,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates  # type: ignore[attr-defined]
 from scipy.ndimage import label as regions  # type: ignore[attr-defined]
 
-from carom.zoo.images import SPLITS, Split
-from carom.zoo.tasks.digits import FONTS_FILE, PER_CLASS, Digits, double
+from .digits import FONTS_FILE, PER_CLASS, Digits, double
+from .images import SPLITS, Split
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

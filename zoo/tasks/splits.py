@@ -14,7 +14,8 @@ from torch import Tensor
 from carom.draws import Draws
 from carom.registry import lookup
 from carom.typing import Ids, Labels
-from carom.zoo.images import SPLITS, Split
+
+from .images import SPLITS, Split
 
 SAMPLES = ("all", "a", "b")
 _SPLIT_SEED = 0  # the splits belong to the task; a scenario's seed never moves them

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from carom.errors import InputError, MissingData
 from carom.typing import Pixels
-from carom.zoo.images import ImageSet, Split
 
+from .images import ImageSet, Split
 from .splits import SAMPLES, check_request, numbered, training_part
 
 Arrays = tuple[Any, Any]  # images n c h w of bytes and labels n, as numpy arrays

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from carom.defenses.noise import Noise
-from carom.defenses.wrapped import wrapped
+from carom.defenses.wrappers.noise import Noise
+from carom.defenses.wrappers.wrapped import wrapped
 from carom.errors import InputError
 from carom.scenarios.gates.ask import ask_suite, draws_by_image
 from carom.scenarios.gates.suite import AdversarialSet, Suite
 from carom.zoo.architectures import architecture
-from carom.zoo.classifier import create
-from carom.zoo.victims import CallableVictim
+from carom.zoo.models.classifier import create
+from carom.zoo.models.victims import CallableVictim
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from typing_extensions import override
 
 from carom.errors import InputError, ModelError
 from carom.typing import Pixels
-from carom.zoo.classifier import Shape
-from carom.zoo.outside.endpoint import png
-from carom.zoo.references import CallableVictim, check_victim, load_reference, reference
+from carom.zoo.models.classifier import Shape
+from carom.zoo.models.outside.endpoint import png
+from carom.zoo.models.references import CallableVictim, check_victim, load_reference, reference
 
 SHAPE: Shape = (3, 8, 7)
 CLASSES = 4

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from carom.errors import InputError, MissingData, ModelError
 from carom.typing import Pixels
-from carom.zoo.classifier import Classifier, Shape
-from carom.zoo.references import CallableVictim, check_victim, load_reference, reference
+from carom.zoo.models.classifier import Classifier, Shape
+from carom.zoo.models.references import CallableVictim, check_victim, load_reference, reference
 
 SHAPE: Shape = (3, 8, 7)
 CLASSES = 4

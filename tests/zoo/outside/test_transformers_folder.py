@@ -10,8 +10,8 @@ import torch
 
 from carom.errors import InputError, MissingData, ModelError
 from carom.typing import Pixels
-from carom.zoo.classifier import Classifier, Preprocessing, Shape
-from carom.zoo.references import check_victim, load_reference, reference
+from carom.zoo.models.classifier import Classifier, Preprocessing, Shape
+from carom.zoo.models.references import check_victim, load_reference, reference
 
 transformers = pytest.importorskip("transformers")
 

@@ -1,0 +1,91 @@
+"""The charts of what attacks reach over their radius, and over their steps."""
+
+import altair as alt
+import pandas as pd
+
+from carom.scenarios.traces import trace_of
+
+from . import labels
+
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C6D31",
+)  # near Okabe and Ito
+
+
+def traced(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose attack is one step of a trace, such as "mi steps=10 @5", with columns trace and step."""
+    found = [trace_of(attack) for attack in table["attack"]]
+    rows = table[[of is not None for of in found]].reset_index(drop=True)
+    traced = [of for of in found if of is not None]
+    return rows.assign(trace=[attack for attack, _ in traced], step=[float(step) for _, step in traced])
+
+
+def grown(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of attacks that met several radii of one norm, with the column radius, in pixel units of [0, 1]."""
+    rows = table.assign(radius=[_number(eps) for eps in table["eps"]])
+    several = rows.groupby(["attack", "norm"])["radius"].transform("nunique") > 1
+    return rows[several].reset_index(drop=True)
+
+
+def strongest(table: pd.DataFrame, line: str, across: str, most: int = len(COLOURS)) -> list[str]:
+    """The lines of the highest ASR at their largest place across, at most so many."""
+    ends = table.sort_values(across).groupby(line, sort=False)["asr"].last()
+    return [str(name) for name in ends.sort_values(ascending=False).index[:most]]
+
+
+def chart(table: pd.DataFrame, *, line: str, across: str, title: str, log: bool = False) -> alt.LayerChart:
+    """ASR over a number, one line an attack with a band of its 95% interval.
+
+    The strongest have colours and shapes of their own, others are grey.
+
+    Args:
+        table: With columns asr, low, high, "95% interval", n, and those that are named here.
+        line: Column whose values are joined.
+        across: Column of numbers; above 0 where logarithmic.
+        title: Of that axis, with its unit.
+        log: Whether it is logarithmic.
+    """
+    first = strongest(table, line, across)
+    others = "others"
+    shown = table.assign(drawn=table[line].where(table[line].isin(first), others))
+    known = [*first, *([others] if (shown["drawn"] == others).any() else [])]
+    colours = [*COLOURS[: len(first)], "#999999"][: len(known)]
+    legend = alt.Legend(title=line, labelLimit=260, orient="right")
+    colour = alt.Color("drawn:N", scale=alt.Scale(domain=known, range=colours), legend=legend)
+    places = alt.Scale(type="log" if log else "linear", domain=labels.domain(table[across].astype(float), log=log))
+    x = alt.X(f"{across}:Q", title=title, scale=places)
+    percent = alt.Axis(format=".0%", tickMinStep=0.01)
+    reach = alt.Scale(domain=labels.domain(pd.concat([table["asr"], table["low"], table["high"]])), nice=False)
+    y = alt.Y("asr:Q", title="ASR", axis=percent, scale=reach)
+    base = alt.Chart(shown)
+    whom = alt.Detail(f"{line}:N")
+    band = base.mark_area(opacity=0.14).encode(
+        x=x, y=alt.Y("low:Q", title="ASR", axis=percent, scale=reach), y2="high:Q", color=colour, detail=whom
+    )
+    joined = base.mark_line().encode(x=x, y=y, color=colour, detail=whom)
+    points = base.mark_point(filled=True, size=60).encode(
+        x=x,
+        y=y,
+        color=colour,
+        shape=alt.Shape("drawn:N", scale=alt.Scale(domain=known), legend=legend),
+        tooltip=[
+            alt.Tooltip(f"{line}:N"),
+            alt.Tooltip(f"{across}:Q"),
+            alt.Tooltip("asr:Q", title="ASR", format=".1%"),
+            alt.Tooltip("95% interval:N"),
+            alt.Tooltip("n:Q", format=","),
+        ],
+    )
+    whole: alt.LayerChart = alt.layer(band, joined, points).properties(height=420).configure_view(strokeWidth=0)
+    return whole
+
+
+def _number(eps: str) -> float:
+    above, _, below = str(eps).partition("/")
+    return float(above) / float(below or 1)

@@ -1,0 +1,30 @@
+"""The chart of what surrogates cost and what they transfer."""
+
+import altair as alt
+import pandas as pd
+
+from . import scatter as scatter_chart
+
+COSTS = {
+    "trainings": "trainings of a single network, log",
+    "training passes": "training passes, log",
+    "parameters": "parameters to store, log",
+}
+
+
+def chart(table: pd.DataFrame, cost: str) -> alt.LayerChart:
+    """ASR over a cost, logarithmic, one point a surrogate with its 95% interval.
+
+    Args:
+        table: Rows of the table "surrogates" of one attack and budget.
+        cost: A key of `COSTS`, above 0.
+    """
+    return scatter_chart.chart(
+        table.assign(**{"best at its cost": scatter_chart.efficient(table, cost)}),
+        name="surrogate",
+        across=cost,
+        title=COSTS[cost],
+        log=True,
+        told={"trainings": ".2f", "training passes": ",", "parameters": ",", "n": ",", "seeds": ",", "T-DEE": ""},
+        marked="best at its cost",
+    )

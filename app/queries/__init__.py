@@ -1,0 +1,1 @@
+"""All questions that the explorer asks a store; no Streamlit."""

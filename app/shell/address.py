@@ -1,0 +1,55 @@
+"""What is chosen stands in the page's address, so that a view can be shared."""
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from .help import help_of
+
+
+def pick(
+    ask: Callable[..., str | None], label: str, options: Sequence[str], name: str, default: str, **more: object
+) -> str:
+    """A choice that stands in the address as `name`: what the address says wins when it changed, else the widget.
+
+    Args:
+        ask: Such as `st.selectbox`.
+        label: Of the widget.
+        options: What can be chosen.
+        name: In the address; one name means the same on every page, and is carried from page to page.
+        default: Where neither address nor user said anything that can be chosen.
+        more: For `ask`; without a `help` it is what the glossary says of the label.
+    """
+    more.setdefault("help", help_of(label, "pick"))
+    key, written, kept = f"pick-{name}", f"address-{name}", f"kept-{name}"
+    asked = st.query_params.get(name)
+    if asked is not None and asked != st.session_state.get(written):
+        st.session_state[key] = asked if asked in options else default
+    elif st.session_state.get(key) not in options:  # a page that did not ask for it lost the widget, not the choice
+        last = st.session_state.get(kept)
+        st.session_state[key] = last if last in options else default
+    chosen = ask(label, list(options), key=key, **more) or default
+    st.query_params[name] = st.session_state[written] = st.session_state[kept] = chosen
+    return chosen
+
+
+def write(ask: Callable[..., str | None], label: str, name: str, **more: object) -> str:
+    """A text that stands in the address as `name`, unless it is empty.
+
+    Args:
+        ask: Such as `st.text_input`.
+        label: Of the widget.
+        name: In the address.
+        more: For `ask`.
+    """
+    key, written = f"write-{name}", f"address-{name}"
+    asked = st.query_params.get(name)
+    if asked is not None and asked != st.session_state.get(written):
+        st.session_state[key] = asked
+    text = (ask(label, key=key, **more) or "").strip()
+    st.session_state[written] = text
+    if text:
+        st.query_params[name] = text
+    elif asked is not None:
+        del st.query_params[name]
+    return text

@@ -1,0 +1,251 @@
+"""What every page has: the store and the run that it is about, how far that is, and words where something is missing.
+
+A page is a script in `pages/` that ends with `show(page)`. Streamlit reads many strings as markdown; names and messages
+come from files of others, so they go through `plain`, or into elements that take them literally.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from carom.app.queries import queries
+from carom.errors import CaromError, one_line
+from carom.scenarios.store.outcomes import Run
+
+from .address import pick
+from .plain import code, plain
+
+POLL = 2.0  # seconds between looks at the change counter
+SEEN = 4.5  # seconds from a write to its being on the page, drawing apart
+PACED = 60  # looks that the pace of a run is taken from
+STYLE = """<style>
+[data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
+[data-testid=stAppDeployButton] {display: none}
+</style>"""
+STANDS: dict[queries.State, str] = {
+    "waiting": "running",
+    "running": "running",
+    "interrupted": "interrupted",
+    "failed": "failed",
+    "partial": "done in part",
+    "done": "done",
+    "published": "published",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The store that a page is about.
+
+    Attributes:
+        folder: Where it is.
+        counter: Of its changes; what was read at one count need not be read again at the same.
+        runs: Its runs, the latest first.
+    """
+
+    folder: Path
+    counter: int
+    runs: list[Run]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened(Place):
+    """What a page is about.
+
+    Attributes:
+        run: The chosen one.
+    """
+
+    run: Run
+
+
+def stores() -> list[Path]:
+    """The stores that `carom app` was told of."""
+    return [Path(name) for name in os.environ.get("CAROM_STORE", ".carom").split(os.pathsep)]
+
+
+def show(page: Callable[[Opened], float | None]) -> None:
+    """A page about a run; whatever goes wrong is one sentence on it and a traceback in the terminal.
+
+    Args:
+        page: Draws it; may return the seconds that its reading took, so that a slow page looks again less often.
+    """
+    _guarded(lambda folder: _show(page, folder))
+
+
+def show_gates(page: Callable[[Path], None]) -> None:
+    """A page about the gates of a store, which needs no run; what goes wrong is a sentence, as in `show`."""
+
+    def draw(folder: Path) -> None:
+        counter = queries.gates_counter(folder)
+        page(folder)
+        watch(lambda: queries.gates_counter(folder), counter, POLL)
+
+    _guarded(draw)
+
+
+def _guarded(draw: Callable[[Path], None]) -> None:
+    """The store that was chosen, drawn; errors become sentences."""
+    st.html(STYLE)
+    host = os.environ.get("CAROM_HOST", "localhost")
+    if host not in ("localhost", "127.0.0.1", "::1"):
+        st.warning(f"Served on {plain(host)}: whoever reaches this machine can read these stores.")
+    known = [str(folder) for folder in stores()]
+    folder = Path(known[0])
+    try:
+        if len(known) > 1:
+            with st.sidebar:
+                folder = Path(pick(st.selectbox, "Store", known, "store", known[0]))
+        draw(folder)
+    except CaromError as error:
+        st.warning(plain(error))
+        st.caption("This page looks again by itself.")
+        watch(lambda: queries.counter(folder), None, POLL)
+    except Exception as error:
+        logging.getLogger("carom").exception("the explorer could not show this view")
+        st.error(
+            f"This view cannot be shown: {plain(one_line(error))}. Choose another run or reload the page; `carom show` "
+            "prints the same tables. The terminal of `carom app` has the details."
+        )
+
+
+def _show(page: Callable[[Opened], float | None], folder: Path) -> None:
+    runs: list[Run] = []
+    counter: int | None = None
+    if (folder / "carom.db").exists() or not queries.has_gates(folder):
+        counter = queries.counter(folder)
+        runs = kept_runs(str(folder), counter, queries.writer_is_gone(folder))
+    if not runs or counter is None:
+        gates = " It holds gates; page Gates shows them." if queries.has_gates(folder) else ""
+        st.info(
+            f"{plain(folder)} holds no run yet. Start one, such as {code(f'carom demo --store {folder}')}; "
+            f"it appears here by itself.{gates}"
+        )
+        watch(lambda: queries.counter(folder), counter, POLL)
+        return
+    with st.sidebar:
+        run = choose(runs)
+    seconds = page(Opened(folder=folder, counter=counter, runs=runs, run=run))
+    watch(lambda: queries.counter(folder), counter, wait_of(seconds or 0.0))
+
+
+def wait_of(seconds: float) -> float:
+    """Seconds until the next look at what took so many to read: what a run writes is there within five if it can be."""
+    return max(POLL / 2, min(POLL, SEEN - seconds))
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def kept_runs(folder: str, counter: int, gone: bool) -> list[Run]:
+    """The runs of a store, counted once for each state of it."""
+    del counter, gone
+    return queries.runs(Path(folder))
+
+
+def choose(runs: list[Run]) -> Run:
+    """The run that the address or the user names; the latest otherwise."""
+    ids = [r.id for r in runs]
+    asked = st.query_params.get("run")
+    labels = {r.id: f"{r.id} · {STANDS[queries.state(r)]}" for r in runs}
+    chosen = pick(st.selectbox, "Run", ids, "run", ids[0], format_func=lambda run: labels.get(run, run))
+    if asked is not None and asked not in ids:
+        st.warning(f"This store has no run named {plain(asked)}. Shown is {plain(chosen)}; the list above has all.")
+    return runs[ids.index(chosen)]
+
+
+def header(opened: Opened, title: str) -> None:
+    """Title of the page, what the run is, how far it is, and what to do when it is not done."""
+    run, folder = opened.run, str(opened.folder)
+    st.title(title)
+    if run.description:
+        st.text(run.description)
+    stand = queries.state(run)
+    facts = f"{plain(run.id)} · task {plain(run.task)} · started {plain(moment(run.started))} UTC"
+    complete = stand == "done" and run.done == run.cells
+    st.caption(f"{facts} · done: all {run.done:,} cells have an outcome" if complete else facts)
+    again = f"Run the scenario again ({code(f'carom run {run.scenario}')}, or its file)"
+    match stand:
+        case "waiting" | "running":
+            follow(folder, run.id)
+        case "interrupted":
+            st.warning(
+                f"Interrupted: {run.done:,} of {run.cells:,} cells have an outcome, and the tables rest on these only. "
+                f"{again} to compute the rest; nothing is computed twice."
+            )
+        case "published":
+            st.info(
+                "Published results of others: rates of whole cells, without images, so page Cases has all there is. "
+                f"{code(f'carom show {run.id}')} prints the same tables."
+            )
+        case "failed":
+            st.error(f"Failed: no cell has an outcome. The tables below say why. {again} once that is mended.")
+        case "partial":
+            st.warning(
+                f"Done in part: {run.cells - run.done:,} of {run.cells:,} cells have no outcome, and the tables rest "
+                f"on the others only. Page Runs says why. {again} to try them once more."
+            )
+        case "done" if not complete:
+            st.warning(
+                f"{run.cells - run.done:,} of {run.cells:,} cells lost their outcome since this run was done, as a "
+                f"model or set that they rest on was made anew. {again} to compute them."
+            )
+
+
+def moment(written: str) -> str:
+    """A time of the store to the second."""
+    return written.replace("T", " ").split("+")[0].split(".")[0]
+
+
+@st.fragment(run_every=POLL)
+def follow(folder: str, run: str) -> None:
+    """The progress of a run, more often than its tables."""
+    try:
+        done, planned = queries.progress(Path(folder), run)
+    except CaromError as error:
+        st.warning(plain(error))
+        return
+    seen: list[tuple[float, int]] = st.session_state.setdefault(f"seen-{folder}-{run}", [])
+    seen.append((time.monotonic(), done))
+    del seen[:-PACED]
+    what = "outcomes so far; tables and intervals move until it is done" if done else "training and crafting come first"
+    st.progress(done / max(1, planned), text=f"Running: {done:,} of {planned:,} cells, {pace(seen, planned)}{what}")
+
+
+def pace(seen: Sequence[tuple[float, int]], planned: int) -> str:
+    """Cells a second and the time left at this pace, "" while nothing moves.
+
+    Args:
+        seen: Seconds and outcomes of each look at a run, the earliest first.
+        planned: Cells of the run.
+    """
+    (start, before), (end, done) = seen[0], seen[-1]
+    if end <= start or done <= before:
+        return ""
+    rate = (done - before) / (end - start)
+    left = (planned - done) / rate
+    words = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+    return f"{rate:.3g} cells/s, about {words} left at that pace, "
+
+
+def watch(count: Callable[[], int], shown: int | None, seconds: float) -> None:
+    """Draw the page anew when what it shows has changed.
+
+    Args:
+        count: Moves with every change.
+        shown: The count of what is drawn; None where it could not be read.
+        seconds: Between looks.
+    """
+
+    def look() -> None:
+        try:
+            found: int | None = count()
+        except CaromError:
+            found = None
+        if found != shown:
+            st.rerun()
+
+    st.fragment(look, run_every=seconds)()

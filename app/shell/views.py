@@ -1,0 +1,66 @@
+"""What pages read of a run, kept while the store does not change."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from carom.app.queries import queries
+from carom.scenarios.tables.rates import Shown
+
+from . import parts
+from .frame import Opened
+from .plain import plain
+
+
+# Resources are handed out as they are: a copy of a million cells for each look would cost seconds and memory.
+@st.cache_resource(show_spinner="Reading the run …", max_entries=4)
+def _read(folder: str, run: str, counter: int) -> tuple[queries.View, float]:
+    del counter  # read again only when the store's change counter has moved
+    start = time.perf_counter()
+    return queries.view(Path(folder), run), time.perf_counter() - start
+
+
+def of_run(opened: Opened) -> tuple[queries.View, float]:
+    """The tables and cells of the chosen run, not to be changed, and the seconds that reading them took."""
+    return _read(str(opened.folder), opened.run.id, opened.counter)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _about(folder: str, run: str, counter: int) -> tuple[Sequence[Shown], float]:
+    del counter
+    start = time.perf_counter()
+    return queries.about(Path(folder), run), time.perf_counter() - start
+
+
+def about(opened: Opened) -> tuple[Sequence[Shown], float]:
+    """What failed in the chosen run, its jobs and its models, and the seconds that reading them took."""
+    return _about(str(opened.folder), opened.run.id, opened.counter)
+
+
+@st.cache_resource(show_spinner="Comparing the runs …", max_entries=4)
+def _comparison(folder: str, first: str, second: str, counter: int) -> tuple[queries.View, float]:
+    del counter
+    start = time.perf_counter()
+    return queries.comparison(Path(folder), first, second), time.perf_counter() - start
+
+
+def comparison(opened: Opened, other: str) -> tuple[queries.View, float]:
+    """How the chosen run differs from another, and the seconds that reading took."""
+    return _comparison(str(opened.folder), opened.run.id, other, opened.counter)
+
+
+def explained(opened: Opened, view: queries.View) -> bool:
+    """Say why there is no table of outcomes yet, and show what there is instead; False where there is one."""
+    if view.problem is None:
+        return False
+    if queries.state(opened.run) == "waiting":
+        st.info("No outcome yet. Tables appear here by themselves as soon as the first victims have answered.")
+    elif opened.run.done:
+        st.warning(plain(view.problem))
+    else:
+        st.info("This run has no outcome to show.")
+    for shown in view.tables:
+        parts.table(shown)
+    return True

@@ -1,0 +1,1 @@
+"""Perturbations that no surrogate made: noise, blur and filters."""

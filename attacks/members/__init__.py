@@ -1,0 +1,1 @@
+"""How several networks make one gradient."""

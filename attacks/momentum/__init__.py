@@ -1,0 +1,1 @@
+"""What the gradients of this and earlier steps make together."""

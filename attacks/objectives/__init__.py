@@ -1,0 +1,1 @@
+"""What is raised: a loss of the logits, or of features."""

@@ -1,0 +1,1 @@
+"""Robust students of teachers and supernets."""

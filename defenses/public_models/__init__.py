@@ -1,0 +1,1 @@
+"""Training against what public models' attackers make (PubDef)."""

@@ -1,0 +1,1 @@
+"""Networks trained to withstand: adversarial trainings and their relatives."""

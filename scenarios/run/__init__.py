@@ -1,0 +1,1 @@
+"""Doing what is lacking: jobs, workers, progress."""

@@ -1,0 +1,1 @@
+"""What is kept: tables, files, predictions, and how they are read."""

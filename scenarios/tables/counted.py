@@ -1,0 +1,117 @@
+"""The tables of a run with too many cells to read their predictions: from n and k alone."""
+
+import numpy as np
+import pandas as pd
+
+from carom.scenarios.cases import case_of
+from carom.scenarios.statistics import ControlCheck, controls, counted_table
+from carom.scenarios.statistics.outcomes import eps_value
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.outcomes import read_outcomes
+
+from .rates import Form, Shown, models_shown, with_intervals
+
+LARGE = 10_000  # cells; of a run with more, predictions are read for single cells only
+LIVE = 2_000  # the same while a run writes, so that its tables keep up with it
+FORMS: dict[str, Form] = {
+    "cells": "count",
+    "n": "count",
+    "ASR": "percent",
+    "95% interval": "text",
+    "clean accuracy": "percent",
+}
+OF_FEW = ("white box", "zero gradients", "size / eps")  # controls that rest on few predictions, or on none
+
+
+def counted_tables(store: Store, run: str, cells: pd.DataFrame, *, images: int) -> list[Shown]:
+    """The tables of a run.
+
+    Args:
+        store: Where it is.
+        run: Its id.
+        cells: As from `read_rates`.
+        images: Of each cell.
+    """
+    kinds = [column for column in ("targeted", "reads") if cells[column].nunique() > 1]
+    fixed = ("norm", "eps", *kinds)
+    transfer = cells[cells["case"] > 0]
+    tables = [_cases(cells, fixed, run, images)]
+    if cells.loc[~cells["control"], "attack"].nunique() > 1:
+        tables.append(_cases(cells, ("attack", *fixed), run, images))
+    tables.append(_controls(store, run, cells))
+    tables += [_groups(transfer, column, fixed, images) for column in ("attack", "surrogate", "victim")]
+    tables.append(models_shown(store, run))
+    return [table for table in tables if len(table.frame)]
+
+
+def _cases(cells: pd.DataFrame, by: tuple[str, ...], run: str, images: int) -> Shown:
+    table = _words(counted_table(cells, (*by, "case"), images=images)).rename(columns={"case": "case_number"})
+    cases = [case_of(int(number)) for number in table["case_number"]]
+    table = table.assign(case=[c.name for c in cases], mismatch=[c.mismatch for c in cases])
+    per_attack = "attack" in by
+    return Shown(
+        name="cases-by-attack" if per_attack else "cases",
+        title=f"{run}: attack success by case" + ("" if per_attack else ", all attacks"),
+        frame=table,
+        forms={**{c: "text" for c in by}, "case": "text", "mismatch": "text", **FORMS},
+        notes=[
+            "mismatch of the trainings of surrogate and victim: D source of the images, B balance, M architecture.",
+            *_notes(table),
+        ],
+    )
+
+
+def _groups(cells: pd.DataFrame, column: str, fixed: tuple[str, ...], images: int) -> Shown:
+    table = _words(counted_table(cells, (column, *fixed), images=images)) if len(cells) else pd.DataFrame()
+    return Shown(
+        name=f"by-{column}",
+        title=f"Transfer by {column} (C0 excluded)",
+        frame=table,
+        forms={**{c: "text" for c in (column, *fixed)}, **FORMS},
+        notes=_notes(table) if len(table) else [],
+    )
+
+
+def _words(table: pd.DataFrame) -> pd.DataFrame:
+    table = with_intervals(table)
+    table["clean accuracy"] = table["clean_accuracy"]
+    return table.astype({c: object for c in table if isinstance(table[c].dtype, pd.CategoricalDtype)})
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    return [
+        f"A run of more than {LARGE:,} cells, or of more than {LIVE:,} that still runs: from n and k of each cell, "
+        "without its predictions. So there is no robust accuracy, lift, relative transfer, effect of a mismatch or "
+        "rate by class or source of the images; a single cell has them.",
+        f"95% intervals range over: {'; '.join(dict.fromkeys(table['ranges_over']))}; the images are taken as given.",
+    ]
+
+
+def _controls(store: Store, run: str, cells: pd.DataFrame) -> Shown:
+    """Whether the run can be trusted, from counts, and from the predictions of the surrogates' own models."""
+    own = np.unique(cells.loc[cells["case"] == 0, "victim_id"])
+    met = own if len(own) else cells["victim_id"][:1]
+    few = read_outcomes(store, run, only_victims=[int(row) for row in met])
+    if len(own):
+        few = few.where((few.cells["case"] == 0).to_numpy(dtype=bool))
+    checks = [_no_budget(cells), *(check for check in controls(few) if check.name in OF_FEW)]
+    rows = [{"control": c.name, "status": c.status, "expected": c.expected, "came": c.came} for c in checks]
+    return Shown(
+        name="controls",
+        title="Controls",
+        frame=pd.DataFrame(rows),
+        forms={"control": "text", "status": "text", "expected": "text", "came": "text"},
+        notes=["Controls that compare predictions image by image are not run for a run of this size."],
+    )
+
+
+def _no_budget(cells: pd.DataFrame) -> ControlCheck:
+    """As `controls` has it: at eps = 0 nothing changes, so nothing succeeds."""
+    zero = cells[np.asarray(cells["eps"].astype(object).map(eps_value) == 0) & ~cells["targeted"].to_numpy()]
+    k, n = int(zero["k"].sum()), int(zero["n"].sum())
+    return ControlCheck(
+        name="eps = 0",
+        expected="ASR 0 exactly",
+        came=f"{k} of {n} clean answers changed, {len(zero)} cells" if len(zero) else "no cell at eps 0",
+        status=("failed" if k else "passed") if len(zero) else "not run",
+    )

@@ -1,0 +1,1 @@
+"""Trainings that look for flat minima, and epochs chosen by transfer."""

@@ -1,0 +1,1 @@
+"""Surrogates made of a victim's answers."""

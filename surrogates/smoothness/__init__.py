@@ -1,0 +1,1 @@
+"""Trainings that smooth the network in its inputs."""

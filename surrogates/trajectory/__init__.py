@@ -1,0 +1,1 @@
+"""Weights along one training, and averages and subspaces of them."""

@@ -1,0 +1,1 @@
+"""Classifiers: carom's own, files, libraries and services."""

@@ -1,0 +1,117 @@
+"""Weights as files: safetensors, or a state dict that torch loads without unpickling."""
+
+import json
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from carom.errors import InputError, MissingData, ModelError
+from carom.files import replacing
+from carom.registry import build
+from carom.zoo.architectures import Architecture, architecture, table
+
+from .classifier import Classifier, Preprocessing, Shape, weights
+
+SUFFIXES = (".safetensors", ".pt", ".pth")
+_HEADER = "carom"
+_NESTED = ("state_dict", "model_state_dict", "model")  # where common training scripts put the weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a file written by `save_state_dict` says about its weights."""
+
+    architecture: Architecture
+    preprocessing: Preprocessing
+    shape: Shape
+    classes: int
+
+
+def save_state_dict(classifier: Classifier, path: Path) -> None:
+    """Write the network's weights as a plain state dict, atomically.
+
+    A `.safetensors` file also says the architecture, preprocessing, shape and classes in its header, and is read back
+    without declaring them. A `.pt` or `.pth` file holds the tensors alone.
+
+    Raises:
+        InputError: Another suffix, or an architecture that no name stands for.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
+    with replacing(path) as part:
+        if path.suffix == ".safetensors":
+            described = {
+                "architecture": table(classifier.architecture),
+                "preprocessing": asdict(classifier.preprocessing),
+                "shape": classifier.shape,
+                "classes": classifier.classes,
+            }
+            save_file(weights(classifier), part, metadata={_HEADER: json.dumps(described, sort_keys=True)})
+        else:
+            torch.save(weights(classifier), part)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], Description | None]:
+    """The tensors of a file by name, and what it says about them.
+
+    Nothing is unpickled. Nested state dicts ("state_dict", "model") and the "module." of data parallel training are
+    unwrapped.
+
+    Raises:
+        MissingData: No such file.
+        ModelError: Not a file of tensors, or one that needs unpickling.
+    """
+    if not path.is_file():
+        raise MissingData(f"{path}: no such file; expected weights as {', '.join(SUFFIXES)}")
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+                return _plain(tensors, path), _described(file.metadata(), path)
+        except SafetensorError as error:
+            raise ModelError(f"{path}: not a safetensors file ({error}); export the weights again") from None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of old pickle protocols: what cannot be read is refused below
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
+        raise ModelError(
+            f"{path}: not a plain state dict: reading it would run code from the file; where the model is trusted, "
+            'export it with torch.save(model.state_dict(), "weights.pt") or safetensors.torch.save_file'
+        ) from None
+    return _plain(loaded, path), None
+
+
+def _plain(loaded: object, path: Path) -> dict[str, Tensor]:
+    tensors = loaded
+    for name in _NESTED:
+        if isinstance(tensors, Mapping) and isinstance(tensors.get(name), Mapping):
+            tensors = tensors[name]
+    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()) or not tensors:
+        raise ModelError(f"{path}: expected tensors by name, as model.state_dict() gives them")
+    if all(str(name).startswith("module.") for name in tensors):
+        return {str(name).removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return {str(name): tensor for name, tensor in tensors.items()}
+
+
+def _described(metadata: Mapping[str, str] | None, path: Path) -> Description | None:
+    if not metadata or _HEADER not in metadata:
+        return None
+    try:
+        header: dict[str, Any] = json.loads(metadata[_HEADER])
+        channels, rows, columns = (int(size) for size in header["shape"])
+        return Description(
+            architecture=architecture(header["architecture"], where=f"{path}: architecture"),
+            preprocessing=build(Preprocessing, header["preprocessing"], where=f"{path}: preprocessing"),
+            shape=(channels, rows, columns),
+            classes=int(header["classes"]),
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: its header does not describe a model ({error!r}); export it again") from None
