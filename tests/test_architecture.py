@@ -245,7 +245,8 @@ def parts(value: object) -> Iterator[object]:
 
 
 def test_every_part_of_a_presets_keys_has_a_version() -> None:
-    from carom.scenarios.spec.scenario import TrainedModel, parse_scenario
+    from carom.scenarios.spec.read import parse_scenario
+    from carom.scenarios.spec.scenario import TrainedModel
 
     for entry in catalogue("presets"):
         if entry["name"] == "imagenet-standard":  # needs a folder of images to say its classes

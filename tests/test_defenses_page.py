@@ -7,7 +7,7 @@ import pytest
 from defenses_page import BEGIN, END, PAGE, filled
 
 from carom.defenses import DEFENSES
-from carom.scenarios.spec.scenario import parse_scenario
+from carom.scenarios.spec.read import parse_scenario
 
 
 def test_the_page_is_what_the_registry_says() -> None:

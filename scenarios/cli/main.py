@@ -116,7 +116,7 @@ def _run(
         return
 
     from carom.scenarios.run.run import run_scenario
-    from carom.scenarios.spec.scenario import parse_scenario
+    from carom.scenarios.spec.read import parse_scenario
 
     scenarios = [parse_scenario(text, where=where) for text, where in texts]  # nothing runs while one is wrong
     code, reports = 0, []
@@ -192,7 +192,7 @@ def plan(
     Example: carom plan digits-dumb
     """
     from carom.scenarios.plan.cost import estimate
-    from carom.scenarios.spec.scenario import load_scenario
+    from carom.scenarios.spec.read import load_scenario
 
     from .console import Console
 
@@ -478,7 +478,7 @@ def suite_build(
     from carom.scenarios.gates.freeze import suite_of
     from carom.scenarios.gates.suite import write_suite
     from carom.scenarios.gates.tables import about, check_output
-    from carom.scenarios.spec.scenario import load_scenario
+    from carom.scenarios.spec.read import load_scenario
 
     from .console import Console
 

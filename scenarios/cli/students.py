@@ -18,10 +18,11 @@ from carom.files import write_whole
 from carom.identity import content_key
 from carom.registry import lookup
 from carom.scenarios.jobs.inputs import load_images
-from carom.scenarios.plan.plan import Plan, PlannedModel, plan
+from carom.scenarios.plan.models import BuiltModel, PlannedModel
+from carom.scenarios.plan.plan import Plan, plan
 from carom.scenarios.run.executors.processes import devices_of
 from carom.scenarios.run.run import Progress, TimeLeft
-from carom.scenarios.spec.scenario import BuiltModel, parse_scenario
+from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.store.database import Store, read_artifact, store_errors
 from carom.scenarios.store.outcomes import find_run
 from carom.scenarios.tables.rates import Shown

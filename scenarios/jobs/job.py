@@ -23,7 +23,7 @@ from carom.errors import CaromError, ContractError, InputError, ModelError, Stor
 from carom.identity import tensor_digest
 from carom.protocols import Attack, Control, GradientSource
 from carom.scenarios.environment import environment
-from carom.scenarios.plan.plan import target_classes
+from carom.scenarios.plan.measures import EXAMINED_PASSES, MEASURED_PASSES
 from carom.scenarios.spec.scenario import Configuration, Precision, loop_of, with_loop
 from carom.scenarios.store.database import (
     COPIES,
@@ -44,15 +44,14 @@ from carom.zoo.models.classifier import Classifier, Shape
 from carom.zoo.models.prepare import prepare
 from carom.zoo.models.references import Reference
 from carom.zoo.tasks import Task
+from carom.zoo.tasks.attacked import target_classes
 from carom.zoo.tasks.balance import draw
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.loop import train
 
 from .inputs import load_images, load_outsider, load_partners
 
-EXAMINED_PASSES = 1_500  # an image's, about: two hundred steps twice over, queries, and the rest
 EXAMINED_SEED = 0
-MEASURED_PASSES = 500  # an image's and a weight set's, about
 EVALUATION_BATCH = 128  # fixed places, so that outcomes do not depend on how the work was cut
 
 

@@ -7,51 +7,64 @@ that was not harmed. What rests on something that is not there is not there eith
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
 import sqlalchemy as sa
-import torch
 
-from carom.identity import content_key, tensor_digest
-from carom.scenarios.jobs.job import EXAMINED_PASSES, MEASURED_PASSES
-from carom.scenarios.spec.scenario import BuiltModel, ReferencedModel, TrainedModel, WrappedModel
+from carom.identity import tensor_digest
+from carom.scenarios.spec.scenario import ReferencedModel, TrainedModel
 from carom.scenarios.store.database import Kind, Row, Store, cells, chunks
 
-from .plan import Plan, PlannedCell, PlannedModel, PlannedSet, PlannedSurrogate
-
-EXAMINED_IMAGES = 100
-EXAMINED_VERSION = 1  # raise it when the numbers of an examination change
+from .measures import EXAMINED_IMAGES, EXAMINED_PASSES, MEASURED_PASSES, examine_key, measure_key, measured
+from .models import BuiltModel, PlannedModel, WrappedModel, behind_wrappers
+from .plan import Plan
+from .sets import PlannedCell, PlannedSet
+from .surrogates import PlannedSurrogate
 
 Inputs = Mapping[str, str]  # digests by what they are of
 
 
 @dataclass(kw_only=True)
 class Lacking:
-    """What is lacking now; each answer asks the store anew.
+    """What is lacking at one moment: the store is asked each question once, so a run that went on makes another.
 
     Attributes:
         plan: Of the scenario.
         store: None where there is none yet: all is lacking.
-        failed: Why models and sets could not be made, by key; a run adds to it.
+        failed: Why models and sets could not be made, by key.
         say: Told of files that were harmed, once each.
+        said: Keys of those that it was told of; a run's moments share them.
     """
 
     plan: Plan
     store: Store | None
     failed: Mapping[str, str] = field(default_factory=dict)
     say: Callable[[str], None] = lambda _: None
-    _said: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)
 
     # ------------------------------------------------------------------------------------------------- what is there
 
-    def states(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
+    def _rows(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
         """The store's rows of these artefacts by key, of those that it has."""
         return {} if self.store is None else self.store.states(kind, keys)
 
+    @cached_property
+    def _weights(self) -> dict[str, Row]:
+        return self._rows("weights", list(self.plan.models))
+
+    @cached_property
+    def _sets(self) -> dict[str, Row]:
+        return self._rows("sets", list(self.plan.sets))
+
+    @cached_property
+    def _measures(self) -> dict[str, Row]:
+        of_surrogates = [measure_key(self.plan, s) for s in measured(self.plan)]
+        return self._rows("measures", [*of_surrogates, *(examine_key(self.plan, v) for v in self.plan.examined)])
+
+    @cached_property
     def model_digests(self) -> dict[str, str]:
         """Digests of the models that are there, by key: trained ones, those that exist already, and wrapped ones."""
-        states = self.states("weights", list(self.plan.models))
-        return self._model_digests({k: row.digest for k, row in states.items()}, without=self.failed)
+        return self._model_digests({k: row.digest for k, row in self._weights.items()}, without=self.failed)
 
     def _model_digests(self, recorded: Mapping[str, str | None], without: Collection[str] = ()) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -69,21 +82,23 @@ class Lacking:
             return None if inner is None else tensor_digest(behind_wrappers(inner))
         return recorded
 
+    @cached_property
     def set_digests(self) -> dict[str, str]:
         """Digests of the adversarial sets that are there, by key."""
-        states = self.states("sets", list(self.plan.sets))
-        return {k: row.digest for k, row in states.items() if row.digest is not None and k not in self.failed}
+        return {k: row.digest for k, row in self._sets.items() if row.digest is not None and k not in self.failed}
 
+    @cached_property
     def outcomes(self) -> set[tuple[str, str]]:
         """Keys of set and victim, of all planned pairs with an outcome of the victim that is meant now."""
         if self.store is None:
             return set()
-        states = self.states("weights", list(self.plan.models))
-        digests = self._model_digests({key: row.digest for key, row in states.items()})
+        digests = self._model_digests({key: row.digest for key, row in self._weights.items()})
         victims = {
-            row.id: key for key, row in states.items() if row.digest is not None and row.digest == digests.get(key)
+            row.id: key
+            for key, row in self._weights.items()
+            if row.digest is not None and row.digest == digests.get(key)
         }
-        sets = {row.id: key for key, row in self.states("sets", list(self.plan.sets)).items()}
+        sets = {row.id: key for key, row in self._sets.items()}
         found: set[tuple[str, str]] = set()
         with self.store.reading() as connection:
             for some in chunks(sorted(sets)):
@@ -97,8 +112,8 @@ class Lacking:
             return False
         assert self.store is not None
         why = self.store.damage(kind, row)
-        if why is not None and row.key not in self._said:
-            self._said.add(row.key)
+        if why is not None and row.key not in self.said:
+            self.said.add(row.key)
             self.say(f"{self.store.path(kind, row.key)} {why}; rebuilding {label}")
         return why is None
 
@@ -147,32 +162,31 @@ class Lacking:
 
     # ------------------------------------------------------------------------------------------------ what is lacking
 
+    @cached_property
     def models(self) -> list[str]:
         """Keys of models that have to be trained or built, each behind those that it rests on."""
-        states = self.states("weights", list(self.plan.models))
-        digests, new = self.model_digests(), self.new_models()
+        rows, digests = self._weights, self.model_digests
         return [
             key
             for key, planned in self.plan.models.items()
             if isinstance(planned.model, TrainedModel | BuiltModel)
             and (
-                key in new
-                or not self.whole("weights", states.get(key), self.model_inputs(planned, digests), planned.label)
+                key in self.new_models
+                or not self.whole("weights", rows.get(key), self.model_inputs(planned, digests), planned.label)
             )
         ]
 
+    @cached_property
     def new_models(self) -> set[str]:
         """Keys of models that were never made of what is there now, so that nothing can rest on them yet.
 
         One whose file was harmed is lacking too, but not new: it comes back as it was.
         """
-        states = self.states("weights", list(self.plan.models))
-        digests = self.model_digests()
         new: set[str] = set()
         for key, planned in self.plan.models.items():
             if isinstance(planned.model, ReferencedModel):
                 continue
-            row, inputs = states.get(key), self.model_inputs(planned, digests)
+            row, inputs = self._weights.get(key), self.model_inputs(planned, self.model_digests)
             rests_on: tuple[str, ...] = ()
             if isinstance(planned.model, BuiltModel):
                 rests_on = planned.model.models
@@ -182,84 +196,83 @@ class Lacking:
                 new.add(key)
         return new
 
+    @cached_property
     def sets(self) -> list[PlannedSet]:
         """Adversarial sets that have to be made."""
-        digests, new = self.model_digests(), self.new_sets()
-        states = self.states("sets", list(self.plan.sets))
-        asked = {c.set_key for c in self.cells()}
+        asked = {c.set_key for c in self.cells}
         lacking = []
         for key, planned in self.plan.sets.items():
             if any(m in self.failed for m in planned.models):
                 continue
-            if key in new:
+            if key in self.new_sets:
                 lacking.append(planned)
                 continue
             assert self.store is not None  # it has this set
             if key not in asked and not self.store.path("sets", key).exists():
                 continue  # `carom gc --sets`: its outcomes are all there, and nobody asks for the images
             label = f"{planned.surrogate or 'control'} {planned.label}"
-            if not self.whole("sets", states.get(key), self.set_inputs(planned, digests), label):
+            if not self.whole("sets", self._sets.get(key), self.set_inputs(planned, self.model_digests), label):
                 lacking.append(planned)
         return lacking
 
+    @cached_property
     def new_sets(self) -> set[str]:
         """Keys of adversarial sets that were never made of what is there now."""
-        digests, new = self.model_digests(), self.new_models()
-        states = self.states("sets", list(self.plan.sets))
+        rows, digests, new = self._sets, self.model_digests, self.new_models
         return {
             key
             for key, planned in self.plan.sets.items()
-            if new & set(planned.models) or not made_from(states.get(key), self.set_inputs(planned, digests))
+            if new & set(planned.models) or not made_from(rows.get(key), self.set_inputs(planned, digests))
         }
 
+    @cached_property
     def cells(self) -> list[PlannedCell]:
         """Cells that have to be evaluated, once all models and sets are there."""
-        done, models, sets = self.outcomes(), self.new_models(), self.new_sets()
+        done, models, sets = self.outcomes, self.new_models, self.new_sets
         return [
             c
             for c in self.plan.cells
             if c.set_key in sets or c.victim_key in models or (c.set_key, c.victim_key) not in done
         ]
 
+    @cached_property
     def measures(self) -> list[PlannedSurrogate]:
         """Surrogates whose loss has to be measured."""
-        digests, new = self.model_digests(), self.new_models()
-        wanted = measured(self.plan)
-        states = self.states("measures", [measure_key(self.plan, s) for s in wanted])
         lacking = []
-        for s in wanted:
+        for s in measured(self.plan):
             if any(m in self.failed for m in s.members):
                 continue
-            row, inputs = states.get(measure_key(self.plan, s)), self.measure_inputs(s, digests)
-            if new & set(s.members) or not self.whole("measures", row, inputs, f"measures of {s.spec.label}"):
+            row, inputs = self._measures.get(measure_key(self.plan, s)), self.measure_inputs(s, self.model_digests)
+            label = f"measures of {s.spec.label}"
+            if self.new_models & set(s.members) or not self.whole("measures", row, inputs, label):
                 lacking.append(s)
         return lacking
 
+    @cached_property
     def examinations(self) -> list[str]:
         """Keys of victims that have to be looked at for masked gradients."""
         if self.plan.examined_in is None:
             return []
-        digests, new = self.model_digests(), self.new_models()
-        states = self.states("measures", [examine_key(self.plan, v) for v in self.plan.examined])
         lacking = []
         for v in self.plan.examined:
             if v in self.failed:
                 continue
-            row, inputs = states.get(examine_key(self.plan, v)), self.examine_inputs(v, digests)
-            if v in new or not self.whole("measures", row, inputs, f"measures of {self.plan.models[v].label}"):
+            row, inputs = self._measures.get(examine_key(self.plan, v)), self.examine_inputs(v, self.model_digests)
+            label = f"measures of {self.plan.models[v].label}"
+            if v in self.new_models or not self.whole("measures", row, inputs, label):
                 lacking.append(v)
         return lacking
 
+    @cached_property
     def outdated(self) -> list[tuple[Kind, str]]:
         """Artefacts that the store has, but made from what is no longer there: kind and key.
 
         A file that was harmed is none: made again from the same inputs, it is what it was.
         """
         found: list[tuple[Kind, str]] = []
-        states = self.states("weights", list(self.plan.models))
         digests: dict[str, str] = {}
         for key, planned in self.plan.models.items():
-            row = states.get(key)
+            row = self._weights.get(key)
             model_inputs = self.model_inputs(planned, digests)
             digest = self._model_digest(planned, None if row is None else row.digest, digests)
             there = row is not None and row.digest is not None and not isinstance(planned.model, ReferencedModel)
@@ -272,65 +285,30 @@ class Lacking:
             *(("measures", measure_key(self.plan, s), self.measure_inputs(s, digests)) for s in measured(self.plan)),
             *(("measures", examine_key(self.plan, v), self.examine_inputs(v, digests)) for v in self.plan.examined),
         ]
-        kinds = dict.fromkeys(kind for kind, _, _ in wanted)
-        rows = {kind: self.states(kind, [key for k, key, _ in wanted if k == kind]) for kind in kinds}
+        rows = {"sets": self._sets, "measures": self._measures}
         for kind, key, made_of in wanted:
             row = rows[kind].get(key)
             if row is not None and row.digest is not None and not made_from(row, made_of):
                 found.append((kind, key))
         return found
 
+    @cached_property
     def passes(self) -> dict[str, int]:
         """Image passes that are due, by kind of job."""
         n = {split: len(i.images) for split, i in self.plan.images.items()}
         geometry = self.plan.scenario.geometry
         per_surrogate = 0 if geometry is None else MEASURED_PASSES * geometry.images * geometry.members
         per_victim = EXAMINED_PASSES * EXAMINED_IMAGES
-        models = [self.plan.models[key].model for key in self.models()]
+        models = [self.plan.models[key].model for key in self.models]
         return {
             "train": sum(m.configuration.passes for m in models if isinstance(m, TrainedModel)),
             "build": sum(m.passes for m in models if isinstance(m, BuiltModel)),
-            "measure": per_surrogate * len(self.measures()) + per_victim * len(self.examinations()),
-            "craft": sum(s.passes * n[s.split] for s in self.sets()),
-            "evaluate": sum(n[self.plan.sets[c.set_key].split] for c in self.cells()),
+            "measure": per_surrogate * len(self.measures) + per_victim * len(self.examinations),
+            "craft": sum(s.passes * n[s.split] for s in self.sets),
+            "evaluate": sum(n[self.plan.sets[c.set_key].split] for c in self.cells),
         }
 
 
 def made_from(row: Row | None, inputs: Inputs | None) -> bool:
     """Whether an artefact is recorded, and as made from these inputs; None: some of them are missing."""
     return row is not None and inputs is not None and row.digest is not None and json.loads(row.inputs) == dict(inputs)
-
-
-def behind_wrappers(inner: str) -> dict[str, torch.Tensor]:
-    """What stands under the key of a wrapped model, which has no weights of its own: whose weights are behind it."""
-    return {"inner": torch.frombuffer(bytearray.fromhex(inner), dtype=torch.uint8)}
-
-
-def depths(plan: Plan) -> list[list[str]]:
-    """Keys of the built models, in layers: each layer rests on those before it."""
-    placed: dict[str, int] = {}
-    for key, planned in plan.models.items():  # a model stands behind what it rests on
-        if isinstance(planned.model, BuiltModel):
-            placed[key] = 1 + max((placed.get(m, 0) for m in planned.model.models), default=0)
-        elif isinstance(planned.model, WrappedModel):
-            placed[key] = placed.get(planned.model.inner, 0)
-    built = {k: d for k, d in placed.items() if isinstance(plan.models[k].model, BuiltModel)}
-    return [[k for k, d in built.items() if d == depth] for depth in range(1, max(built.values(), default=0) + 1)]
-
-
-def measured(plan: Plan) -> list[PlannedSurrogate]:
-    """The surrogates whose loss is measured: those that are trained here."""
-    if plan.scenario.geometry is None:
-        return []
-    return [s for s in plan.surrogates if not isinstance(s.spec.base, ReferencedModel)]
-
-
-def measure_key(plan: Plan, planned: PlannedSurrogate) -> str:
-    """Of what is measured of a surrogate."""
-    return content_key("measure", plan.scenario.geometry, planned.spec.builder, planned.members)
-
-
-def examine_key(plan: Plan, victim: str) -> str:
-    """Of what is found when a victim is looked at for masked gradients."""
-    question: tuple[Any, ...] = ("examine", EXAMINED_VERSION, EXAMINED_IMAGES, victim)
-    return content_key(*question, plan.examined_in, plan.images["validation"].key)

@@ -33,24 +33,15 @@ from carom.scenarios.jobs.job import (
     TrainJob,
     WeightsOf,
 )
-from carom.scenarios.plan.lacking import (
-    EXAMINED_IMAGES,
-    Lacking,
-    behind_wrappers,
-    depths,
-    examine_key,
-    measure_key,
-    measured,
-)
-from carom.scenarios.plan.plan import AttackedImages, Plan, PlannedSet, PlannedSurrogate, plan, target_classes
-from carom.scenarios.spec.scenario import (
-    BuiltModel,
-    ReferencedModel,
-    Scenario,
-    SurrogateSpec,
-    TrainedModel,
-    WrappedModel,
-)
+from carom.scenarios.plan.cost import FIRST_GUESS
+from carom.scenarios.plan.images import AttackedImages
+from carom.scenarios.plan.lacking import Lacking
+from carom.scenarios.plan.measures import EXAMINED_IMAGES, examine_key, measure_key, measured
+from carom.scenarios.plan.models import BuiltModel, WrappedModel, behind_wrappers
+from carom.scenarios.plan.plan import Plan, layers, plan
+from carom.scenarios.plan.sets import PlannedSet
+from carom.scenarios.plan.surrogates import PlannedSurrogate
+from carom.scenarios.spec.scenario import ReferencedModel, Scenario, SurrogateSpec, TrainedModel
 from carom.scenarios.store.database import (
     Kind,
     Row,
@@ -72,6 +63,7 @@ from carom.scenarios.store.database import (
 )
 from carom.scenarios.store.unchanged import code_digest, stamp
 from carom.surrogates import Ensemble, Single
+from carom.zoo.tasks.attacked import target_classes
 
 from .executors.processes import Workers, devices_of
 
@@ -107,10 +99,6 @@ class Silent:
 
     def advance(self, units: int, label: str) -> None:
         """Nothing."""
-
-
-# Seconds for one image pass of the zoo's small networks on one core, until the store has measured its own.
-FIRST_GUESS = {"train": 1.5e-4, "build": 1.5e-4, "measure": 1.5e-4, "craft": 1.0e-4, "evaluate": 8.0e-5}
 
 
 @dataclass
@@ -222,10 +210,15 @@ class _Driver:
         self.report = Report(run=self.run, cells=len(planned.cells))
         self.devices: list[str] = []
         self.failed: dict[str, str] = {}  # key of a model or set -> why it is not there
-        self.lacking = Lacking(plan=planned, store=store, failed=self.failed, say=progress.say)
+        self.said: set[str] = set()  # keys of harmed files that the user was told of
         self.left = TimeLeft({}, workers)
         self.stamp = self._stamp()
         self.shape, self.classes = planned.scenario.task.shape, len(planned.scenario.task.classes)
+
+    @property
+    def lacking(self) -> Lacking:
+        """What is lacking now."""
+        return Lacking(plan=self.plan, store=self.store, failed=self.failed, say=self.progress.say, said=self.said)
 
     # ------------------------------------------------------------------------------------------------ the run's rows
 
@@ -286,7 +279,7 @@ class _Driver:
     def close(self, status: str) -> Report:
         """Write down how the run ended and which of its cells have no outcome, and why."""
         self.report.status = status
-        done = self.lacking.outcomes()
+        done = self.lacking.outcomes
         with self.store.writing() as connection:
             ended = {"status": status, "finished": _now(), "stamp": self.stamp if status == "done" else None}
             connection.execute(runs.update().where(runs.c.id == self.run).values(ended))
@@ -414,17 +407,17 @@ class _Driver:
         """Train, build on that, craft and evaluate what is lacking."""
         self._register_references()
         # outcomes of what the scenario no longer names are not shown beside those that it asks for
-        if outdated := self.lacking.outdated():
+        if outdated := self.lacking.outdated:
             self.store.forget(outdated)
         self._register_wrapped()
-        lacking = self.lacking.models()
+        lacking = self.lacking
         self._learn_rates()
-        self.left.units = self.lacking.passes()
+        self.left.units = lacking.passes
         for warning in self.plan.warnings:
             self.progress.say(f"warning: {warning}")
         phases: tuple[tuple[str, Callable[[], list[Job]]], ...] = (
-            ("train", lambda: self._train_jobs(lacking)),
-            *(("build", lambda keys=keys: self._build_jobs(keys)) for keys in depths(self.plan)),
+            ("train", lambda: self._train_jobs(lacking.models)),
+            *(("build", lambda keys=keys: self._build_jobs(keys)) for keys in layers(self.plan)),
             ("measure", lambda: [*self._measure_jobs(), *self._examine_jobs()]),
             ("craft", self._craft_jobs),
             ("evaluate", self._evaluate_jobs),
@@ -453,7 +446,7 @@ class _Driver:
 
     def _register_wrapped(self) -> None:
         """A wrapped model has no weights of its own; what stands under its key says which ones are behind it."""
-        digests = self.lacking.model_digests()
+        digests = self.lacking.model_digests
         states = self.store.states("weights", list(self.plan.models))
         for key, planned in self.plan.models.items():
             if not isinstance(planned.model, WrappedModel):
@@ -520,7 +513,7 @@ class _Driver:
 
     def _build_jobs(self, keys: Sequence[str]) -> list[Job]:
         """One layer of what is lacking; what rests on a model that failed fails with it."""
-        digests = self.lacking.model_digests()
+        digests = self.lacking.model_digests
         states = self.store.states("weights", list(keys))
         jobs: list[Job] = []
         for key in keys:
@@ -536,9 +529,9 @@ class _Driver:
         return sorted(jobs, key=lambda j: -j.units)
 
     def _measure_jobs(self) -> list[Job]:
-        digests = self.lacking.model_digests()
+        digests = self.lacking.model_digests
         jobs: list[Job] = []
-        for planned in self.lacking.measures():
+        for planned in self.lacking.measures:
             geometry, base = self.plan.scenario.geometry, planned.spec.base
             inputs = self.lacking.measure_inputs(planned, digests)
             trained = self.plan.models[planned.members[0]].trained
@@ -563,9 +556,9 @@ class _Driver:
         return jobs
 
     def _examine_jobs(self) -> list[Job]:
-        digests = self.lacking.model_digests()
+        digests = self.lacking.model_digests
         jobs: list[Job] = []
-        for victim in self.lacking.examinations():
+        for victim in self.lacking.examinations:
             budget, attacked = self.plan.examined_in, self.plan.images["validation"]
             inputs = self.lacking.examine_inputs(victim, digests)
             assert budget is not None
@@ -588,9 +581,9 @@ class _Driver:
 
     def _craft_jobs(self) -> list[Job]:
         scenario = self.plan.scenario
-        digests = self.lacking.model_digests()
+        digests = self.lacking.model_digests
         groups: dict[tuple[Any, ...], list[PlannedSet]] = defaultdict(list)
-        for planned in self.lacking.sets():
+        for planned in self.lacking.sets:
             groups[planned.surrogate, planned.members, planned.asked, planned.judges, planned.split].append(planned)
         for planned in self.plan.sets.values():
             bad = [m for m in planned.models if m in self.failed]
@@ -654,7 +647,7 @@ class _Driver:
         model = planned.model
         built = model if isinstance(model, BuiltModel) else None
         wrapped = model if isinstance(model, WrappedModel) else None
-        behind = None if wrapped is None else self.lacking.model_digests().get(wrapped.inner, "")
+        behind = None if wrapped is None else self.lacking.model_digests.get(wrapped.inner, "")
         return WeightsOf(
             key=key,
             label=planned.label,
@@ -672,11 +665,11 @@ class _Driver:
         )
 
     def _evaluate_jobs(self) -> list[Job]:
-        models, sets = self.lacking.model_digests(), self.lacking.set_digests()
+        models, sets = self.lacking.model_digests, self.lacking.set_digests
         with self.store.reading() as connection:
             asked = {(v, i) for v, i in connection.execute(sa.select(clean.c.victim, clean.c.image_set))}
         wanted: dict[str, list[str]] = defaultdict(list)
-        for cell in self.lacking.cells():
+        for cell in self.lacking.cells:
             if cell.set_key in sets and cell.victim_key in models:
                 wanted[cell.victim_key].append(cell.set_key)
         jobs: list[Job] = []

@@ -471,7 +471,7 @@ def _target(
         return None
     import torch  # `carom gc --sets` freed them all, so they are drawn once more
 
-    from carom.scenarios.plan.plan import target_classes
+    from carom.zoo.tasks.attacked import target_classes
 
     labels = torch.from_numpy(np.frombuffer(images.labels, "<i4").astype(np.int64))
     ids = torch.from_numpy(np.frombuffer(images.ids, "<i8").astype(np.int64))

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 import carom.app
 from carom.app.shell.plain import JOINER
 from carom.scenarios.run.run import run_scenario
-from carom.scenarios.spec.scenario import load_scenario
+from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.store.database import Store
 
 MARKUP = "**x** <b>y :smile: :red[r] $a$"

@@ -10,7 +10,7 @@ import pytest
 
 from carom.scenarios.cli import main as cli
 from carom.scenarios.run.run import run_scenario
-from carom.scenarios.spec.scenario import parse_scenario
+from carom.scenarios.spec.read import parse_scenario
 
 
 class Answer(NamedTuple):

@@ -194,7 +194,7 @@ def test_a_checkpoint_that_needs_unpickling_is_refused(carom: Carom, scenario: W
 def test_one_model_in_two_roles(carom: Carom, scenario: Write, tmp_path: Path) -> None:
     trained = tmp_path / "m.safetensors"
     text = scenario().read_text()
-    from carom.scenarios.spec.scenario import parse_scenario
+    from carom.scenarios.spec.read import parse_scenario
     from carom.zoo.models.classifier import create
     from carom.zoo.models.references import save_state_dict
 

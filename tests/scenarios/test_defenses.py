@@ -10,9 +10,11 @@ import pytest
 
 from carom.defenses.masking import examined
 from carom.errors import InputError
+from carom.scenarios.plan.models import BuiltModel
 from carom.scenarios.plan.plan import Plan, plan
 from carom.scenarios.run.run import run_id_of, run_scenario
-from carom.scenarios.spec.scenario import BuiltModel, Scenario, parse_scenario
+from carom.scenarios.spec.read import parse_scenario
+from carom.scenarios.spec.scenario import Scenario
 from carom.scenarios.store.database import Store, artifact_path
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.outcomes import list_victims, read_outcomes
@@ -60,7 +62,7 @@ def scenario_of(npz: Path, *parts: str) -> Scenario:
 def quick() -> Iterator[None]:
     """Few images are looked at for masked gradients, and not long: that it is right is tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("lacking", "run"):
+        for module in ("plan.measures", "plan.lacking", "run.run"):
             patch.setattr(f"carom.scenarios.{module}.EXAMINED_IMAGES", 4)
         patch.setattr("carom.defenses.masking.examined", partial(examined, restarts=1, queries=2, draws=1))
         yield

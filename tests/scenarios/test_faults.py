@@ -22,7 +22,7 @@ from carom.scenarios.environment import LIBRARIES, environment
 from carom.scenarios.jobs.inputs import load_images
 from carom.scenarios.run.executors.processes import Workers
 from carom.scenarios.run.run import CODE, _Driver, run_scenario
-from carom.scenarios.spec.scenario import load_scenario
+from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.store.database import Store, cells
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.outcomes import find_run, read_outcomes

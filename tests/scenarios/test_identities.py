@@ -17,7 +17,8 @@ from carom.attacks import craft, craft_control, parse_attack
 from carom.attacks.controls.controls import GaussianNoise, SignNoise
 from carom.budget import Budget
 from carom.scenarios.run.run import run_id_of, run_scenario
-from carom.scenarios.spec.scenario import Scenario, parse_scenario
+from carom.scenarios.spec.read import parse_scenario
+from carom.scenarios.spec.scenario import Scenario
 from carom.scenarios.store.database import Store
 from carom.scenarios.tables.rates import show_run
 from carom.surrogates import Surrogate

@@ -14,7 +14,8 @@ from carom.attacks import ADAPTERS, ATTACKS
 from carom.errors import InputError
 from carom.scenarios.plan.plan import plan
 from carom.scenarios.run.run import run_id_of, run_scenario
-from carom.scenarios.spec.scenario import Scenario, load_scenario, parse_scenario
+from carom.scenarios.spec.read import load_scenario, parse_scenario
+from carom.scenarios.spec.scenario import Scenario
 from carom.scenarios.spec.text import read_text
 from carom.scenarios.store.database import Store, artifact_path
 from carom.scenarios.store.outcomes import list_failures, read_outcomes

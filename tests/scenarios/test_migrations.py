@@ -52,7 +52,7 @@ def file(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def new(file: Path) -> Path:
     from carom.scenarios.run.run import run_scenario
-    from carom.scenarios.spec.scenario import load_scenario
+    from carom.scenarios.spec.read import load_scenario
 
     run_scenario(load_scenario(str(file)), file.parent / "new", workers=0)
     return file.parent / "new"

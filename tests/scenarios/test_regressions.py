@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from carom.scenarios.plan.plan import plan
-from carom.scenarios.spec.scenario import load_scenario
+from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.store.database import Store, clean, image_sets
 
 from .conftest import Carom

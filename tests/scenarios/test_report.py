@@ -32,7 +32,7 @@ from carom.scenarios.report.html import (
     write_report,
 )
 from carom.scenarios.run.run import run_scenario
-from carom.scenarios.spec.scenario import parse_scenario
+from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import find_run

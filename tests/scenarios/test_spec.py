@@ -13,7 +13,8 @@ import pytest
 from carom.errors import InputError, MissingData
 from carom.scenarios.jobs.job import TrainJob, _attackers_images
 from carom.scenarios.plan.plan import Plan, plan
-from carom.scenarios.spec.scenario import TrainedModel, load_scenario
+from carom.scenarios.spec.read import load_scenario
+from carom.scenarios.spec.scenario import TrainedModel
 from carom.scenarios.spec.text import presets
 from carom.zoo.training import loop as training
 

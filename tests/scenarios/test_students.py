@@ -9,7 +9,8 @@ import torch
 
 from carom.scenarios.cli.students import STUDENTS, front, measured_students, record
 from carom.scenarios.run.run import run_scenario
-from carom.scenarios.spec.scenario import ReferencedModel, parse_scenario
+from carom.scenarios.spec.read import parse_scenario
+from carom.scenarios.spec.scenario import ReferencedModel
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import list_runs
 from carom.zoo.models.classifier import Classifier

@@ -87,7 +87,7 @@ def test_victims_of_the_run_answer_the_suite_as_they_did_in_the_run(
     )  # the same scenario: nothing is computed, and the suite's run is the store's
     assert "nothing to do" in trained.err
     from carom.scenarios.plan.plan import plan
-    from carom.scenarios.spec.scenario import load_scenario
+    from carom.scenarios.spec.read import load_scenario
     from carom.scenarios.store.database import read_artifact
     from carom.zoo.models.classifier import restore
 

@@ -17,7 +17,8 @@ from carom.errors import InputError
 from carom.scenarios.jobs.job import Job, Place, Result
 from carom.scenarios.plan.plan import plan
 from carom.scenarios.run.run import run_id_of, run_scenario
-from carom.scenarios.spec.scenario import Scenario, SurrogateSpec, TrainedModel, load_scenario, parse_scenario
+from carom.scenarios.spec.read import load_scenario, parse_scenario
+from carom.scenarios.spec.scenario import Scenario, SurrogateSpec, TrainedModel
 from carom.scenarios.store.database import Store, artifact_path
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.outcomes import list_failures, list_surrogates, read_outcomes

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from carom.scenarios.run.run import run_scenario
-from carom.scenarios.spec.scenario import parse_scenario
+from carom.scenarios.spec.read import parse_scenario
 
 
 @pytest.mark.parametrize("threads", [1, 3])

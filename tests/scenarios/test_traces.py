@@ -8,7 +8,7 @@ import pytest
 from carom.app.queries import queries
 from carom.scenarios.gates.freeze import freeze
 from carom.scenarios.run.run import run_id_of, run_scenario
-from carom.scenarios.spec.scenario import parse_scenario
+from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes, read_rates
 from carom.scenarios.tables.counted import counted_tables

@@ -1,4 +1,4 @@
-"""The images that are attacked, the same for every cell and as many from each source; and those mixed into them."""
+"""The images that are attacked, the same for every cell; the classes aimed at; and the images mixed into them."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from carom.draws import Draws
 from carom.errors import InputError
+from carom.typing import Ids, Labels
 
 from . import Task
 from .images import ImageSet, Split, concatenate
@@ -63,3 +65,12 @@ def partner_images(task: Task) -> ImageSet:
         chosen = choose(found.labels, found.ids, counts, seed=0, purpose="partners")
         parts.append(found.select(chosen.nonzero().flatten()))
     return concatenate(parts)
+
+
+TARGET_SEED = 0
+
+
+def target_classes(labels: Labels, ids: Ids, classes: int) -> Labels:
+    """For targeted attacks: a class other than the true one, uniform, one for each image in all scenarios."""
+    offset = 1 + Draws(TARGET_SEED, ids).integers("target class", classes - 1)
+    return (labels + offset) % classes

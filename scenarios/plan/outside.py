@@ -1,0 +1,64 @@
+"""Models that exist already: loaded and checked, so that what is wrong with one is said before anything is computed."""
+
+from dataclasses import replace
+
+import torch
+
+from carom.scenarios.spec.scenario import ReferencedModel, Role, Scenario
+from carom.zoo.models.classifier import Classifier
+from carom.zoo.models.references import CallableVictim, check_accuracy, check_victim, code_behind, load_reference
+from carom.zoo.tasks.images import ImageSet, concatenate
+
+from .images import AttackedImages
+from .models import PlannedModel
+
+
+def checked(
+    planned: PlannedModel, model: ReferencedModel, scenario: Scenario, attacked: AttackedImages, role: Role
+) -> tuple[PlannedModel, str]:
+    """The model with its digest, and what checking it noticed.
+
+    Raises:
+        ModelError: It breaks the contract of its role, or is less accurate than stated.
+    """
+    task = scenario.task
+    name, classes = planned.label, len(task.classes)
+    found = load_reference(model.reference, shape=task.shape, classes=classes, where=name)
+    # of the model as it was loaded: a job will load it again and compare
+    digest = found.fingerprint() if isinstance(found, Classifier) else planned.key
+    check = check_victim(
+        found,
+        name=name,
+        shape=task.shape,
+        classes=classes,
+        images=attacked.images.images,
+        surrogate=role not in ("victim", "validation victim"),
+    )
+    remark = f"{name} answers {check.answers}" + (", was in training mode" if check.was_training else "")
+    if model.stated is not None:
+        remark += f", {held_to(found, model, scenario, name)}"
+    return replace(planned, digest=digest, code=code_behind(model.reference)), remark
+
+
+def held_to(found: Classifier | CallableVictim, model: ReferencedModel, scenario: Scenario, name: str) -> str:
+    """The clean accuracy of a model, in words.
+
+    Raises:
+        ModelError: It is below what is stated of it.
+    """
+    assert model.stated is not None
+    some = _for_accuracy(scenario, model.axes.get("source"))
+    classes = len(scenario.task.classes)
+    right = check_accuracy(found, model.stated, name=name, images=some.images, labels=some.labels, classes=classes)
+    return f"clean accuracy {right:.1%} on {len(some)} validation images"
+
+
+_ACCURACY_ON = 500  # validation images at most: each may be a question to a service
+
+
+def _for_accuracy(scenario: Scenario, source: str | None) -> ImageSet:
+    """Validation images that a stated clean accuracy is held to: of the model's source, where that is declared."""
+    sources = (source,) if source in scenario.task.sources else scenario.image_sources
+    found = concatenate([scenario.task.load(s, "validation") for s in sources])
+    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))
+    return found.select(order[:_ACCURACY_ON])

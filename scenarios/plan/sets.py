@@ -1,0 +1,176 @@
+"""The adversarial sets that a plan needs, each under its key, the images that they start from, and their cells."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+from carom.budget import Budget
+from carom.identity import content_key
+from carom.scenarios.cases import case
+from carom.scenarios.spec.scenario import SINGLE, AttackSpec, Base, Scenario, SurrogateSpec, VictimSpec
+from carom.zoo.tasks.images import Split
+
+from .images import AttackedImages
+from .surrogates import PlannedSurrogate
+
+CONTROL_SEED = 0  # surrogate-free sets are made once per image set, whatever the seeds of the attacks
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSet:
+    """An adversarial set under its key: one target x attack x budget x seed on one image set.
+
+    Attributes:
+        key: Of what was asked.
+        surrogate: Label of the model that is read: a surrogate's, or a victim's own; None for a control.
+        members: Keys of its networks.
+        spec: What it is.
+        attack: None for a control.
+        control: The name of a control.
+        asked: Key of the victim that a query attack asks; None where it asks the model that it reads.
+        only: Key of the one victim that it is made for; None for all.
+        judges: Keys of the validation victims that coefficients are searched on.
+        budget: The ball.
+        seed: Of the draws.
+        split: Of the attacked images.
+    """
+
+    key: str
+    surrogate: str | None
+    members: tuple[str, ...]
+    spec: SurrogateSpec | None
+    attack: AttackSpec | None
+    control: str | None
+    asked: str | None = None
+    only: str | None = None
+    judges: tuple[str, ...] = ()
+    budget: Budget
+    seed: int
+    split: Split
+
+    @property
+    def label(self) -> str:
+        """The attack's or control's name."""
+        return self.attack.label if self.attack else str(self.control)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Keys of all models that it rests on."""
+        return (*self.members, *(() if self.asked is None else (self.asked,)), *self.judges)
+
+    @property
+    def passes(self) -> int:
+        """Image passes that an image costs; a control costs none."""
+        return (
+            0 if self.attack is None or self.spec is None else self.attack.attack.passes(self.spec.builder.active).total
+        )
+
+    @property
+    def targeted(self) -> bool:
+        """Whether success means a given other class."""
+        return self.attack is not None and self.attack.targeted
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """An adversarial set x a victim."""
+
+    set_key: str
+    victim_key: str
+    case: int | None
+
+
+def control_sets(scenario: Scenario, attacked: AttackedImages) -> list[PlannedSet]:
+    sets = []
+    for name, control in scenario.controls.items():
+        for budget in scenario.budgets:
+            if name == "identity":
+                budget = replace(budget, eps=Fraction(0))
+            key = content_key("control", control, budget, CONTROL_SEED, attacked.key)
+            sets.append(
+                PlannedSet(
+                    key=key,
+                    surrogate=None,
+                    members=(),
+                    spec=None,
+                    attack=None,
+                    control=name,
+                    budget=budget,
+                    seed=CONTROL_SEED,
+                    split=attacked.split,
+                )
+            )
+    return list({s.key: s for s in sets}.values())
+
+
+def attack_sets(
+    scenario: Scenario,
+    attacked: AttackedImages,
+    surrogates: Sequence[PlannedSurrogate],
+    judged: Sequence[tuple[str, VictimSpec]],
+    judges: tuple[str, ...],
+    pool: str | None,
+) -> list[PlannedSet]:
+    """Every adversarial set on one image set: of each surrogate, or of each victim where that is what is read."""
+    own = [
+        PlannedSurrogate(
+            spec=SurrogateSpec(label=victim.label, base=victim.model, builder=SINGLE, builder_name="single"),
+            members=(key,),
+            rests_on=(key,),
+            only=key,
+        )
+        for key, victim in judged
+    ]
+    here = {key for key, _ in judged}
+    sets = []
+    for attack, budget, seed in itertools.product(scenario.attacks, scenario.budgets, scenario.attack_seeds):
+        if budget.norm not in attack.norms or (attack.decoy and attacked.split == "validation"):
+            continue
+        targets = own if attack.reads == "victim" else [s for s in surrogates if s.only is None or s.only in here]
+        victims = [key for key, _ in judged] if attack.asks_victims else [None]
+        searched_on = judges if attack.searched is not None else ()
+        for target, asked in itertools.product(targets, victims):
+            if asked is not None and target.only not in (None, asked):
+                continue
+            further = (
+                *(("pool", pool) if attack.mixes else ()),
+                *(("judges", searched_on) if searched_on else ()),
+                *(("asked", asked) if asked is not None else ()),
+                *(("decoy",) if attack.decoy else ()),
+            )
+            question: tuple[Any, ...] = (
+                target.spec.builder,
+                target.members,
+                attack.attack,
+                attack.targeted,
+                budget,
+                seed,
+            )
+            sets.append(
+                PlannedSet(
+                    key=content_key("craft", *question, attacked.key, scenario.precision, *further),
+                    surrogate=target.spec.label,
+                    members=target.members,
+                    spec=target.spec,
+                    attack=attack,
+                    control=None,
+                    asked=asked,
+                    only=target.only if asked is None else asked,
+                    judges=searched_on,
+                    budget=budget,
+                    seed=seed,
+                    split=attacked.split,
+                )
+            )
+    return sets
+
+
+def case_between(attacker: Base, victim: Base) -> int | None:
+    """C1..C8; None where the source, balance or architecture of a model that was not trained here was not declared."""
+    names = ("source", "balance", "architecture")
+    if any(name not in model.axes for model in (attacker, victim) for name in names):
+        return None
+    source, balance, network = (attacker.axes[name] == victim.axes[name] for name in names)
+    return case(False, source, balance, network)

@@ -1,0 +1,145 @@
+"""A scenario file, read: every key checked, every name looked up, every list expanded as a grid axis.
+
+Every error names the place in the file, what came, what was expected and what to do.
+"""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from carom.attacks import Iterative, Snapshot
+from carom.errors import InputError
+from carom.registry import build, check_keys, lookup
+from carom.zoo.tasks import TASKS, Task
+
+from .attacks import attacks_of, budgets_of, controls_of
+from .fields import as_axis, as_table, file_name, positive, typed
+from .labels import labelled, one_name_each
+from .models import pool_of, surrogates_of, victims_of
+from .refuse import refuse, refuse_one_name_for_two_builders
+from .scenario import AXES, PRECISIONS, Geometry, Scenario, loop_of
+from .text import read_text
+
+TOP = (
+    "name",
+    "description",
+    "task",
+    "precision",
+    "attack_seed",
+    "itself",
+    "images",
+    "models",
+    "surrogates",
+    "pool",
+    "victims",
+    "validation_victims",
+    "attacks",
+    "budgets",
+    "controls",
+    "geometry",
+)
+
+
+def load_scenario(name_or_path: str) -> Scenario:
+    """The scenario of a preset's name or a file.
+
+    Raises:
+        InputError: No such preset or file, not TOML, or a wrong content.
+    """
+    text, where = read_text(name_or_path)
+    return parse_scenario(text, where=where)
+
+
+def parse_scenario(text: str, *, where: str) -> Scenario:
+    """The scenario that a TOML text describes.
+
+    Raises:
+        InputError: Not TOML, an unknown key or name, a wrong type, an empty grid, or a combination that cannot be.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: not a TOML file: {error}") from None
+    check_keys(table, TOP, where=where)
+    for key in ("task", "surrogates", "victims", "attacks", "budgets"):
+        if key not in table:
+            raise InputError(
+                f"{where}: {key!r} is missing; a scenario needs task, surrogates, victims, attacks, budgets"
+            )
+    task_name, task = _task(table["task"], where=f"{where}: task")
+    shared = as_table(table.get("models", {}), where=f"{where}: models")
+    check_keys(shared, AXES, where=f"{where}: models")
+    images = as_table(table.get("images", {}), where=f"{where}: images")
+    check_keys(images, ("per_source", "sources"), where=f"{where}: images")
+    known = {s: s for s in task.sources}
+    named = as_axis(images.get("sources", list(task.sources)), where=f"{where}: images.sources")
+    scenario = Scenario(
+        name=file_name(table.get("name", Path(where).stem), where=f"{where}: name"),
+        description=typed(table.get("description", ""), str, where=f"{where}: description"),
+        task=task,
+        task_name=task_name,
+        precision=lookup(
+            table.get("precision", "float32"), {p: p for p in PRECISIONS}, where=f"{where}: precision", what="precision"
+        ),
+        attack_seeds=tuple(
+            typed(s, int, where=f"{where}: attack_seed")
+            for s in as_axis(table.get("attack_seed", 0), where=f"{where}: attack_seed")
+        ),
+        image_sources=tuple(lookup(s, known, where=f"{where}: images.sources", what="source") for s in named),
+        per_source=positive(images.get("per_source", 250), where=f"{where}: images.per_source"),
+        itself=typed(table.get("itself", True), bool, where=f"{where}: itself"),
+        surrogates=tuple(surrogates_of(table["surrogates"], shared, task, where=f"{where}: surrogates")),
+        pool=tuple(pool_of(table.get("pool", []), shared, task, where=f"{where}: pool")),
+        victims=(
+            *victims_of(table["victims"], shared, task, "victim", where=f"{where}: victims"),
+            *victims_of(
+                table.get("validation_victims", []),
+                shared,
+                task,
+                "validation victim",
+                where=f"{where}: validation_victims",
+            ),
+        ),
+        attacks=tuple(attacks_of(table["attacks"], where=f"{where}: attacks")),
+        budgets=tuple(budgets_of(table["budgets"], where=f"{where}: budgets")),
+        controls=controls_of(table.get("controls", []), where=f"{where}: controls"),
+        geometry=_geometry(table.get("geometry", False), where=f"{where}: geometry"),
+        text=text,
+    )
+    scenario = _judged_as_attacked(scenario, where)
+    refuse_one_name_for_two_builders(scenario, where)
+    scenario = labelled(one_name_each(scenario, where))
+    refuse(scenario, where)
+    return scenario
+
+
+def _task(value: Any, *, where: str) -> tuple[str, Task]:
+    table = {"name": value} if isinstance(value, str) else as_table(value, where=where)
+    cls = lookup(table.get("name"), TASKS, where=where, what="task")
+    task = build(cls, {k: v for k, v in table.items() if k != "name"}, where=where)
+    if not task.sources or len(task.classes) < 2:  # reads the user's files, so what is wrong with them is said first
+        raise InputError(f"{where}: {table['name']} has {len(task.classes)} classes; expected at least 2")
+    return str(table["name"]), task
+
+
+def _geometry(value: Any, *, where: str) -> Geometry | None:
+    if isinstance(value, bool):
+        return Geometry() if value else None
+    return build(Geometry, dict(as_table(value, where=where)), where=where)
+
+
+def _judged_as_attacked(scenario: Scenario, where: str) -> Scenario:
+    """Surrogates that choose by attacks do so with the scenario's, where they do not say."""
+    loops = [
+        loop
+        for spec in scenario.attacks
+        if spec.reads == "surrogate" and not (spec.targeted or spec.decoy or spec.mixes or spec.searched)
+        if isinstance(spec.attack, Iterative | Snapshot) and (loop := loop_of(spec.attack)) is not None
+    ]
+    first = loops[0] if loops else None
+    try:
+        surrogates = [replace(s, builder=s.builder.against(first, scenario.budgets)) for s in scenario.surrogates]
+    except InputError as error:
+        raise InputError(f"{where}: surrogates: {error}") from None
+    return replace(scenario, surrogates=tuple(surrogates))
