@@ -22,6 +22,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from carom.scenarios.axes import CONDITIONS
 from carom.scenarios.cases import case
 from carom.scenarios.store.database import (
     Store,
@@ -42,7 +43,6 @@ ARCHITECTURES = ("lenet", "resnet-18", "vgg-11", "densenet", "mobilenet")
 BALANCES = ("uniform", "tv0.2")
 ATTACKS = {"fgsm": 0.7, "pgd": 0.85, "mi": 1.0, "mi+di": 1.15, "mi+di+ti": 1.1}
 EPS = ("4/255", "8/255", "16/255", "32/255")
-MATCHES = ("source", "balance", "architecture")
 STARTED = "2026-01-{day:02d}T08:00:00.000000+00:00"
 RECORDS: dict[str, dict[str, float]] = {
     "weights": {"forward": 50_000, "backward": 50_000, "seconds": 60.0},
@@ -244,7 +244,7 @@ def _chances(
             numbers.append(None)
             continue
         same = m.row == attacker.row
-        matches = {axis: m.axes[axis] == attacker.axes[axis] for axis in MATCHES}
+        matches = {axis: m.axes[axis] == attacker.axes[axis] for axis in CONDITIONS}
         number = case(same, *matches.values())
         loss = 0.7 * (not matches["source"]) + 0.9 * (not matches["architecture"]) + 0.2 * (not matches["balance"])
         odds.append(3.5 if same else ATTACKS[attack] * 1.6 * size**0.5 - 0.8 - loss + attacker.strength - m.strength)

@@ -7,8 +7,12 @@ which DUMB counts as C1: a white box is not a transfer, so it enters no mismatch
 
 from dataclasses import dataclass
 
+from .axes import CONDITIONS
+
 CONTROL = -1
 UNDECLARED = 99  # after C8 in every table
+WEIGHTS = dict(zip(CONDITIONS, (4, 1, 2), strict=True))  # what a mismatch adds to the number of the case
+BY_WEIGHT = tuple(sorted(CONDITIONS, key=WEIGHTS.__getitem__, reverse=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ def case(same_weights: bool, source_match: bool, balance_match: bool, architectu
         if not all(matches):
             raise ValueError(f"one model cannot differ from itself: same_weights with matches {matches}")
         return 0
-    return 1 + (not balance_match) + 2 * (not architecture_match) + 4 * (not source_match)
+    return 1 + sum(weight for weight, match in zip(WEIGHTS.values(), matches, strict=True) if not match)
 
 
 def case_of(number: int) -> Case:

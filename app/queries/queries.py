@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 
 from carom.errors import CaromError, InputError
+from carom.scenarios.axes import TRAINING
 from carom.scenarios.statistics import case_table, cell_rates, class_rates, wilson
 from carom.scenarios.statistics.outcomes import poolable
 from carom.scenarios.store.database import Store, cells, planned_cells, run_cells
@@ -40,20 +41,12 @@ from carom.scenarios.tables.rates import Form, Shown, compare_runs, show_run
 AXES = {
     "surrogate": "surrogate",
     "surrogate_config": "surrogate's configuration",
-    "source_s": "surrogate's source",
-    "samples_s": "surrogate's samples",
-    "balance_s": "surrogate's balance",
-    "architecture_s": "surrogate's architecture",
-    "recipe_s": "surrogate's recipe",
+    **{f"{axis}_s": f"surrogate's {axis}" for axis in TRAINING},
     "pool": "surrogate's public pool",
     "group": "surrogate's group",
     "victim": "victim",
     "victim_config": "victim's configuration",
-    "source_v": "victim's source",
-    "samples_v": "victim's samples",
-    "balance_v": "victim's balance",
-    "architecture_v": "victim's architecture",
-    "recipe_v": "victim's recipe",
+    **{f"{axis}_v": f"victim's {axis}" for axis in TRAINING},
     "defense_v": "victim's defence",
     "attack": "attack",
     "budget": "budget",

@@ -8,6 +8,7 @@ from typing import Any
 
 from carom.budget import Budget
 from carom.identity import content_key
+from carom.scenarios.axes import CONDITIONS
 from carom.scenarios.cases import case
 from carom.scenarios.spec.scenario import SINGLE, AttackSpec, Base, Scenario, SurrogateSpec, VictimSpec
 from carom.zoo.tasks.images import Split
@@ -169,8 +170,6 @@ def attack_sets(
 
 def case_between(attacker: Base, victim: Base) -> int | None:
     """C1..C8; None where the source, balance or architecture of a model that was not trained here was not declared."""
-    names = ("source", "balance", "architecture")
-    if any(name not in model.axes for model in (attacker, victim) for name in names):
+    if any(name not in model.axes for model in (attacker, victim) for name in CONDITIONS):
         return None
-    source, balance, network = (attacker.axes[name] == victim.axes[name] for name in names)
-    return case(False, source, balance, network)
+    return case(False, *(attacker.axes[name] == victim.axes[name] for name in CONDITIONS))

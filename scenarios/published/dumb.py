@@ -23,6 +23,7 @@ import sqlalchemy as sa
 import carom
 from carom.errors import InputError
 from carom.identity import content_key
+from carom.scenarios.axes import CONDITIONS
 from carom.scenarios.cases import case
 from carom.scenarios.store.database import Store, published, runs
 
@@ -141,7 +142,7 @@ def read_published(store: Store, run: str, *, training: str | None = None) -> pd
     rows = pd.DataFrame(found, columns=[c.name for c in published.columns]).drop(columns=["run", "row"])
     rows["clean_f1"] = rows["clean_f1"].astype(float)
     rows["math"] = rows["math"].astype(bool)
-    match = {a: rows[f"{a}_s"] == rows[f"{a}_v"] for a in ("source", "balance", "architecture")}
+    match = {a: rows[f"{a}_s"] == rows[f"{a}_v"] for a in CONDITIONS}
     # the testbed has no second seed: what matches in all three is the same model, which it counts as its case 1
     number = {m: case(False, *m) for m in itertools.product((True, False), repeat=3)}
     rows["case"] = [number[m] for m in zip(*(match[a].tolist() for a in match), strict=True)]

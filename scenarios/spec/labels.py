@@ -6,11 +6,12 @@ from typing import TypeVar
 from carom.defenses import Defense
 from carom.errors import InputError
 from carom.identity import content_key
+from carom.scenarios.axes import CONDITIONS
 from carom.surrogates import Chain
 from carom.zoo.architectures import architecture
 
 from .scenario import (
-    ALWAYS_SHOWN,
+    LEVELS,
     UNDEFENDED,
     Base,
     PublicSpec,
@@ -79,7 +80,7 @@ def labelled(scenario: Scenario) -> Scenario:
     others: list[VictimSpec | PublicSpec] = [*scenario.victims, *scenario.pool]
     models = [*(s.base for s in scenario.surrogates), *(o.model for o in others)]
     trained = [m for m in models if isinstance(m, TrainedModel)]
-    shown = [a for a in TrainedModel.AXES if a in ALWAYS_SHOWN or len({m.axes[a] for m in trained}) > 1]
+    shown = [a for a in LEVELS if a in CONDITIONS or len({m.axes[a] for m in trained}) > 1]
 
     def label(model: Base) -> str:
         if isinstance(model, ReferencedModel):

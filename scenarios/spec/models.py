@@ -18,7 +18,7 @@ from carom.zoo.training.recipes import recipe as parse_recipe
 
 from .fields import as_axis, as_tables, level_name, positive, typed
 from .scenario import (
-    AXES,
+    LEVELS,
     SINGLE,
     Base,
     Configuration,
@@ -29,6 +29,8 @@ from .scenario import (
     TrainedModel,
     VictimSpec,
 )
+
+KEYS = (*LEVELS, "seed")  # of a table that trains models, and of [models]
 
 
 def surrogates_of(tables: Any, shared: Mapping[str, Any], task: Task, *, where: str) -> Iterator[SurrogateSpec]:
@@ -126,7 +128,7 @@ def _models(
         for model in as_axis(table["model"], where=f"{where}.model"):
             yield _referenced({**table, "model": model}, extra, where=where)
         return
-    check_keys(table, (*AXES, "name", "model", *extra), where=where)
+    check_keys(table, (*KEYS, "name", "model", *extra), where=where)
     axes: dict[str, Any] = {
         "source": list(task.sources),
         "samples": "all",
@@ -137,7 +139,7 @@ def _models(
         "seed": 0,
     }
     axes |= shared
-    axes |= {k: v for k, v in table.items() if k in AXES}
+    axes |= {k: v for k, v in table.items() if k in KEYS}
     grid = {k: [None] if v is None else as_axis(v, where=f"{where}.{k}") for k, v in axes.items()}
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
@@ -146,7 +148,7 @@ def _models(
 
 def _referenced(table: Mapping[str, Any], extra: Sequence[str], *, where: str) -> ReferencedModel:
     """A model that exists; what the table says of its source, balance and so on names its case."""
-    declared = {k: level_name(table[k]) for k in TrainedModel.AXES if k in table}
+    declared = {k: level_name(table[k]) for k in LEVELS if k in table}
     ours = {"name", *extra, *declared}
     if str(table["model"]).endswith(SUFFIXES):
         ours.discard("architecture")  # a file does not always say what its weights belong to
@@ -170,7 +172,7 @@ def _trained(point: Mapping[str, Any], task: Task, *, where: str) -> TrainedMode
         n=None if n is None else positive(n, where=f"{where}.n"),
     )
     seed = typed(point["seed"], int, where=f"{where}.seed")
-    axes = {k: level_name(point[k]) for k in TrainedModel.AXES if k != "n"}
+    axes = {k: level_name(point[k]) for k in LEVELS if k != "n"}
     axes["n"] = "all" if n is None else str(n)
     if called is not None:
         axes["recipe"] = typed(called, str, where=f"{where}.recipe.label")

@@ -16,9 +16,9 @@ from carom.zoo.tasks import TASKS, Task
 from .attacks import attacks_of, budgets_of, controls_of
 from .fields import as_axis, as_table, file_name, positive, typed
 from .labels import labelled, one_name_each
-from .models import pool_of, surrogates_of, victims_of
+from .models import KEYS, pool_of, surrogates_of, victims_of
 from .refuse import refuse, refuse_one_name_for_two_builders
-from .scenario import AXES, PRECISIONS, Geometry, Scenario, loop_of
+from .scenario import PRECISIONS, Geometry, Scenario, loop_of
 from .text import read_text
 
 TOP = (
@@ -69,7 +69,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
             )
     task_name, task = _task(table["task"], where=f"{where}: task")
     shared = as_table(table.get("models", {}), where=f"{where}: models")
-    check_keys(shared, AXES, where=f"{where}: models")
+    check_keys(shared, KEYS, where=f"{where}: models")
     images = as_table(table.get("images", {}), where=f"{where}: images")
     check_keys(images, ("per_source", "sources"), where=f"{where}: images")
     known = {s: s for s in task.sources}

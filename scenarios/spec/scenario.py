@@ -9,6 +9,7 @@ from carom.budget import NORMS, Budget, Norm
 from carom.defenses import Defense
 from carom.errors import InputError
 from carom.protocols import Attack, Control
+from carom.scenarios.axes import TRAINING
 from carom.surrogates import Chain, Single
 from carom.zoo.architectures import Architecture
 from carom.zoo.models.references import Reference, StatedAccuracy
@@ -21,8 +22,7 @@ Reads = Literal["surrogate", "victim"]
 READS: tuple[Reads, ...] = ("surrogate", "victim")
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
-AXES = ("source", "samples", "balance", "architecture", "recipe", "n", "seed")
-ALWAYS_SHOWN = ("source", "balance", "architecture")
+LEVELS = (*TRAINING, "n")  # what the names of levels are kept of
 
 SINGLE = Chain(first=Single())  # a model as it is
 UNDEFENDED = Defense()
@@ -59,8 +59,6 @@ class Configuration:
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
     """A model that the scenario trains."""
-
-    AXES: ClassVar[tuple[str, ...]] = ("source", "samples", "balance", "architecture", "recipe", "n")
 
     configuration: Configuration
     seed: int

@@ -35,7 +35,6 @@ from .intervals import mcnemar as mcnemar
 from .intervals import paired_wald as paired_wald
 from .intervals import wilson as wilson
 from .lift import lift as lift
-from .outcomes import AXES as AXES
 from .outcomes import CELL as CELL
 from .outcomes import COLUMNS as COLUMNS
 from .outcomes import SET as SET

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 from scipy import linalg
 
+from carom.scenarios.axes import CONDITIONS
+
 from .components import SIDES, Regression, image_noise, over_images, over_models
 from .intervals import IMAGES, LEVEL, Spread, holm
 from .lift import full_noise_asr
 from .outcomes import Bools, Floats, Ints, Outcomes, ratio
 
 WITHIN = ("attack", "norm", "eps")
-FIRST = ("source", "balance", "architecture")
 MARGIN = 0.02
 _ROUNDING = 1e-9
 
@@ -45,7 +46,7 @@ class Contrast:
 def axes_of(cells: pd.DataFrame) -> list[str]:
     """Axes that the columns `<axis>_s` and `<axis>_v` describe: source, balance, architecture, then the others."""
     found = [c.removesuffix("_s") for c in cells.columns if c.endswith("_s") and f"{c.removesuffix('_s')}_v" in cells]
-    return [*(a for a in FIRST if a in found), *(a for a in found if a not in FIRST)]
+    return [*(a for a in CONDITIONS if a in found), *(a for a in found if a not in CONDITIONS)]
 
 
 def match_flags(cells: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from carom.errors import ContractError
+from carom.scenarios.axes import TRAINING
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -19,7 +20,6 @@ Predictions = NDArray[np.int16]
 NO_ANSWER = -1
 SET = ("surrogate", "attack", "norm", "eps", "attack_seed")  # names an adversarial set
 CELL = (*SET, "victim")  # names a cell
-AXES = ("source", "samples", "balance", "architecture", "recipe")
 COLUMNS = (
     *CELL,
     "victim_index",
@@ -29,7 +29,7 @@ COLUMNS = (
     "victim_config",
     "surrogate_seed",
     "victim_seed",
-    *(f"{axis}_{side}" for axis in AXES for side in "sv"),
+    *(f"{axis}_{side}" for axis in TRAINING for side in "sv"),
 )
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.dialects.sqlite import insert
 from carom.errors import StoreError
 from carom.files import write_whole
 from carom.identity import tensor_digest
+from carom.scenarios.cases import BY_WEIGHT
 
 from .migrations import FIRST_SCHEMA, migrate
 
@@ -33,7 +34,6 @@ Predictions = NDArray[np.int16]  # class indices, -1 for no answer
 Row = Any  # a row of a query: its columns are attributes
 Kind = Literal["weights", "images", "sets", "measures"]
 KINDS: tuple[Kind, ...] = ("weights", "images", "sets", "measures")
-CONDITIONS = ("source", "architecture", "balance")  # of training, in which surrogate and victim match or not
 COPIES = "copies"  # a folder beside those of the kinds, without rows: what defences were trained on
 
 _Key = TypeVar("_Key", str, int)
@@ -190,7 +190,7 @@ published = sa.Table(
     sa.Column("training", sa.Text, nullable=False),  # of the victim; "" for the usual one
     sa.Column("attack", sa.Text, nullable=False),
     sa.Column("math", sa.Boolean, nullable=False),
-    *(sa.Column(f"{axis}_{side}", sa.Text, nullable=False) for side in "sv" for axis in CONDITIONS),
+    *(sa.Column(f"{axis}_{side}", sa.Text, nullable=False) for side in "sv" for axis in BY_WEIGHT),
     *(sa.Column(name, sa.Float, nullable=False) for name in ("asr", "asr_0", "asr_1")),
     sa.Column("clean_f1", sa.Float),  # of the victim on the source of the images
     sqlite_with_rowid=False,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from carom.errors import InputError, StoreError
 from carom.registry import did_you_mean
+from carom.scenarios.axes import AXES
 from carom.scenarios.cases import CONTROL, UNDECLARED
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.traces import snapshots
@@ -45,7 +46,6 @@ Pictures = NDArray[np.float32]
 
 USUAL = {("samples", "all"), ("recipe", "standard"), ("defense", "none")}
 ATTACKERS = ("surrogate", "public pool seen", "public pool held out")
-AXES = ("source", "samples", "balance", "architecture", "recipe", "defense")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from carom.scenarios.cases import CASES, case_of
+from carom.scenarios.cases import BY_WEIGHT, CASES, case_of
 from carom.scenarios.published.dumb import IMAGES, means_by_case, published_by_case, read_published
-from carom.scenarios.store.database import CONDITIONS, Store
+from carom.scenarios.store.database import Store
 
 from .rates import Form, Shown
 
@@ -115,7 +115,7 @@ def _effects(rows: pd.DataFrame) -> Shown:
     for task in ["all", *tasks] if len(tasks) > 1 else tasks:
         of_task = rows if task == "all" else rows[rows["task"] == task]
         for kind, some in of_task.groupby("attacks", sort=False):
-            for axis in CONDITIONS:
+            for axis in BY_WEIGHT:
                 same = some[f"{axis}_s"] == some[f"{axis}_v"]
                 match, mismatch = some[same], some[~same]
                 table.append(

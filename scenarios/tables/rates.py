@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from carom.errors import InputError
+from carom.scenarios.axes import AXES, CONDITIONS
 from carom.scenarios.statistics import (
     Outcomes,
     SurrogateCost,
@@ -28,7 +29,7 @@ from carom.scenarios.store.outcomes import find_run, list_failures, list_models,
 
 Form = Literal["text", "count", "percent", "points", "number"]
 
-FURTHER_AXES = ("samples", "recipe", "defense")  # cases are computed within one level of each
+FURTHER_AXES = tuple(a for a in AXES if a not in CONDITIONS)  # cases are computed within one level of each
 
 
 @dataclass(frozen=True, kw_only=True)

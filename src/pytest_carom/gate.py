@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from carom.errors import CaromError, InputError, ModelError
+from carom.scenarios.axes import CONDITIONS
 from carom.scenarios.cases import case, case_of
 from carom.scenarios.gates.ask import Answers, ask_suite, draws_by_image
 from carom.scenarios.gates.judge import Limits, Verdict, judge
@@ -23,7 +24,6 @@ from .baseline import Baseline, read_baseline, write_baseline
 from .baselines import Baselines, baseline_path, named, plain_id, shown, test_id
 from .history import keep
 
-CONDITIONS = ("source", "balance", "architecture")
 OTHER = "other"  # a condition that no surrogate of the suite has
 NEAR = 0.85  # share of letters in common from which a condition is taken for a slip
 
