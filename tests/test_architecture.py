@@ -108,6 +108,64 @@ def test_rooms_are_imported_as_carom_and_never_by_a_parent() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+# Inside scenarios: what the files of a folder may import of it, and in which order each imports those before it.
+GROUND = {"axes", "cases", "traces"}
+FOLDERS = {
+    "spec": GROUND,
+    "plan": GROUND | {"spec", "store"},
+}
+ORDER = {
+    "spec": (("text", "fields"), ("scenario",), ("models", "attacks", "labels", "refuse"), ("read",)),
+    "plan": (
+        ("images",),
+        ("models",),
+        ("surrogates",),
+        ("sets",),
+        ("outside",),
+        ("plan",),
+        ("measures",),
+        ("lacking",),
+        ("cost",),
+    ),
+}
+READS_THE_STORE = {"plan/lacking.py", "plan/cost.py"}  # the plan itself needs no store, so jobs and specs load none
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_of_scenarios_imports_what_stands_before_it(folder: str) -> None:
+    wrong = []
+    for path in sorted((ROOT / "scenarios" / folder).glob("*.py")):
+        for name in imported(ast.parse(path.read_text())):
+            parts = name.split(".")
+            if parts[:2] != ["carom", "scenarios"]:
+                continue
+            if parts[2] not in FOLDERS[folder] or (
+                parts[2] == "store" and f"{folder}/{path.name}" not in READS_THE_STORE
+            ):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_files_of_a_folder_import_those_before_them(folder: str) -> None:
+    place = {name: i for i, names in enumerate(ORDER[folder]) for name in names}
+    paths = [p for p in sorted((ROOT / "scenarios" / folder).glob("*.py")) if p.stem != "__init__"]
+    assert {p.stem for p in paths} == set(place)
+    wrong = []
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                others = [node.module] if node.module else [alias.name for alias in node.names]
+                wrong += [f"{path.relative_to(ROOT)} imports {o}" for o in others if place[o] >= place[path.stem]]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("path", ["axes.py", "cases.py", "traces.py"])
+def test_the_ground_of_scenarios_imports_nothing_but_itself(path: str) -> None:
+    tree = ast.parse((ROOT / "scenarios" / path).read_text())
+    assert not [name for name in imported(tree) if name.split(".")[0] not in sys.stdlib_module_names]
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_refuses_to_be_imported_under_another_name(room: str) -> None:
     done = subprocess.run(
