@@ -29,6 +29,15 @@ class Answer(NamedTuple):
 Carom = Callable[..., Answer]
 
 
+def one_line(answer: Answer, *words: str, code: int = 2) -> None:
+    """Exit code, a single line, no traceback, and what the line has to say."""
+    assert answer.code == code, answer
+    assert "Traceback" not in answer.err
+    assert answer.error.startswith("error: "), answer.err
+    for word in words:
+        assert word in answer.error, answer.error
+
+
 @pytest.fixture
 def carom(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Carom:
     """Runs `carom ARGUMENTS` in this process."""
@@ -139,3 +148,11 @@ def scenario(tmp_path: Path, tiny: str) -> Callable[..., Path]:
         return path
 
     return write
+
+
+# One source, balance and architecture of the tiny scenario.
+SMALL = (
+    ('source = ["here", "there"]', 'source = "here"'),
+    ('balance = ["uniform", "tv0.2"]', 'balance = "uniform"'),
+    ('architecture = [{name = "mlp", width = 12}, "lenet"]', 'architecture = {name = "mlp", width = 12}'),
+)

@@ -1,32 +1,21 @@
-"""What a scenario asks for: grids, keys, names, roles; and what a second run, one more victim or another eps costs."""
+"""What a scenario has to have: grids of models, sets and cells, each under a key that follows what is asked."""
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from tests.scenarios.conftest import SMALL
 
-from carom.errors import InputError, MissingData
 from carom.scenarios.jobs.job import TrainJob, _attackers_images
 from carom.scenarios.plan.plan import Plan, plan
 from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.spec.scenario import TrainedModel
-from carom.scenarios.spec.text import presets
-from carom.zoo.training import loop as training
-
-from . import raw_store
-from .conftest import Carom
 
 Write = Callable[..., Path]
-SMALL = (
-    ('source = ["here", "there"]', 'source = "here"'),
-    ('balance = ["uniform", "tv0.2"]', 'balance = "uniform"'),
-    ('architecture = [{name = "mlp", width = 12}, "lenet"]', 'architecture = {name = "mlp", width = 12}'),
-)
+
 CONTROLS = 6
 VICTIM = "[[victims]]\nseed = 2"
 
@@ -82,30 +71,6 @@ def test_the_dumb_grid_has_3600_cells_beside_the_controls() -> None:
     made = plan(load_scenario("digits-dumb"))
     assert len(made.models) == 48
     assert sum(made.sets[c.set_key].surrogate is not None for c in made.cells) == 24 * 25 * 6 == 3600
-
-
-def test_every_preset_is_a_scenario() -> None:
-    assert set(presets()) >= {"digits-quick", "digits-dumb"}
-    for name in presets():
-        if name == "imagenet-standard":  # its classes are the folders of images that nobody has by default
-            with pytest.raises(MissingData, match="datasets/imagenet"):
-                load_scenario(name)
-        else:
-            assert load_scenario(name).name == name
-
-
-def test_the_suite_of_imagenet_is_a_scenario_where_the_images_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for split in ("train", "val"):
-        for i in range(1000):
-            folder = tmp_path / "datasets/imagenet" / split / f"n{i:08}"
-            folder.mkdir(parents=True)
-            (folder / "a.png").touch()  # pixels are read by a run, not by the spec
-    made = load_scenario("imagenet-standard")
-    assert len(made.task.classes) == 1000
-    assert (len(made.surrogates), len(made.victims)) == (3, 3)
 
 
 def test_training_sets_have_one_size(scenario: Write) -> None:
@@ -241,168 +206,3 @@ def test_the_data_are_inputs_and_their_change_is_seen(scenario: Write, tiny_npz:
     for key, model in before.models.items():
         changed = {k for k, v in model.inputs.items() if after.models[key].inputs[k] != v}
         assert changed == {"train"}
-
-
-# --------------------------------------------------------------------------------------------------------------- names
-
-
-def test_labels_name_what_varies(scenario: Write) -> None:
-    made = planned(scenario())
-    labels = {v.label for v in made.scenario.victims}
-    assert "here/uniform/mlp(width=12)/s2" in labels
-    assert "there/tv0.2/lenet/s2" in labels
-    assert len(labels) == 8
-    varied = planned(scenario(*SMALL, ("seed = 2", "seed = 2\nn = [30, 60]")))
-    assert {v.label for v in varied.scenario.victims} == {
-        "here/uniform/mlp(width=12)/30/s2",
-        "here/uniform/mlp(width=12)/60/s2",
-    }
-    named = planned(scenario(*SMALL, ("seed = 2", 'seed = 2\nname = "ours"')))
-    assert [v.label for v in named.scenario.victims] == ["ours"]
-    attacks = planned(scenario(*SMALL, ('"fgsm", "mi"', '{name = "mi", steps = [3, 4], targeted = true}')))
-    assert [a.label for a in attacks.scenario.attacks] == ["mi steps=3 targeted", "mi steps=4 targeted"]
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (
-            ("seed = 2", 'seed = 2\n[[validation_victims]]\nseed = 2\nname = "judge"'),
-            ["training seed 2", "two roles", "validation victim 'judge'"],
-        ),
-        (("seed = 2", "seed = 1_000_001"), ["training seed 1000001", "two roles"]),
-        (("seed = 2", "seed = [2, 2]"), ["victims", "names must differ"]),
-        (("seed = 2", 'seed = [2, 3]\nname = "v"'), ["victims", "'v'", "names must differ"]),
-        (("seed = 2", 'seed = 2\nname = "a"\n[[victims]]\nseed = 2\nname = "b"'), ["'a'", "'b'", "same model"]),
-        (('"mi"', '"mi", {name = "mi", label = "twin"}'), ["same adversarial set", "twin ask for", "drop one"]),
-        (('eps = "32/255"', 'eps = ["32/255", "64/510"]'), ["budgets", "linf 32/255"]),
-    ],
-)
-def test_two_of_one_are_refused(change: tuple[str, str], words: list[str], scenario: Write) -> None:
-    ensemble = ("seed = 1", 'seed = 1\nbuilder = {name = "ensemble", size = 2}')
-    with pytest.raises(InputError) as error:
-        planned(scenario(*SMALL, ensemble, change))
-    for word in words:
-        assert word in str(error.value)
-
-
-# --------------------------------------------------------------------------------------------- what a change costs
-
-
-def run(carom: Carom, path: Path, store: Path, *more: object) -> dict[str, Any]:
-    answer = carom("run", path, "--store", store, "--workers", 0, "--json", *more)
-    assert answer.code == 0, answer.err
-    (report,) = json.loads(answer.out)
-    assert isinstance(report, dict)
-    return report
-
-
-def cost(report: dict[str, Any]) -> tuple[int, int, int]:
-    return report["trained"], report["crafted"], report["evaluated"]
-
-
-def test_only_what_is_lacking_is_done(carom: Carom, scenario: Write, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    sets = 2 + CONTROLS
-    assert cost(run(carom, scenario(*SMALL), store)) == (2, sets, sets + 2)
-    before = raw_store.contents(store)
-
-    answer = carom("run", scenario(*SMALL), "--store", store, "--workers", 0)
-    assert answer.code == 0
-    assert f"nothing to do, the store holds all {sets + 2} cells" in answer.err
-    assert raw_store.contents(store) == before
-
-    two = ("seed = 2", "seed = [2, 3]")
-    assert cost(run(carom, scenario(*SMALL, two), store)) == (1, 0, sets)
-    three = ('["fgsm", "mi"]', '["fgsm", "mi", "bim"]')
-    assert cost(run(carom, scenario(*SMALL, two, three), store)) == (0, 1, 1 * 3)
-    stronger = ('"32/255"', '"40/255"')
-    assert cost(run(carom, scenario(*SMALL, two, three, stronger), store)) == (0, 3 + CONTROLS - 1, 3 * 3 + 5 * 2)
-    larger = ('"32/255"', '["32/255", "40/255"]')
-    assert cost(run(carom, scenario(*SMALL, two, three, larger), store)) == (0, 0, 0)
-    seeds = ("[images]", "attack_seed = [0, 1]\n[images]")
-    assert cost(run(carom, scenario(*SMALL, two, seeds), store)) == (0, 2, 2 * 3)
-    validation = ("seed = 2", "seed = 2\n[[validation_victims]]\nseed = 5")
-    assert cost(run(carom, scenario(*SMALL, validation), store)) == (1, sets, sets)
-
-    after = raw_store.contents(store)
-    for part in ("files", "recorded", "clean", "cells"):
-        assert before[part].items() <= after[part].items(), "what was there stays as it was"
-
-
-def test_two_scenarios_share_what_they_have_in_common(carom: Carom, scenario: Write, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    one = scenario(*SMALL, name="one.toml")
-    two = scenario(
-        *SMALL,
-        ('name = "tiny"', 'name = "two"'),
-        ('["fgsm", "mi"]', '["mi", "bim"]'),
-        ("seed = 2", 'seed = 2\nname = "under another name"'),
-        name="two.toml",
-    )
-    answer = carom("run", one, two, "--store", store, "--workers", 0, "--json")
-    assert answer.code == 0, answer.err
-    first, second = json.loads(answer.out)
-    assert cost(first) == (2, 2 + CONTROLS, 2 * 2 + CONTROLS)
-    assert cost(second) == (0, 1, 2)
-    rows = {
-        name: json.loads(carom("show", name, "--store", store, "--json").out)["by-attack"] for name in ("tiny", "two")
-    }
-    shared = [next(r for r in rows[name] if r["attack"] == "mi") for name in rows]
-    assert shared[0]["k"] == shared[1]["k"]
-    assert shared[0]["asr"] == shared[1]["asr"]
-
-
-def test_a_job_that_failed_is_tried_again(
-    carom: Carom, scenario: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, path = tmp_path / "store", scenario(*SMALL, ("seed = 2", "seed = [2, 3]"))
-    real = training.train
-
-    def sometimes(*arguments: Any, **named: Any) -> Any:
-        if named["seed"] == 3:
-            raise RuntimeError("the cat pulled\nthe plug")
-        return real(*arguments, **named)
-
-    monkeypatch.setattr("carom.scenarios.jobs.job.train", sometimes)
-    answer = carom("run", path, "--store", store, "--workers", 0, "--json")
-    assert answer.code == 1
-    assert "Traceback" not in answer.err
-    (report,) = json.loads(answer.out)
-    assert cost(report) == (2, 2 + CONTROLS, 2 * 2 + CONTROLS)
-    assert len(report["failures"]) == 1
-    assert "the cat pulled" in report["failures"][0]
-    failed = raw_store.query(store, "select count(*) from run_cells where failure like '%the cat pulled%'")
-    assert failed == [(2 + CONTROLS,)]
-    assert "have no outcome" in carom("show", "--store", store).out
-    monkeypatch.undo()
-    assert cost(run(carom, path, store)) == (1, 0, 2 + CONTROLS)
-    assert raw_store.query(store, "select count(*) from run_cells where failure is not null") == [(0,)]
-    assert "have no outcome" not in carom("show", "--store", store).out
-
-
-def test_labels_that_change_are_counted_anew(carom: Carom, scenario: Write, tiny_npz: Path, tmp_path: Path) -> None:
-    """Other labels of the attacked images, and nothing else: as in a store that never saw the old ones."""
-    path = tmp_path / "mine.npz"
-    arrays = dict(np.load(tiny_npz))
-    np.savez(path, **arrays)
-    file = scenario(*SMALL, (str(tiny_npz), str(path)))
-    run(carom, file, tmp_path / "old")
-    arrays["here/y_test"] = (arrays["here/y_test"] + 1) % 3
-    np.savez(path, **arrays)
-    again = run(carom, file, tmp_path / "old")
-    fresh = run(carom, file, tmp_path / "new")
-    assert again["trained"] == 0
-    assert fresh["trained"] == 2
-    old, new = raw_store.contents(tmp_path / "old"), raw_store.contents(tmp_path / "new")
-    assert old == new
-
-
-def test_workers_change_nothing(carom: Carom, scenario: Write, tmp_path: Path) -> None:
-    file = scenario(*SMALL[:2], ('"mi"', '{name = "pgd", steps = 3}'))  # an mlp and a lenet
-    for count in (0, 1, 2):
-        answer = carom("run", file, "--store", tmp_path / str(count), "--workers", count, "--json")
-        assert answer.code == 0, answer.err
-    here, one, two = (raw_store.contents(tmp_path / str(count)) for count in (0, 1, 2))
-    assert here == one
-    assert here == two

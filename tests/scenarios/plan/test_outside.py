@@ -1,15 +1,17 @@
-"""Models from outside in a scenario: who may be what, and the accuracy that is stated of them."""
+"""Models from outside in a scenario: who may be what, the accuracy stated of them, and those that are broken."""
 
 import json
+import os
+import pickle
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from tests.scenarios.conftest import Carom, one_line
 from torch import nn
-
-from .conftest import Carom
 
 Scenario = Callable[..., Path]
 ONE_MODEL = (
@@ -150,3 +152,103 @@ def test_every_stated_accuracy_of_one_model_is_checked(
     assert answer.code == 2
     assert "behind" in answer.error
     assert "stated 94.0%" in answer.error
+
+
+# --------------------------------------------------------------------------------------------- broken
+
+SMALLER = (
+    ('balance = ["uniform", "tv0.2"]', 'balance = "uniform"'),
+    ('architecture = [{name = "mlp", width = 12}, "lenet"]', 'architecture = {name = "mlp", width = 12}'),
+)
+
+VICTIMS = """
+import torch
+calls = 0
+
+def right_shape(x):
+    return torch.nn.functional.one_hot((x.flatten(1).sum(1) > 0).long(), 3).float() * 9 - 4
+
+def other_classes(x):
+    return torch.zeros(len(x), 4)
+
+def not_a_number(x):
+    return torch.full((len(x), 3), float("nan"))
+
+def probabilities(x):
+    return torch.softmax(torch.linspace(0, 1, 3).expand(len(x), 3), 1)
+
+def wrong_shape(x):
+    return torch.zeros(3)
+
+def noisy(x):
+    return torch.rand(len(x), 3)
+
+def raises(x):
+    raise RuntimeError("no such\\nlayer")
+
+def raises_late(x):
+    global calls
+    calls += 1
+    if calls > 2 + CHECKS:
+        raise RuntimeError("out of tea")
+    return right_shape(x)
+"""
+
+
+@pytest.fixture
+def victims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "their_models.py").write_text(VICTIMS.replace("CHECKS", "1000000"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    sys.modules.pop("their_models", None)
+
+
+def with_victim(name: str) -> tuple[str, str]:
+    return ("seed = 2", f'seed = 2\n[[victims]]\nname = "theirs"\nmodel = "their_models:{name}"')
+
+
+BROKEN = {
+    "other_classes": ["theirs", "4", "3"],
+    "not_a_number": ["theirs", "finite"],
+    "probabilities": ["theirs", "probabilities"],
+    "wrong_shape": ["theirs", "(3,)"],
+    "raises": ["theirs", "RuntimeError", "no such layer"],
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_victim_is_refused_before_anything_runs(
+    name: str, carom: Carom, scenario: Scenario, victims: Path
+) -> None:
+    store = victims / "s"
+    one_line(carom("run", scenario(with_victim(name)), "--store", store, "--workers", 0), *BROKEN[name])
+    assert not list((store / "artifacts").rglob("*.safetensors")) if (store / "artifacts").exists() else True
+
+
+def test_a_victim_that_raises_later_costs_its_own_cells_only(carom: Carom, scenario: Scenario, victims: Path) -> None:
+    path = scenario(with_victim("raises_late"), *SMALLER)
+    store = victims / "s"
+    probe = carom("run", path, "--store", store, "--workers", 0)
+    assert probe.code == 0, probe.err  # it never gets that far
+    (victims / "their_models.py").write_text(VICTIMS.replace("CHECKS", "12"))
+    sys.modules.pop("their_models")
+    answer = carom("run", path, "--store", store, "--workers", 0)
+    assert answer.code == 2
+    assert "theirs" in answer.err
+    assert "out of tea" in answer.err
+    assert "batch" in answer.err
+    assert "Traceback" not in answer.err
+    shown = carom("show", "--store", store)
+    assert "have no outcome" in shown.out
+    assert "out of tea" in shown.out
+
+
+def test_a_checkpoint_that_needs_unpickling_is_refused(carom: Carom, scenario: Scenario, tmp_path: Path) -> None:
+    class Model(torch.nn.Linear):
+        pass
+
+    path = tmp_path / "whole.pt"
+    with path.open("wb") as file:
+        pickle.dump({"model": os.system}, file)
+    change = ("seed = 2", f'seed = 2\n[[victims]]\nname = "theirs"\nmodel = "{path}"\narchitecture = "lenet"')
+    one_line(carom("run", scenario(change), "--store", tmp_path / "s"), "whole.pt", "state dict")
