@@ -36,8 +36,11 @@ from carom.scenarios.statistics import (
 from carom.scenarios.statistics.defended import PAIR_MARK, attackers, own_cells, transfer_cells
 from carom.scenarios.statistics.outcomes import Ints
 from carom.scenarios.statistics.seeds import Counts, Trained
-from carom.scenarios.store.database import Store, cells, planned_cells, run_cells, run_models
-from carom.scenarios.store.outcomes import Run, find_run, list_victims, read_outcomes
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.lists import list_victims
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import Run, find_run
+from carom.scenarios.store.schema import cells, planned_cells, run_cells, run_models
 from carom.scenarios.tables.defenses import defense_tables
 
 PAGE = Path(__file__).parents[1] / "docs" / "science" / "defenses.md"

@@ -29,7 +29,8 @@ from streamlit.testing.v1 import AppTest
 import carom.app
 from carom.app.queries import queries
 from carom.app.shell import frame, serve
-from carom.scenarios.store.database import Store, cells, run_cells
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.schema import cells, run_cells
 
 PAGES = Path(carom.app.__file__).parent / "pages"
 # of each page, choices that are changed in turn: key in the address, and values

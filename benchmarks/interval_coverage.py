@@ -35,6 +35,7 @@ from scipy.stats import binom, norm  # type: ignore[attr-defined]
 
 from carom.files import replacing
 from carom.scenarios import statistics
+from carom.scenarios.axes import TRAINING
 from carom.scenarios.cases import case
 from carom.scenarios.statistics import Outcomes, contrast, counted_table, marginal_effects, paired_wald, wilson
 from carom.scenarios.statistics.intervals import IMAGES
@@ -163,7 +164,7 @@ def _grid_of(world: World) -> tuple[Sequence[pd.DataFrame], Any, pd.DataFrame]:
     for name, of, side, at in (("surrogate", "s", sides[0], s), ("victim", "v", sides[1], v)):
         told[name] = (side["config"] + "/" + side["seed"].astype(str)).to_numpy()[at]
         told[f"{name}_config"], told[f"{name}_seed"] = side["config"].to_numpy()[at], side["seed"].to_numpy()[at]
-        told |= {f"{axis}_{of}": "" for axis in statistics.AXES}
+        told |= {f"{axis}_{of}": "" for axis in TRAINING}
         told[f"architecture_{of}"] = side["level"].to_numpy()[at]
     differs = told["architecture_s"] != told["architecture_v"]
     told["case"] = [case(False, True, True, not one) for one in differs]
@@ -371,7 +372,7 @@ def _cells_of(design: Trained) -> tuple[pd.DataFrame, Sequence[tuple[Any, ...]]]
             rows.append({**row, "truth": design.rate(up + more)})
             seeds.append((a, b, i, up + more))
     constant: dict[str, Any] = dict(norm="linf", eps="8/255", attack_seed=0, case=3, control=False, reads="surrogate")
-    constant |= {f"{axis}_{of}": "" for axis in statistics.AXES for of in "sv"}
+    constant |= {f"{axis}_{of}": "" for axis in TRAINING for of in "sv"}
     return pd.DataFrame(rows).assign(**constant), seeds
 
 

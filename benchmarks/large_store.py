@@ -24,18 +24,9 @@ from numpy.typing import NDArray
 
 from carom.scenarios.axes import CONDITIONS
 from carom.scenarios.cases import case
-from carom.scenarios.store.database import (
-    Store,
-    artifacts,
-    cells,
-    clean,
-    image_sets,
-    pack_predictions,
-    run_cells,
-    run_models,
-    run_sets,
-    runs,
-)
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.predictions import pack_predictions
+from carom.scenarios.store.schema import artifacts, cells, clean, image_sets, run_cells, run_models, run_sets, runs
 
 CLASSES = ("cat", "dog", "bird", "frog", "deer", "ship", "truck", "plane", "horse", "lorry")
 SOURCES = ("bing", "google")

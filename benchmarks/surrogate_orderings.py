@@ -24,8 +24,11 @@ from family import Comparison, Row, compared, corrected, p_value
 
 from carom.errors import InputError
 from carom.scenarios.statistics import Difference, Outcomes, Spread, between, difference
-from carom.scenarios.store.database import Store, artifacts, run_models
-from carom.scenarios.store.outcomes import find_run, list_surrogates, read_outcomes
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.lists import list_surrogates
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import find_run
+from carom.scenarios.store.schema import artifacts, run_models
 from carom.scenarios.tables.rates import Shown, show_run
 
 ROOT = Path(__file__).parents[1]

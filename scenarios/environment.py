@@ -4,6 +4,7 @@ It is asked for where the work is done, so a run whose workers are on other mach
 upgrade, says of each artefact and of each attempt what made it.
 """
 
+import hashlib
 import os
 import platform
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import carom
 
 # Every library whose numbers can be in a result: it computes, brings data or models, decodes or stores them.
 LIBRARIES = (
@@ -34,6 +37,26 @@ LIBRARIES = (
     "transformers",
     "robustbench",
 )
+
+
+FOLDERS = ("attacks", "defenses", "scenarios", "surrogates", "zoo")
+
+
+@cache
+def code_digest() -> str:
+    """sha256 over every file of the package, as they were when this process first asked: what it works with.
+
+    A run asks when it is imported, not when it ends: files that are edited meanwhile are not the code that ran.
+    """
+    package = Path(carom.__file__).resolve().parent
+    total = hashlib.sha256()
+    for folder in (package, *(package / name for name in FOLDERS)):
+        # the folders may be links, which rglob does not follow by itself
+        for path in sorted(folder.resolve().rglob("*")):
+            if path.suffix in (".py", ".toml", ".npz"):
+                total.update(path.name.encode())
+                total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 @cache

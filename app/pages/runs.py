@@ -11,7 +11,7 @@ from carom.app.shell import parts, views
 from carom.app.shell.address import pick
 from carom.app.shell.frame import STANDS, Opened, header, moment, show
 from carom.app.shell.plain import plain
-from carom.scenarios.store.outcomes import Run
+from carom.scenarios.store.runs import Run
 
 NONE = "no other run"
 

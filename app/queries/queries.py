@@ -18,23 +18,19 @@ from carom.errors import CaromError, InputError
 from carom.scenarios.axes import TRAINING
 from carom.scenarios.statistics import case_table, cell_rates, class_rates, wilson
 from carom.scenarios.statistics.outcomes import poolable
-from carom.scenarios.store.database import Store, cells, planned_cells, run_cells
-from carom.scenarios.store.outcomes import (
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.lists import (
     Pictures,
-    Run,
-    changes,
-    count_images,
     list_answering,
     list_attempts,
     list_failures,
     list_models,
-    list_runs,
     list_sets,
-    read_outcomes,
     read_pictures,
-    read_rates,
-    run_size,
 )
+from carom.scenarios.store.outcomes import count_images, read_outcomes, read_rates
+from carom.scenarios.store.runs import Run, changes, list_runs, run_size
+from carom.scenarios.store.schema import cells, planned_cells, run_cells
 from carom.scenarios.tables.counted import LARGE, LIVE, counted_tables
 from carom.scenarios.tables.rates import Form, Shown, compare_runs, show_run
 

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from carom.app.queries import queries
-from carom.scenarios.store.outcomes import Pictures
+from carom.scenarios.store.lists import Pictures
 
 from .frame import Opened
 

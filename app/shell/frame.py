@@ -15,7 +15,7 @@ import streamlit as st
 
 from carom.app.queries import queries
 from carom.errors import CaromError, one_line
-from carom.scenarios.store.outcomes import Run
+from carom.scenarios.store.runs import Run
 
 from .address import pick
 from .plain import code, plain

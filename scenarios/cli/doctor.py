@@ -12,7 +12,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from carom.errors import CaromError, MissingData
-from carom.scenarios.store.database import Store, artifacts, verify
+from carom.scenarios.store.artifacts import verify
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.schema import artifacts
 
 Level = Literal["ok", "note", "bad"]
 

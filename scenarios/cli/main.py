@@ -169,7 +169,7 @@ def _unchanged(texts: list[tuple[str, str]], folder: Path) -> list[tuple[str, in
 
 def _show_brief(console: "Console", folder: Path, run_id: str) -> None:
     from carom.scenarios.store.database import Store
-    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.store.runs import find_run
     from carom.scenarios.tables.rates import show_run
 
     with Store(folder) as store:
@@ -313,7 +313,7 @@ def show(
     Example: carom show digits-dumb
     """
     from carom.scenarios.store.database import Store
-    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.store.runs import find_run
     from carom.scenarios.tables.rates import show_run
 
     from .console import Console
@@ -339,7 +339,7 @@ def compare(
     Example: carom compare digits-quick my-scenario
     """
     from carom.scenarios.store.database import Store
-    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.store.runs import find_run
     from carom.scenarios.tables.rates import compare_runs
 
     from .console import Console
@@ -366,7 +366,7 @@ def export(
     """
     from carom.scenarios.report.files import export_run
     from carom.scenarios.store.database import Store
-    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.store.runs import find_run
 
     from .console import Console
 

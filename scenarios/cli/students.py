@@ -23,8 +23,9 @@ from carom.scenarios.plan.plan import Plan, plan
 from carom.scenarios.run.executors.processes import devices_of
 from carom.scenarios.run.run import Progress, TimeLeft
 from carom.scenarios.spec.read import parse_scenario
-from carom.scenarios.store.database import Store, read_artifact, store_errors
-from carom.scenarios.store.outcomes import find_run
+from carom.scenarios.store.artifacts import read_artifact
+from carom.scenarios.store.database import Store, store_errors
+from carom.scenarios.store.runs import find_run
 from carom.scenarios.tables.rates import Shown
 from carom.surrogates.stack import unstacked
 from carom.zoo.architectures import table

@@ -17,16 +17,11 @@ from carom.scenarios.run.run import Progress, run_id_of, run_scenario
 from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.spec.scenario import Scenario
 from carom.scenarios.statistics import SET, cell_rates
-from carom.scenarios.store.database import (
-    Store,
-    artifacts,
-    image_sets,
-    read_artifact,
-    run_sets,
-    runs,
-    store_errors,
-)
-from carom.scenarios.store.outcomes import find_run, read_outcomes
+from carom.scenarios.store.artifacts import read_artifact
+from carom.scenarios.store.database import Store, store_errors
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import find_run
+from carom.scenarios.store.schema import artifacts, image_sets, run_sets, runs
 from carom.scenarios.traces import snapshots
 
 from .suite import AdversarialSet, Strength, Suite

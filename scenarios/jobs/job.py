@@ -22,21 +22,11 @@ from carom.defenses import PublicModel, Randomised, Stage, Wrapper
 from carom.errors import CaromError, ContractError, InputError, ModelError, StoreError, one_line
 from carom.identity import tensor_digest
 from carom.protocols import Attack, Control, GradientSource
-from carom.scenarios.environment import environment
+from carom.scenarios.environment import code_digest, environment
 from carom.scenarios.plan.measures import EXAMINED_PASSES, MEASURED_PASSES
 from carom.scenarios.spec.scenario import Configuration, Precision, loop_of, with_loop
-from carom.scenarios.store.database import (
-    COPIES,
-    NO_ANSWER,
-    Kind,
-    Predictions,
-    Written,
-    adopt,
-    pack_predictions,
-    read_artifact,
-    write_artifact,
-)
-from carom.scenarios.store.unchanged import code_digest
+from carom.scenarios.store.artifacts import COPIES, Kind, Written, adopt, read_artifact, write_artifact
+from carom.scenarios.store.predictions import NO_ANSWER, Predictions, pack_predictions
 from carom.surrogates import Chain, Ground, Refinement
 from carom.surrogates.stack import restored, stacked, unstacked
 from carom.zoo.architectures import Architecture

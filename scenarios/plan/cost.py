@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from carom.scenarios.spec.scenario import Scenario, TrainedModel
-from carom.scenarios.store.database import Store, attempts
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.schema import attempts
 
 from .lacking import Lacking
 from .measures import measured

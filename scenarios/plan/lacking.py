@@ -13,7 +13,9 @@ import sqlalchemy as sa
 
 from carom.identity import tensor_digest
 from carom.scenarios.spec.scenario import ReferencedModel, TrainedModel
-from carom.scenarios.store.database import Kind, Row, Store, cells, chunks
+from carom.scenarios.store.artifacts import Kind
+from carom.scenarios.store.database import Row, Store, chunks
+from carom.scenarios.store.schema import cells
 
 from .measures import EXAMINED_IMAGES, EXAMINED_PASSES, MEASURED_PASSES, examine_key, measure_key, measured
 from .models import BuiltModel, PlannedModel, WrappedModel, behind_wrappers

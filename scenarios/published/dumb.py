@@ -25,7 +25,8 @@ from carom.errors import InputError
 from carom.identity import content_key
 from carom.scenarios.axes import CONDITIONS
 from carom.scenarios.cases import case
-from carom.scenarios.store.database import Store, published, runs
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.schema import published, runs
 
 STATUS = "published"
 EVALUATION = "results/attacks/evaluation"

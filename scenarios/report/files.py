@@ -8,7 +8,8 @@ from carom.errors import StoreError
 from carom.files import replacing
 from carom.registry import lookup
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import find_run, read_outcomes
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import find_run
 from carom.scenarios.tables.published import published_rows_shown
 from carom.scenarios.tables.rates import Shown, cells_shown, show_run
 

@@ -12,7 +12,8 @@ import pandas as pd
 from carom.scenarios.statistics import Outcomes, group_table
 from carom.scenarios.statistics.outcomes import eps_value
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import Run, find_run, read_outcomes
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import Run, find_run
 from carom.scenarios.tables.defenses import defense_names, several_configurations
 from carom.scenarios.tables.rates import Form, Shown, interval_notes, records, show_run, with_intervals
 

@@ -3,7 +3,7 @@
 import torchmetrics.functional.image as _ssim
 
 import carom.scenarios.jobs.job as _jobs
-from carom.scenarios.store.unchanged import code_digest
+from carom.scenarios.environment import code_digest
 
 __all__ = ["_jobs", "_ssim"]
 

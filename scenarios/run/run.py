@@ -19,7 +19,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from carom.errors import StoreError
 from carom.identity import content_key, tensor_digest
-from carom.scenarios.environment import environment
+from carom.scenarios.environment import code_digest, environment
 from carom.scenarios.jobs.job import (
     BuildJob,
     ControlJob,
@@ -42,26 +42,22 @@ from carom.scenarios.plan.plan import Plan, layers, plan
 from carom.scenarios.plan.sets import PlannedSet
 from carom.scenarios.plan.surrogates import PlannedSurrogate
 from carom.scenarios.spec.scenario import ReferencedModel, Scenario, SurrogateSpec, TrainedModel
-from carom.scenarios.store.database import (
-    Kind,
-    Row,
-    Store,
-    Written,
+from carom.scenarios.store.artifacts import Kind, Written, write_artifact
+from carom.scenarios.store.database import Row, Store
+from carom.scenarios.store.predictions import pack_changes, unpack_predictions
+from carom.scenarios.store.schema import (
     attempts,
     cells,
     clean,
     image_sets,
-    pack_changes,
     run_cells,
     run_models,
     run_sets,
     run_surrogates,
     run_victims,
     runs,
-    unpack_predictions,
-    write_artifact,
 )
-from carom.scenarios.store.unchanged import code_digest, stamp
+from carom.scenarios.store.unchanged import stamp
 from carom.surrogates import Ensemble, Single
 from carom.zoo.tasks.attacked import target_classes
 

@@ -4,19 +4,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from .database import (
-    COPIES,
-    KINDS,
-    Store,
-    artifacts,
-    check_there,
-    image_sets,
-    run_models,
-    run_sets,
-    run_surrogates,
-    run_victims,
-    store_errors,
-)
+from .artifacts import COPIES, KINDS
+from .database import Store, check_there, forget_outcomes, store_errors
+from .schema import artifacts, image_sets, run_models, run_sets, run_surrogates, run_victims
 
 
 def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
@@ -77,8 +67,6 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
 
 
 def _forget(connection: sa.Connection, ids: list[int]) -> None:
-    from .database import forget_outcomes
-
     for id_ in ids:
         forget_outcomes(connection, id_)
         connection.execute(image_sets.delete().where(image_sets.c.artifact == id_))

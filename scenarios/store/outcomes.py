@@ -1,11 +1,7 @@
-"""What a store holds, for tables, the explorer and exports. Imports no torch, writes nothing.
-
-`carom show`, `carom export`, `carom compare` and the app all read through these functions.
-"""
+"""The outcomes of a run, for tables, the explorer and exports. Imports no torch, writes nothing."""
 
 import json
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,144 +10,19 @@ import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from carom.errors import InputError, StoreError
-from carom.registry import did_you_mean
+from carom.errors import InputError
 from carom.scenarios.axes import AXES
 from carom.scenarios.cases import CONTROL, UNDECLARED
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.traces import snapshots
 
-from .database import (
-    Kind,
-    Store,
-    artifact_path,
-    artifacts,
-    attempts,
-    cells,
-    clean,
-    image_sets,
-    meta,
-    planned_cells,
-    run_cells,
-    run_models,
-    run_sets,
-    run_surrogates,
-    run_victims,
-    runs,
-    unpack_changes,
-    unpack_predictions,
-)
-
-Pictures = NDArray[np.float32]
+from .artifacts import artifact_path
+from .database import Store
+from .predictions import unpack_changes, unpack_predictions
+from .schema import artifacts, cells, clean, image_sets, run_cells, run_models, run_sets, runs
 
 USUAL = {("samples", "all"), ("recipe", "standard"), ("defense", "none")}
 ATTACKERS = ("surrogate", "public pool seen", "public pool held out")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One run of a store.
-
-    Attributes:
-        id: Name of the scenario and a piece of its content key.
-        status: running, done, failed or interrupted; or published, for rates of others, which have no cells.
-        cells: Planned cells.
-        done: Cells that have an outcome.
-        failed: Cells that have none because something failed.
-    """
-
-    id: str
-    scenario: str
-    description: str
-    task: str
-    status: str
-    started: str
-    finished: str | None
-    environment: dict[str, Any]
-    text: str
-    cells: int
-    done: int
-    failed: int
-
-
-def changes(store: Store) -> int:
-    """A counter that moves with every write: what was read at one count need not be read again at the same."""
-    with store.reading() as connection:
-        value = connection.execute(sa.select(meta.c.value).where(meta.c.name == "changes")).scalar()
-    return int(value or 0)
-
-
-def list_runs(store: Store) -> list[Run]:
-    """All runs, the latest first; published ones after one's own."""
-    counts = (
-        sa.select(
-            run_cells.c.run,
-            sa.func.count().label("cells"),
-            sa.func.count(cells.c.n).label("done"),
-            sa.func.count(run_cells.c.failure).label("failed"),
-        )
-        .select_from(planned_cells)
-        .group_by(run_cells.c.run)
-        .subquery()
-    )
-    query = sa.select(runs, counts.c.cells, counts.c.done, counts.c.failed).outerjoin(counts, counts.c.run == runs.c.id)
-    with store.reading() as connection:
-        order = (runs.c.status == "published", runs.c.started.desc(), runs.c.id)
-        rows = connection.execute(query.order_by(*order)).all()
-    return [
-        Run(
-            id=row.id,
-            scenario=row.scenario,
-            description=row.description,
-            task=row.task,
-            status=row.status,
-            started=row.started,
-            finished=row.finished,
-            environment=json.loads(row.environment),
-            text=row.text,
-            cells=row.cells or 0,
-            done=row.done or 0,
-            failed=row.failed or 0,
-        )
-        for row in rows
-    ]
-
-
-def run_size(store: Store, run: str) -> tuple[str, int]:
-    """Status of a run and its planned cells: what of `Run` is there at once in a run of a million cells.
-
-    Raises:
-        InputError: No such run.
-    """
-    with store.reading() as connection:
-        status = connection.execute(sa.select(runs.c.status).where(runs.c.id == run)).scalar()
-        count = sa.select(sa.func.count()).select_from(run_cells).where(run_cells.c.run == run)
-        planned = connection.execute(count).scalar_one()
-    if status is None:
-        raise InputError(f"{store.folder}: no run {run!r}; `carom show` lists them")
-    return str(status), int(planned)
-
-
-def find_run(store: Store, name: str | None = None) -> Run:
-    """A run by its id, the start of its id, or its scenario's name (the latest); without a name the latest of all.
-
-    Raises:
-        InputError: No run, or none of this name.
-    """
-    known = list_runs(store)
-    if not known:
-        raise InputError(f"{store.folder}: no run yet; run a scenario first, such as `carom demo`")
-    if name is None:
-        return known[0]
-    for match in (
-        [r for r in known if r.id == name],
-        [r for r in known if r.scenario == name],
-        [r for r in known if r.id.startswith(name)],
-    ):
-        if match:
-            return match[0]
-    names = [r.id for r in known]
-    raise InputError(f"{store.folder}: no run {name!r}{did_you_mean(name, names)} (runs: {', '.join(names[:10])})")
 
 
 def read_outcomes(
@@ -402,7 +273,7 @@ def _cell(row: Any, made: Any, victim: Any, place: int, earlier: Set[str]) -> di
         "attack_seed": made.attack_seed,
         "victim": victim.label,
         "victim_index": place,
-        "case": _case(row.case, made.surrogate),
+        "case": case_of(row.case, made.surrogate),
         "control": control,
         "targeted": bool(made.targeted),
         # what was made from a victim's own answers is no transfer to it, and is never pooled with what is
@@ -411,8 +282,8 @@ def _cell(row: Any, made: Any, victim: Any, place: int, earlier: Set[str]) -> di
         "pool": attacker.get("pool", ""),
         "group": attacker.get("group", ""),
         "decoy": "decoy" in attacker,
-        "surrogate_config": _configuration(attacker),
-        "victim_config": _configuration(attacked),
+        "surrogate_config": configuration_of(attacker),
+        "victim_config": configuration_of(attacked),
         "surrogate_seed": int(attacker.get("seed", -1)),
         "victim_seed": int(attacked.get("seed", -1)),
         **{f"{axis}_s": attacker.get(axis, "") for axis in AXES},
@@ -420,14 +291,15 @@ def _cell(row: Any, made: Any, victim: Any, place: int, earlier: Set[str]) -> di
     }
 
 
-def _case(number: int | None, surrogate: str | None) -> int:
+def case_of(number: int | None, surrogate: str | None) -> int:
     """A model whose axes nobody declared belongs to no case; it is counted where cases are not asked for."""
     if surrogate is None:
         return CONTROL
     return UNDECLARED if number is None else number
 
 
-def _configuration(axes: dict[str, str]) -> str:
+def configuration_of(axes: dict[str, str]) -> str:
+    """What a table calls a model by its axes: the builder, and what is not as usual; the seed is left out."""
     shown = [axes[a] for a in AXES if a in axes and (a, axes[a]) not in USUAL]
     if axes.get("n", "all") != "all":
         shown.append(f"n={axes['n']}")
@@ -469,237 +341,11 @@ def _target(
             return np.asarray(load_file(path)["target"], dtype=np.int64)
     if not targeted:
         return None
-    import torch  # `carom gc --sets` freed them all, so they are drawn once more
+    # `carom gc --sets` freed them all, so they are drawn once more; who reads other stores need not load torch
+    import torch
 
     from carom.zoo.tasks.attacked import target_classes
 
     labels = torch.from_numpy(np.frombuffer(images.labels, "<i4").astype(np.int64))
     ids = torch.from_numpy(np.frombuffer(images.ids, "<i8").astype(np.int64))
     return np.asarray(target_classes(labels, ids, len(json.loads(images.classes))).numpy(), dtype=np.int64)
-
-
-def list_sets(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
-    """The adversarial sets of a run on one split, one row each, those of controls too.
-
-    Columns: set_id and image_set (rows of the store), surrogate ("" for a control), asked (label of the one victim
-    whose answers it was made from, or ""), attack, norm, eps, targeted, attack_seed, made (whether it was crafted).
-    """
-    query = (
-        sa.select(run_sets, artifacts.c.digest)
-        .join(artifacts, artifacts.c.id == run_sets.c.artifact)
-        .join(image_sets, image_sets.c.artifact == run_sets.c.image_set)
-        .where(run_sets.c.run == run, image_sets.c.split == split)
-        .order_by(run_sets.c.artifact)
-    )
-    with store.reading() as connection:
-        rows = connection.execute(query).all()
-    columns = ["set_id", "image_set", "surrogate", "asked", "attack", "norm", "eps", "targeted", "attack_seed", "made"]
-    table = []
-    for row in rows:
-        axes = json.loads(row.surrogate_axes)
-        if "decoy" not in axes:
-            asked = axes.get("asked", "")
-            named = (row.attack, row.norm, row.eps, bool(row.targeted), row.attack_seed, row.digest is not None)
-            table.append((row.artifact, row.image_set, row.surrogate or "", asked, *named))
-    return pd.DataFrame(table, columns=columns)
-
-
-def list_answering(store: Store, run: str, adversarial_set: int) -> pd.DataFrame:
-    """The models that answered an adversarial set in a run: victim_id (row of the store), victim (label), case, n, k.
-
-    The surrogate's own model, case 0, comes last.
-    """
-    query = (
-        sa.select(run_cells, cells.c.n, cells.c.k, run_models.c.role, run_models.c.label, run_sets.c.surrogate)
-        .select_from(planned_cells)
-        .join(run_models, (run_models.c.run == run_cells.c.run) & (run_models.c.artifact == run_cells.c.victim))
-        .join(run_sets, (run_sets.c.run == run_cells.c.run) & (run_sets.c.artifact == run_cells.c.adversarial_set))
-        .where(run_cells.c.run == run, run_cells.c.adversarial_set == adversarial_set, cells.c.n.is_not(None))
-        .order_by(run_cells.c.case == 0, run_cells.c.victim)
-    )
-    with store.reading() as connection:
-        rows = connection.execute(query).all()
-    table = {
-        row.victim: (row.victim, row.label, _case(row.case, row.surrogate), row.n, row.k)
-        for row in rows
-        if row.role == "victim" or (row.case == 0 and row.role in ATTACKERS)
-    }
-    return pd.DataFrame(table.values(), columns=["victim_id", "victim", "case", "n", "k"])
-
-
-def read_pictures(
-    store: Store, adversarial_set: int, image_set: int, places: Sequence[int]
-) -> tuple[Pictures, Pictures]:
-    """Clean and adversarial images at these places of an adversarial set, `n c h w`, float32 in [0, 1].
-
-    Only these images are read, so their file is not checked against its digest.
-
-    Raises:
-        StoreError: A file is missing, as after `carom gc --sets`, damaged, or too short.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    with store.reading() as connection:
-        query = sa.select(artifacts.c.id, artifacts.c.key).where(artifacts.c.id.in_([adversarial_set, image_set]))
-        keys: dict[int, str] = {row.id: row.key for row in connection.execute(query)}
-    kinds: tuple[tuple[Kind, int], ...] = (("images", image_set), ("sets", adversarial_set))
-    found = []
-    for kind, id_ in kinds:
-        path = artifact_path(store.folder, kind, keys[id_])
-        if not path.is_file():
-            raise StoreError(
-                f"{path}: these images are not in the store, as after `carom gc --sets`; the numbers that rest on them "
-                "stay; to make them again run the scenario into another folder with --store"
-            )
-        try:
-            with safe_open(path, framework="numpy") as file:
-                images = file.get_slice("images")
-                some = np.concatenate([images[place : place + 1] for place in places])
-        except (OSError, SafetensorError, ValueError, IndexError) as error:
-            raise StoreError(f"{path}: cannot be read: {error}; run the scenario again to rebuild it") from None
-        if len(some) != len(places):
-            raise StoreError(f"{path}: holds too few images; run the scenario again to rebuild it")
-        found.append(some.astype(np.float32) / np.float32(255 if some.dtype == np.uint8 else 1))
-    return found[0], found[1]
-
-
-def list_models(store: Store, run: str) -> pd.DataFrame:
-    """The models of a run: role, label, axes, how they were trained and how long it took."""
-    query = (
-        sa.select(run_models.c.role, run_models.c.label, run_models.c.axes, artifacts.c.record, artifacts.c.digest)
-        .join(artifacts, artifacts.c.id == run_models.c.artifact)
-        .where(run_models.c.run == run)
-    )
-    with store.reading() as connection:
-        rows = connection.execute(query).all()
-    table = []
-    for row in rows:
-        record = json.loads(row.record)
-        table.append(
-            {
-                "role": row.role,
-                "model": row.label,
-                **json.loads(row.axes),
-                "trained": row.digest is not None,
-                "passes": record.get("forward", 0) + record.get("backward", 0),
-                "seconds": record.get("seconds", np.nan),
-            }
-        )
-    return pd.DataFrame(table)
-
-
-def list_surrogates(store: Store, run: str) -> pd.DataFrame:
-    """The surrogates of a run, one row each: how they were built, what that cost and stored, and what was measured.
-
-    Columns: surrogate (label), asked (label of the one victim that it was built from, or ""), surrogate_config (without
-    the seed), surrogate_seed, builder, base (the configuration that it was built on), networks (of an ensemble as
-    trained, or 1; else NaN), schedule, models (that were made for it), members (weight sets that are read), active (of
-    them at a step), parameters (numbers stored), forward, backward (image passes of all trainings it rests on),
-    seconds; `measures`, a mapping of what was measured.
-    Costs are NaN while a model is missing.
-    """
-    with store.reading() as connection:
-        rows = connection.execute(sa.select(run_surrogates).where(run_surrogates.c.run == run)).all()
-        wanted = {id_ for r in rows for id_ in (*json.loads(r.rests_on), r.measures) if id_ is not None}
-        found = {
-            row.id: row for row in connection.execute(sa.select(artifacts).where(artifacts.c.id.in_(sorted(wanted))))
-        }
-    table = []
-    for row in rows:
-        members, rests_on, axes = json.loads(row.members), json.loads(row.rests_on), json.loads(row.axes)
-        there = all(m in found and found[m].digest is not None for m in rests_on)
-        records = {m: json.loads(found[m].record) for m in rests_on} if there else {}
-        measures = found.get(row.measures) if row.measures is not None else None
-        made: dict[str, Any] = {
-            "surrogate": row.label,
-            "asked": row.victim,
-            "surrogate_config": _configuration(axes),
-            "surrogate_seed": int(axes.get("seed", -1)),
-            "builder": row.builder,
-            "base": _configuration({**axes, "builder": "single"}),
-            "networks": np.nan if row.networks is None else row.networks,
-            "schedule": row.schedule,
-            "models": len(rests_on),
-            "active": row.active,
-            "members": np.nan,
-            "parameters": np.nan,
-            "forward": np.nan,
-            "backward": np.nan,
-            "seconds": np.nan,
-            "measures": {} if measures is None or measures.digest is None else _numbers(measures.record),
-        }
-        if there:
-            made["members"] = sum(records[m].get("members", 1) for m in members)
-            # a record without the count is of an earlier version, or of a model that was not trained here
-            made["parameters"] = sum(records[m].get("parameters") or (found[m].bytes or 0) // 4 for m in members)
-            if all(record.get("kind") != "referenced" for record in records.values()):  # nobody knows what those cost
-                for column in ("forward", "backward", "seconds"):
-                    made[column] = sum(record.get(column, 0) for record in records.values())
-        table.append(made)
-    return pd.DataFrame(table)
-
-
-def list_victims(store: Store, run: str) -> pd.DataFrame:
-    """The victims of a run that were looked at for masked gradients, one row each.
-
-    Columns: victim (label), defense, victim_config (without the seed), victim_seed, forward, backward (image passes of
-    all trainings that it rests on, public models not counted; NaN where nobody knows), seconds, parameters, budget (of
-    the attacks behind the numbers), `numbers`, a mapping of what was found, empty while it is missing, and `records`,
-    what was noted of each training that it rests on.
-    """
-    query = (
-        sa.select(run_models.c.label, run_models.c.axes, run_victims)
-        .join(run_victims, (run_victims.c.run == run_models.c.run) & (run_victims.c.victim == run_models.c.artifact))
-        .where(run_models.c.run == run, run_models.c.role == "victim")
-    )
-    with store.reading() as connection:
-        rows = connection.execute(query).all()
-        wanted = {id_ for row in rows for id_ in (*json.loads(row.rests_on), row.measures)}
-        found = {
-            row.id: row for row in connection.execute(sa.select(artifacts).where(artifacts.c.id.in_(sorted(wanted))))
-        }
-    table = []
-    for row in rows:
-        axes, measures, rests_on = json.loads(row.axes), found[row.measures], json.loads(row.rests_on)
-        records = [json.loads(found[id_].record) for id_ in rests_on]
-        known = all(record and record.get("kind") != "referenced" for record in records)
-        costs = {c: sum(r.get(c, 0) for r in records) if known else np.nan for c in ("forward", "backward", "seconds")}
-        numbers = {} if measures.digest is None else _numbers(measures.record)
-        table.append(
-            {
-                "victim": row.label,
-                "defense": axes.get("defense", ""),
-                "victim_config": _configuration(axes),
-                "victim_seed": int(axes.get("seed", -1)),
-                **costs,
-                "parameters": numbers.get("parameters", np.nan),
-                "budget": row.budget,
-                "numbers": numbers,
-                "records": records,
-            }
-        )
-    return pd.DataFrame(table)
-
-
-def _numbers(record: str) -> dict[str, Any]:
-    """What was measured, without what was noted of the measuring."""
-    return {k: v for k, v in json.loads(record).items() if k not in ("seconds", "label", "environment")}
-
-
-def list_failures(store: Store, run: str) -> pd.DataFrame:
-    """Why cells of a run have no outcome, and how many for each reason."""
-    query = (
-        sa.select(run_cells.c.failure.label("reason"), sa.func.count().label("cells"))
-        .where(run_cells.c.run == run, run_cells.c.failure.is_not(None))
-        .group_by(run_cells.c.failure)
-        .order_by(sa.func.count().desc())
-    )
-    with store.reading() as connection:
-        return pd.DataFrame(connection.execute(query).all(), columns=["reason", "cells"])
-
-
-def list_attempts(store: Store, run: str) -> pd.DataFrame:
-    """The jobs of a run as they were tried, the latest first."""
-    with store.reading() as connection:
-        rows = connection.execute(sa.select(attempts).where(attempts.c.run == run).order_by(attempts.c.id.desc())).all()
-    return pd.DataFrame([row._asdict() for row in rows])

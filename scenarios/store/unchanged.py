@@ -5,47 +5,16 @@ numbers, and from the data. A run that ended well leaves a stamp over all of the
 names no model from outside. The same stamp means the same plan; then only the store's files have to be as they were.
 """
 
-import hashlib
-from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
 
-import carom
 from carom.errors import StoreError
 from carom.identity import content_key
-from carom.scenarios.environment import versions
+from carom.scenarios.environment import code_digest, versions
 
-from .database import (
-    Store,
-    artifacts,
-    cells,
-    planned_cells,
-    run_cells,
-    run_models,
-    run_sets,
-    run_surrogates,
-    runs,
-)
-
-FOLDERS = ("attacks", "defenses", "scenarios", "surrogates", "zoo")
-
-
-@cache
-def code_digest() -> str:
-    """sha256 over every file of the package, as they were when this process first asked: what it works with.
-
-    A run asks when it is imported, not when it ends: files that are edited meanwhile are not the code that ran.
-    """
-    package = Path(carom.__file__).resolve().parent
-    total = hashlib.sha256()
-    for folder in (package, *(package / name for name in FOLDERS)):
-        # the folders may be links, which rglob does not follow by itself
-        for path in sorted(folder.resolve().rglob("*")):
-            if path.suffix in (".py", ".toml", ".npz"):
-                total.update(path.name.encode())
-                total.update(path.read_bytes())
-    return total.hexdigest()
+from .database import Store
+from .schema import artifacts, cells, planned_cells, run_cells, run_models, run_sets, run_surrogates, runs
 
 
 def stamp(name: str, text: str) -> str:

@@ -19,7 +19,8 @@ from carom.scenarios.statistics import (
     white_box_accuracy,
 )
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import list_victims, read_outcomes
+from carom.scenarios.store.lists import list_victims
+from carom.scenarios.store.outcomes import read_outcomes
 
 from .rates import Form, Shown, interval_notes, interval_words, records
 

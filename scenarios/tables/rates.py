@@ -25,7 +25,9 @@ from carom.scenarios.statistics import (
     tdee,
 )
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import find_run, list_failures, list_models, list_surrogates, read_outcomes
+from carom.scenarios.store.lists import list_failures, list_models, list_surrogates
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import find_run
 
 Form = Literal["text", "count", "percent", "points", "number"]
 

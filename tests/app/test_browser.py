@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from carom.scenarios.store.database import cells
+from carom.scenarios.store.schema import cells
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 OPTIONS = (

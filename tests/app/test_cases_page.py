@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from carom.app.queries import queries
 from carom.scenarios.published.dumb import read_in
-from carom.scenarios.store.database import Store, cells, run_sets, runs
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.schema import cells, run_sets, runs
 
 Explore = Callable[..., AppTest]
 Read = Callable[[object], str]

@@ -16,9 +16,11 @@ from carom.app.queries import queries
 from carom.app.shell import picture
 from carom.errors import CaromError, StoreError
 from carom.scenarios.cases import CASES
-from carom.scenarios.store.database import Store, cells
+from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
-from carom.scenarios.store.outcomes import list_answering, list_sets, read_outcomes, read_pictures
+from carom.scenarios.store.lists import list_answering, list_sets, read_pictures
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.schema import cells
 from carom.scenarios.tables.rates import Form, Shown
 
 

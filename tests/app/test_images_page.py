@@ -7,8 +7,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from carom.app.queries import queries
-from carom.scenarios.store.database import artifacts, cells
 from carom.scenarios.store.free import collect
+from carom.scenarios.store.schema import artifacts, cells
 
 Explore = Callable[..., AppTest]
 Read = Callable[[object], str]

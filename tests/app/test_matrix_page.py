@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from carom.app.charts import matrix as heat_map
 from carom.app.queries import queries
-from carom.scenarios.store.database import cells, runs
 from carom.scenarios.store.free import collect
+from carom.scenarios.store.schema import cells, runs
 
 Explore = Callable[..., AppTest]
 Read = Callable[[object], str]

@@ -19,7 +19,8 @@ import carom.app
 from carom.app.queries import queries
 from carom.app.shell.frame import pace
 from carom.app.shell.plain import JOINER, plain
-from carom.scenarios.store.database import Store, cells, meta, run_cells, run_models, run_sets, runs
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.schema import cells, meta, run_cells, run_models, run_sets, runs
 from carom.scenarios.tables.rates import show_run
 
 PAGES = Path(carom.app.__file__).parent / "pages"

@@ -12,8 +12,10 @@ import sqlalchemy as sa
 from carom.app.queries import queries
 from carom.errors import InputError, StoreError
 from carom.scenarios.statistics import cell_rates
-from carom.scenarios.store.database import Store, attempts, cells, meta, run_cells, runs
-from carom.scenarios.store.outcomes import Run, read_outcomes, read_rates
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.outcomes import read_outcomes, read_rates
+from carom.scenarios.store.runs import Run
+from carom.scenarios.store.schema import attempts, cells, meta, run_cells, runs
 from carom.scenarios.tables.rates import Shown, show_run
 
 

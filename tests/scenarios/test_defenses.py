@@ -15,9 +15,11 @@ from carom.scenarios.plan.plan import Plan, plan
 from carom.scenarios.run.run import run_id_of, run_scenario
 from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.spec.scenario import Scenario
-from carom.scenarios.store.database import Store, artifact_path
+from carom.scenarios.store.artifacts import artifact_path
+from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
-from carom.scenarios.store.outcomes import list_victims, read_outcomes
+from carom.scenarios.store.lists import list_victims
+from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.tables.rates import show_run
 
 SMALL = """

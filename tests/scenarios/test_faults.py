@@ -18,15 +18,16 @@ import carom.scenarios.store.outcomes as carom_reader
 from carom.attacks.iterative import Iterative
 from carom.errors import InputError
 from carom.identity import content_key
-from carom.scenarios.environment import LIBRARIES, environment
+from carom.scenarios.environment import LIBRARIES, code_digest, environment
 from carom.scenarios.jobs.inputs import load_images
 from carom.scenarios.run.executors.processes import Workers
 from carom.scenarios.run.run import CODE, _Driver, run_scenario
 from carom.scenarios.spec.read import load_scenario
-from carom.scenarios.store.database import Store, cells
+from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
-from carom.scenarios.store.outcomes import find_run, read_outcomes
-from carom.scenarios.store.unchanged import code_digest
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import find_run
+from carom.scenarios.store.schema import cells
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import Classifier, create
 from carom.zoo.models.references import save_state_dict
@@ -449,7 +450,7 @@ def test_no_library_that_computes_is_left_out_of_the_record() -> None:
     """By what the components import; what only annotates or draws is named here."""
     harmless = {"jaxtyping", "typing_extensions", "matplotlib"}
     named = importlib.metadata.packages_distributions()
-    package = Path(carom_reader.__file__).resolve().parent.parent
+    package = Path(carom_reader.__file__).resolve().parents[2]
     found = set()
     for folder in ("attacks", "zoo", "surrogates", "defenses"):
         for path in (package / folder).rglob("*.py"):

@@ -17,8 +17,10 @@ from carom.scenarios.run.run import run_id_of, run_scenario
 from carom.scenarios.spec.read import load_scenario, parse_scenario
 from carom.scenarios.spec.scenario import Scenario
 from carom.scenarios.spec.text import read_text
-from carom.scenarios.store.database import Store, artifact_path
-from carom.scenarios.store.outcomes import list_failures, read_outcomes
+from carom.scenarios.store.artifacts import artifact_path
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.lists import list_failures
+from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.tables.rates import show_run
 
 SMALL = """

@@ -20,7 +20,8 @@ import pytest
 from carom.errors import InputError
 from carom.scenarios.published.dumb import means_by_case, published_by_case, read_in, read_published
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import find_run, list_runs, read_outcomes
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import find_run, list_runs
 from carom.scenarios.tables.rates import show_run
 
 from .conftest import TINY, Carom

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from carom.scenarios.plan.plan import plan
 from carom.scenarios.spec.read import load_scenario
-from carom.scenarios.store.database import Store, clean, image_sets
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.schema import clean, image_sets
 
 from .conftest import Carom
 

@@ -35,7 +35,7 @@ from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import find_run
+from carom.scenarios.store.runs import find_run
 from carom.scenarios.tables.rates import Shown, groups_shown, show_run
 
 from .conftest import TINY

@@ -20,27 +20,12 @@ from sqlalchemy.dialects.sqlite import insert
 from carom.errors import StoreError
 from carom.identity import tensor_digest
 from carom.scenarios.cli.doctor import examine
-from carom.scenarios.store.database import (
-    Kind,
-    Store,
-    Written,
-    adopt,
-    artifacts,
-    cells,
-    clean,
-    meta,
-    pack_changes,
-    pack_predictions,
-    read_artifact,
-    run_cells,
-    runs,
-    unpack_changes,
-    unpack_predictions,
-    verify,
-    write_artifact,
-)
+from carom.scenarios.store.artifacts import Kind, Written, adopt, read_artifact, verify, write_artifact
+from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
-from carom.scenarios.store.outcomes import changes
+from carom.scenarios.store.predictions import pack_changes, pack_predictions, unpack_changes, unpack_predictions
+from carom.scenarios.store.runs import changes
+from carom.scenarios.store.schema import artifacts, cells, clean, meta, run_cells, runs
 
 KEY = "0" * 32
 

@@ -12,7 +12,7 @@ from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.spec.scenario import ReferencedModel
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import list_runs
+from carom.scenarios.store.runs import list_runs
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.models.references import load_reference
 

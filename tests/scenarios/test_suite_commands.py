@@ -15,8 +15,10 @@ from carom.scenarios.gates.ask import ask_suite
 from carom.scenarios.gates.freeze import freeze
 from carom.scenarios.gates.suite import Suite, read_suite
 from carom.scenarios.statistics import cell_rates
-from carom.scenarios.store.database import Store, artifacts, run_sets
-from carom.scenarios.store.outcomes import find_run, read_outcomes
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import find_run
+from carom.scenarios.store.schema import artifacts, run_sets
 
 from .conftest import TINY, Carom
 
@@ -88,7 +90,7 @@ def test_victims_of_the_run_answer_the_suite_as_they_did_in_the_run(
     assert "nothing to do" in trained.err
     from carom.scenarios.plan.plan import plan
     from carom.scenarios.spec.read import load_scenario
-    from carom.scenarios.store.database import read_artifact
+    from carom.scenarios.store.artifacts import read_artifact
     from carom.zoo.models.classifier import restore
 
     planned = plan(load_scenario(str(built[0])))

@@ -19,9 +19,11 @@ from carom.scenarios.plan.plan import plan
 from carom.scenarios.run.run import run_id_of, run_scenario
 from carom.scenarios.spec.read import load_scenario, parse_scenario
 from carom.scenarios.spec.scenario import Scenario, SurrogateSpec, TrainedModel
-from carom.scenarios.store.database import Store, artifact_path
+from carom.scenarios.store.artifacts import artifact_path
+from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
-from carom.scenarios.store.outcomes import list_failures, list_surrogates, read_outcomes
+from carom.scenarios.store.lists import list_failures, list_surrogates
+from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.unchanged import find_unchanged, stamp
 from carom.scenarios.tables.rates import show_run
 from carom.surrogates import SURROGATES

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from carom.scenarios import environment
 from carom.scenarios.store import unchanged
 
 from .conftest import EMBEDDED, Carom
@@ -47,9 +48,9 @@ def test_the_stamp_covers_every_file_of_carom(monkeypatch: pytest.MonkeyPatch) -
     read = []
     original = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or original(path))  # type: ignore[func-returns-value]
-    unchanged.code_digest.__wrapped__()
-    wanted = {"draws.py", "momentum.py", "training.py", "digits_fonts.npz", "digits-quick.toml"}
-    assert wanted | {"single.py", "jobs.py"} <= set(read)
+    environment.code_digest.__wrapped__()
+    wanted = {"draws.py", "momentum.py", "loop.py", "digits_fonts.npz", "digits-quick.toml"}
+    assert wanted | {"single.py", "job.py"} <= set(read)
 
 
 @pytest.mark.parametrize("kind", ["weights", "sets", "images"])
