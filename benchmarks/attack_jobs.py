@@ -21,7 +21,8 @@ from carom.errors import CaromError, one_line
 from carom.files import write_whole
 from carom.identity import content_key, tensor_digest
 from carom.protocols import Attack
-from carom.scenarios.jobs.job import answers, visibility
+from carom.scenarios.jobs.answers import answers
+from carom.scenarios.jobs.visibility import visibility
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import architecture
 from carom.zoo.models.checkpoints import read_weights, save_state_dict

@@ -30,7 +30,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from carom.attacks import craft
-from carom.scenarios.jobs.job import answers
+from carom.scenarios.jobs.answers import answers
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from carom.protocols import Classifier as ProtocolClassifier
 from carom.protocols import Combination
-from carom.scenarios.jobs.job import with_precision
+from carom.scenarios.jobs.answers import with_precision
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
 from carom.zoo.models.prepare import prepare

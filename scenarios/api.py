@@ -19,7 +19,7 @@ from carom.typing import Ids, Images, Labels
 from carom.zoo.models.classifier import Classifier, Preprocessing
 from carom.zoo.models.prepare import prepare
 
-from .jobs.job import answers
+from .jobs.answers import answers
 from .statistics import wilson
 
 

@@ -13,7 +13,7 @@ import rich.console
 import rich.table
 
 if TYPE_CHECKING:
-    from carom.scenarios.run.run import Report, TimeLeft
+    from carom.scenarios.run.progress import Report, TimeLeft
     from carom.scenarios.tables.rates import Shown
 
     from .doctor import Finding

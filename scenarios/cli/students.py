@@ -21,7 +21,7 @@ from carom.scenarios.jobs.inputs import load_images
 from carom.scenarios.plan.models import BuiltModel, PlannedModel
 from carom.scenarios.plan.plan import Plan, plan
 from carom.scenarios.run.executors.processes import devices_of
-from carom.scenarios.run.run import Progress, TimeLeft
+from carom.scenarios.run.progress import Progress, TimeLeft
 from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.store.artifacts import read_artifact
 from carom.scenarios.store.database import Store, store_errors

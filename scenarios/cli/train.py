@@ -7,9 +7,9 @@ import torch
 from carom.defenses import build, parse_defense
 from carom.errors import InputError, StoreError
 from carom.registry import lookup
-from carom.scenarios.jobs.job import answers
+from carom.scenarios.jobs.answers import answers
 from carom.scenarios.run.executors.processes import devices_of
-from carom.scenarios.run.run import Progress, TimeLeft
+from carom.scenarios.run.progress import Progress, TimeLeft
 from carom.zoo.architectures import Architecture, architecture, table
 from carom.zoo.models.references import save_state_dict
 from carom.zoo.tasks import TASKS

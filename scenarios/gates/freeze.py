@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 import carom
 from carom.errors import InputError, StoreError
-from carom.scenarios.run.run import Progress, run_id_of, run_scenario
+from carom.scenarios.run.progress import Progress
+from carom.scenarios.run.run import run_id_of, run_scenario
 from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.spec.scenario import Scenario
 from carom.scenarios.statistics import SET, cell_rates

@@ -15,7 +15,7 @@ from carom.identity import tensor_digest
 from carom.scenarios.spec.scenario import ReferencedModel, TrainedModel
 from carom.scenarios.store.artifacts import Kind
 from carom.scenarios.store.database import Row, Store, chunks
-from carom.scenarios.store.schema import cells
+from carom.scenarios.store.schema import cells, clean
 
 from .measures import EXAMINED_IMAGES, EXAMINED_PASSES, MEASURED_PASSES, examine_key, measure_key, measured
 from .models import BuiltModel, PlannedModel, WrappedModel, behind_wrappers
@@ -107,6 +107,18 @@ class Lacking:
                 query = sa.select(cells.c.adversarial_set, cells.c.victim).where(cells.c.adversarial_set.in_(some))
                 found |= {(sets[s], victims[v]) for s, v in connection.execute(query) if v in victims}
         return found
+
+    @cached_property
+    def answered(self) -> set[tuple[str, str]]:
+        """Keys of victim and image set, of all pairs with the victim's answers to the clean images."""
+        if self.store is None:
+            return set()
+        images = {row.id: key for key, row in self._rows("images", [i.key for i in self.plan.images.values()]).items()}
+        victims = {row.id: key for key, row in self._weights.items()}
+        query = sa.select(clean.c.victim, clean.c.image_set).where(clean.c.image_set.in_(sorted(images)))
+        with self.store.reading() as connection:
+            rows = connection.execute(query).all()
+        return {(victims[victim], images[image_set]) for victim, image_set in rows if victim in victims}
 
     def whole(self, kind: Kind, row: Row | None, inputs: Inputs | None, label: str) -> bool:
         """Whether an artefact is there, made from what is there now, and undamaged."""

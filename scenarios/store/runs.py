@@ -10,7 +10,7 @@ from carom.errors import InputError
 from carom.registry import did_you_mean
 
 from .database import Store
-from .schema import cells, meta, planned_cells, run_cells, runs
+from .schema import attempts, cells, meta, planned_cells, run_cells, runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,3 +117,13 @@ def find_run(store: Store, name: str | None = None) -> Run:
             return match[0]
     names = [r.id for r in known]
     raise InputError(f"{store.folder}: no run {name!r}{did_you_mean(name, names)} (runs: {', '.join(names[:10])})")
+
+
+def spent(store: Store) -> list[tuple[str, float, int]]:
+    """Seconds and image passes of all jobs that were done, by kind of job."""
+    query = sa.select(attempts.c.job, sa.func.sum(attempts.c.seconds), sa.func.sum(attempts.c.passes)).where(
+        attempts.c.failure.is_(None), attempts.c.passes > 0
+    )
+    with store.reading() as connection:
+        rows = connection.execute(query.group_by(attempts.c.job)).all()
+    return [(kind, seconds, passes) for kind, seconds, passes in rows]

@@ -19,7 +19,7 @@ from carom.attacks.iterative import Iterative
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.scenarios.environment import LIBRARIES, code_digest, environment
-from carom.scenarios.jobs.inputs import load_images
+from carom.scenarios.jobs import inputs
 from carom.scenarios.run.executors.processes import Workers
 from carom.scenarios.run.run import CODE, _Driver, run_scenario
 from carom.scenarios.spec.read import load_scenario
@@ -176,7 +176,7 @@ def test_two_runs_of_one_process_load_their_own_data(carom: Carom, place: Path) 
     before = weights_of(store)
     write_data(place / "data.npz", train=1)
     assert run(carom, place / "a.toml", store)["trained"] == 2
-    load_images.cache_clear()  # as a fresh process
+    inputs._kept.clear()  # as a fresh process
     run(carom, place / "a.toml", place / "fresh")
     after, truth = weights_of(store), weights_of(place / "fresh")
     assert set(before) == set(after) == set(truth)
@@ -480,7 +480,7 @@ def test_outcomes_of_what_is_gone_are_dropped_before_anything_is_made_anew(
         raise RuntimeError("no")
 
     with monkeypatch.context() as during:
-        during.setattr("carom.scenarios.jobs.job.train", no_training)
+        during.setattr("carom.scenarios.jobs.train.train", no_training)
         assert len(run(carom, place / "a.toml", store, code=1)["failures"]) == 2
         left = raw_store.cells(store)
         assert left == {}

@@ -23,7 +23,7 @@ def done(carom: Carom, tmp_path: Path) -> Path:
 
 def test_the_same_again_loads_no_torch(done: Path) -> None:
     code = (
-        "import sys; from carom.scenarios import cli\n"
+        "import sys; from carom.scenarios.cli import main as cli\n"
         f"sys.argv = ['carom', 'run', {str(done / 'small.toml')!r}, '--store', {str(done / 's')!r}]\n"
         "try:\n    cli.main()\nexcept SystemExit as stop:\n    print(stop.code, 'torch' in sys.modules)"
     )

@@ -13,13 +13,12 @@ from types import TracebackType
 
 import torch
 
+from carom.errors import InputError
 from carom.scenarios.jobs.job import Job, Place, Result, perform
 
 
 def devices_of(device: str) -> list[str]:
     """The torch devices that a user's word names: "auto", "cpu", "cuda", "cuda:0,cuda:1"."""
-    from carom.errors import InputError
-
     if device == "auto":
         return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if device == "cuda" else device.split(",")
@@ -103,7 +102,7 @@ class Workers:
         if self._pool is None:
             context = multiprocessing.get_context("forkserver")
             # torch and what it brings are imported once, in the process that workers are forked from
-            context.set_forkserver_preload(["carom.scenarios.run.preload"])
+            context.set_forkserver_preload(["carom.scenarios.run.executors.preload"])
             places = context.SimpleQueue()
             for place in self._places:
                 places.put(place)

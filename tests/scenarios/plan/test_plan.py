@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests.scenarios.conftest import SMALL
 
-from carom.scenarios.jobs.job import TrainJob, _attackers_images
+from carom.scenarios.jobs.inputs import attackers_images
+from carom.scenarios.jobs.train import TrainJob
 from carom.scenarios.plan.plan import Plan, plan
 from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.spec.scenario import TrainedModel
@@ -179,7 +180,7 @@ def test_models_of_disjoint_samples_choose_their_epochs_by_disjoint_images(scena
             seed=model.model.seed,
             inputs=model.inputs,
         )
-        seen.append([set(part.ids.tolist()) for part in _attackers_images(job)])
+        seen.append([set(part.ids.tolist()) for part in attackers_images(job)])
     (a, b) = seen
     assert all(a + b)
     assert not a[0] & b[0]

@@ -2,9 +2,9 @@
 
 import torchmetrics.functional.image as _ssim
 
-import carom.scenarios.jobs.job as _jobs
+import carom.scenarios.jobs.kinds as _kinds
 from carom.scenarios.environment import code_digest
 
-__all__ = ["_jobs", "_ssim"]
+__all__ = ["_kinds", "_ssim"]
 
 code_digest()  # of what was just imported
