@@ -7,13 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.scenarios import raw_store
+from tests.scenarios.conftest import TINY, Carom
 
 from carom.errors import StoreError
 from carom.scenarios.store import migrations
 from carom.scenarios.store.database import Store
-
-from . import raw_store
-from .conftest import TINY, Carom
 
 # As carom made them before cells named the answers that they were packed against.
 SCHEMA_1 = """

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.scenarios import raw_store
+from tests.scenarios.conftest import TINY
 
 from carom.scenarios.cli.doctor import examine
-
-from . import raw_store
-from .conftest import TINY
 
 SOON = 5.0  # seconds in which processes without a driver have to be gone
 # as in a terminal: what a shell starts in the background inherits a Ctrl-C that is ignored, and hands it on

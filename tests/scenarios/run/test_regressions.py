@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.scenarios.conftest import Carom
 
 from carom.scenarios.plan.plan import plan
 from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.schema import clean, image_sets
-
-from .conftest import Carom
 
 Scenario = Callable[..., Path]
 ONE_MODEL = (

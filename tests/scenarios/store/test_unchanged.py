@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.scenarios.conftest import EMBEDDED, Carom
 
 from carom.scenarios import environment
 from carom.scenarios.store import unchanged
-
-from .conftest import EMBEDDED, Carom
 
 
 @pytest.fixture

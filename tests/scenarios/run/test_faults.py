@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.scenarios import raw_store
+from tests.scenarios.conftest import EMBEDDED, Carom, tiny_images
 
 import carom.scenarios.store.outcomes as carom_reader
 from carom.attacks.iterative import Iterative
@@ -31,9 +33,6 @@ from carom.scenarios.store.schema import cells
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import Classifier, create
 from carom.zoo.models.references import save_state_dict
-
-from . import raw_store
-from .conftest import EMBEDDED, Carom, tiny_images
 
 SOURCES = ("here", "there")
 SPLITS = (("train", 90), ("validation", 30), ("test", 60))

@@ -1,107 +1,23 @@
-"""The store: packed answers, files whole or not at all, one writer, readers meanwhile, and what a cell costs."""
+"""The database of a store: one writer, readers meanwhile, rows that go with what they rested on."""
 
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy.dialects.sqlite import insert
+from tests.scenarios.store.conftest import KEY, put
 
 from carom.errors import StoreError
-from carom.identity import tensor_digest
-from carom.scenarios.cli.doctor import examine
-from carom.scenarios.store.artifacts import Kind, Written, adopt, read_artifact, verify, write_artifact
+from carom.scenarios.store.artifacts import Kind, verify
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.free import collect
-from carom.scenarios.store.predictions import pack_changes, pack_predictions, unpack_changes, unpack_predictions
 from carom.scenarios.store.runs import changes
-from carom.scenarios.store.schema import artifacts, cells, clean, meta, run_cells, runs
-
-KEY = "0" * 32
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "store", write=True) as opened:
-        yield opened
-
-
-def put(store: Store, kind: Kind, key: str, value: float, inputs: dict[str, str] | None = None) -> Written:
-    """A file with this value in it, and its row."""
-    tensors = {"w": torch.tensor([value, -value])}
-    written = Written(kind=kind, key=key, digest=tensor_digest(tensors), inputs=inputs or {}, record={"value": value})
-    write_artifact(store.folder, written, tensors)
-    store.ensure(kind, [key])
-    store.record(written)
-    return written
-
-
-# ----------------------------------------------------------------------------------------------------------- answers
-
-
-@given(st.data(), st.sampled_from([2, 10, 250, 251, 1000, 30_000]))
-def test_answers_come_back_as_they_went(data: st.DataObject, classes: int) -> None:
-    answers = data.draw(st.lists(st.integers(-1, classes - 1), max_size=40))
-    others = data.draw(st.lists(st.integers(-1, classes - 1), min_size=len(answers), max_size=len(answers)))
-    packed = pack_predictions(np.array(answers, np.int16), classes)
-    assert len(packed) == len(answers) * (1 if classes <= 250 else 2)
-    came = unpack_predictions(packed, classes)
-    assert came.dtype == np.int16
-    assert came.tolist() == answers
-    unattacked = pack_predictions(np.array(others, np.int16), classes)
-    assert unpack_changes(pack_changes(packed, unattacked), unattacked) == packed
-
-
-@pytest.mark.parametrize("classes", [2, 250, 251, 30_000])
-def test_the_last_class_is_not_taken_for_no_answer(classes: int) -> None:
-    answers = np.array([classes - 1, -1, 0], np.int16)
-    assert unpack_predictions(pack_predictions(answers, classes), classes).tolist() == [classes - 1, -1, 0]
-
-
-def test_a_million_cells_stay_under_half_a_gigabyte(store: Store) -> None:
-    """10,000 cells of 1,000 images, three in ten answers changed: every table, index and key of theirs counted."""
-    rng = np.random.default_rng(0)
-    side, images, classes = 100, 1000, 10
-    models = list(store.ensure("weights", [f"{i:032x}" for i in range(side)]).values())
-    made = list(store.ensure("sets", [f"{i:032x}" for i in range(side)]).values())
-    (image_set,) = store.ensure("images", [KEY]).values()
-    run = "digits-dumb-large-0a1b2c"
-    before = {v: rng.integers(0, classes, images).astype(np.int16) for v in models}
-    with store.writing() as connection:
-        text = {name: "" for name in ("scenario", "description", "text", "task", "status", "started", "environment")}
-        connection.execute(insert(runs).values({"id": run, **text}))
-        packed = {v: pack_predictions(p, classes) for v, p in before.items()}
-        rows = [{"victim": v, "image_set": image_set, "correct": 0, "predictions": packed[v]} for v in models]
-        connection.execute(insert(clean).values(rows))
-        answered = {v: id_ for v, id_ in connection.execute(sa.select(clean.c.victim, clean.c.id))}
-        for v in models:  # in the order in which a run brings them
-            rows = []
-            for s in made:
-                wrong = rng.random(images) < 0.3
-                answers = np.where(wrong, (before[v] + rng.integers(1, classes, images)) % classes, before[v])
-                changed = pack_changes(pack_predictions(answers.astype(np.int16), classes), packed[v])
-                counted = {"n": 900, "k": 300, "clean": answered[v], "changes": changed}
-                rows.append({"adversarial_set": s, "victim": v, **counted})
-            connection.execute(insert(cells), rows)
-            connection.execute(
-                insert(run_cells), [{"run": run, "adversarial_set": s, "victim": v, "case": 8} for s in made]
-            )
-    store.close()
-    assert not (store.folder / "carom.db-wal").exists(), "all of it is in the file that is measured"
-    with closing(sqlite3.connect(store.folder / "carom.db")) as connection:
-        assert connection.execute("select count(*) from cells").fetchone() == (side * side,)
-    assert (store.folder / "carom.db").stat().st_size / (side * side) < 500
-
+from carom.scenarios.store.schema import artifacts, cells, clean, meta
 
 # ---------------------------------------------------------------------------------------------------------- artefacts
 
@@ -208,36 +124,6 @@ def test_what_rests_on_artefacts_that_are_gone_is_looked_for_once_for_all_of_the
     assert len(passes) <= 3, "the table is read once for each link of the chain"
 
 
-@pytest.mark.parametrize("harm", ["gone", "empty", "truncated", "one bit", "other tensors", "not safetensors"])
-def test_damage_is_found(store: Store, harm: str) -> None:
-    written = put(store, "sets", KEY, 1.0)
-    row = store.states("sets", [KEY])[KEY]
-    path = store.path("sets", KEY)
-    assert store.damage("sets", row) is None
-    path.touch()
-    assert store.damage("sets", row) is None, "the time changed and the tensors did not"
-    whole = path.read_bytes()
-    if harm == "gone":
-        path.unlink()
-    elif harm == "other tensors":
-        other = {"w": torch.tensor([3.0, 4.0])}
-        write_artifact(store.folder, Written(kind="sets", key=KEY, digest="", inputs={}, record={}), other)
-    else:
-        bad = {
-            "empty": b"",
-            "truncated": whole[:-1],
-            "one bit": whole[:-1] + bytes([whole[-1] ^ 1]),
-            "not safetensors": b"\x80\x04" + whole,
-        }[harm]
-        path.write_bytes(bad)
-    assert store.damage("sets", row) is not None
-    with pytest.raises(StoreError, match=r"0\.safetensors: (cannot be read|holds other tensors).*run the scenario"):
-        read_artifact(store.folder, "sets", KEY, written.digest)
-    assert adopt(store.folder, "sets", KEY, {}) is None
-    level = "note" if harm == "gone" else "bad"
-    assert [f.level for f in examine(store.folder) if f.name == "sets"] == [level]
-
-
 def test_a_copied_store_is_read_whole_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy has other times than were recorded; a writer records them, a reader remembers."""
     put(store, "weights", KEY, 1.0)
@@ -261,48 +147,6 @@ def test_a_copied_store_is_read_whole_once(store: Store, tmp_path: Path, monkeyp
         assert [looked_at(reader), len(read)] == [None, 2]
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     assert "holds other tensors" in str(looked_at(store))
-
-
-def test_a_file_without_its_row_is_adopted_only_when_it_was_made_from_the_same(store: Store) -> None:
-    tensors = {"w": torch.tensor([1.0])}
-    written = Written(kind="sets", key=KEY, digest=tensor_digest(tensors), inputs={"images": "a"}, record={"l2": 1.5})
-    write_artifact(store.folder, written, tensors)
-    assert adopt(store.folder, "sets", KEY, {"images": "a"}) == written
-    assert adopt(store.folder, "sets", KEY, {"images": "b"}) is None
-    note = store.path("sets", KEY).with_suffix(".json")
-    for harm in ("{", "[]", "{}", "null"):
-        note.write_text(harm)
-        assert adopt(store.folder, "sets", KEY, {"images": "a"}) is None
-    note.unlink()
-    assert adopt(store.folder, "sets", KEY, {"images": "a"}) is None
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = put(store, "sets", KEY, 1.0)
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match="no space left"):
-        write_artifact(store.folder, written, {"w": torch.tensor([9.0])})
-    monkeypatch.undo()
-    assert float(read_artifact(store.folder, "sets", KEY, written.digest)["w"][0]) == 1.0
-    assert len(list((store.folder / "artifacts" / "sets").iterdir())) == 2
-
-
-def test_gc_frees_what_no_run_names(store: Store) -> None:
-    put(store, "sets", KEY, 1.0)
-    folder = store.folder
-    leftover = folder / "artifacts" / "weights" / f".{KEY}.safetensors.4711"
-    leftover.write_bytes(b"half")
-    store.close()
-    assert "3 files" in collect(folder, dry_run=True)
-    assert leftover.exists()
-    assert "3 files" in collect(folder)
-    assert not [p for p in (folder / "artifacts").rglob("*") if p.is_file()]
-    with Store(folder) as opened:
-        assert opened.states("sets", [KEY]) == {}
 
 
 # ----------------------------------------------------------------------------------------------- readers and the writer
