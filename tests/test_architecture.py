@@ -179,7 +179,12 @@ WITHOUT_TORCH = (
     "carom",
     "carom.scenarios.cli.main",
     "carom.scenarios.cli.console",
+    "carom.scenarios.store.artifacts",
+    "carom.scenarios.store.free",
+    "carom.scenarios.store.lists",
     "carom.scenarios.store.outcomes",
+    "carom.scenarios.store.runs",
+    "carom.scenarios.store.unchanged",
     "carom.scenarios.tables.rates",
     "carom.scenarios.tables.defenses",
     "carom.scenarios.published.dumb",
@@ -194,6 +199,48 @@ def test_what_reads_a_store_loads_no_torch() -> None:
     code = "import sys\nfor name in sys.argv[1:]:\n    __import__(name)\n    print(name, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, *WITHOUT_TORCH], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [f"{name} False" for name in WITHOUT_TORCH]
+
+
+# Folders of scenarios, and what of scenarios each may import; of a folder all, or the files that are named.
+SCENARIOS = {
+    "spec": {"axes", "traces"},
+    "store": {"axes", "cases", "environment", "statistics", "traces"},
+    "plan": {"axes", "cases", "spec", "store"},
+    "jobs": {"environment", "plan", "spec", "store.artifacts", "store.predictions"},  # no database
+    "run": {"environment", "jobs", "plan", "spec", "store"},
+}
+
+
+@pytest.mark.parametrize("folder", SCENARIOS)
+def test_folders_of_scenarios_point_one_way(folder: str) -> None:
+    allowed = tuple(f"carom.scenarios.{name}." for name in (folder, *SCENARIOS[folder]))
+    trees = [(path, tree) for _, path, tree in SOURCES if path.is_relative_to(ROOT / "scenarios" / folder)]
+    assert len(trees) > 2
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path, tree in trees
+        for name in imported(tree)
+        if name.startswith("carom.scenarios.") and not name.startswith(allowed)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("folder", SCENARIOS)
+def test_no_file_of_a_folder_of_scenarios_is_long_or_imports_its_importer(folder: str) -> None:
+    place = ROOT / "scenarios" / folder
+    points: dict[str, set[str]] = {}
+    for _, path, tree in SOURCES:
+        if path.parent == place and path.stem != "__init__":
+            assert len(path.read_text().splitlines()) <= 400, path
+            points[path.stem] = {
+                node.module.partition(".")[0]
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module
+            }
+    grounded: set[str] = {name for of in points.values() for name in of if name not in points}  # folders
+    while ready := {name for name, of in points.items() if name not in grounded and of <= grounded}:
+        grounded |= ready
+    assert grounded >= set(points), f"a circle: {sorted(set(points) - grounded)}"
 
 
 # ------------------------------------------------------------------------------------------------------------- habits
