@@ -34,9 +34,21 @@ from .visibility import visibility
 
 @dataclass(frozen=True, kw_only=True)
 class SetToCraft:
-    """One adversarial set of a surrogate."""
+    """One adversarial set of a surrogate.
+
+    Attributes:
+        key: Of what comes out.
+        inputs: Digests of all that it rests on.
+        attack: What makes it.
+        budget: The ball.
+        seed: Of the draws.
+        targeted: Whether it aims at target classes.
+        mixes: Whether it mixes images of the pool in.
+        decoy: Whether it is crafted against wrong classes.
+    """
 
     key: str
+    inputs: Mapping[str, str]
     attack: Attack
     budget: Budget
     seed: int
@@ -99,7 +111,7 @@ class CraftJob:
 
 
 def _craft(job: CraftJob, place: Place, result: Result) -> None:
-    todo = [wanted for wanted in job.sets if not adopted("sets", wanted.key, _inputs(job, wanted), place, result)]
+    todo = [wanted for wanted in job.sets if not adopted("sets", wanted.key, wanted.inputs, place, result)]
     if not todo:
         return
     clean = read_artifact(place.folder, "images", job.images_key, job.images_digest)
@@ -171,7 +183,7 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
                 tensors = {"images": crafted.images, **crafted.columns}
                 if target is not None:
                     tensors["target"] = target
-                finish(place, result, "sets", wanted.key, tensors, _inputs(job, wanted), record)
+                finish(place, result, "sets", wanted.key, tensors, wanted.inputs, record)
                 result.passes += crafted.passes.total
                 result.inside += crafted.model_seconds
     result.passes += searches.passes
@@ -195,19 +207,6 @@ def _one_by_one(
             return
     for one in wanted:
         yield from _one_by_one(make, [one], result, **of)
-
-
-def _inputs(job: CraftJob, wanted: SetToCraft) -> dict[str, str]:
-    """Digests of all that a set rests on."""
-    inputs = {"images": job.images_digest} | {f"member {i}": m.digest for i, m in enumerate(job.members)}
-    if job.asked is not None:
-        inputs["asked"] = job.asked.digest
-    inputs |= {f"judge {i}": judge.digest for i, judge in enumerate(job.judges)}
-    if job.judging is not None:
-        inputs["judging"] = job.judging[1]
-    if wanted.mixes:
-        inputs["partners"] = str(job.partners)
-    return inputs
 
 
 @dataclass
@@ -272,6 +271,22 @@ def _lacking_jobs(lacking: Lacking) -> list[CraftJob]:
     for planned in lacking.sets:
         if planned.control is None:
             groups[planned.surrogate, planned.members, planned.asked, planned.judges, planned.split].append(planned)
+
+    def to_craft(planned: PlannedSet) -> SetToCraft:
+        inputs, attack = lacking.set_inputs(planned, lacking.model_digests), planned.attack
+        assert attack is not None
+        assert inputs is not None  # sets of models that failed are not asked for
+        return SetToCraft(
+            key=planned.key,
+            inputs=inputs,
+            attack=attack.attack,
+            budget=planned.budget,
+            seed=planned.seed,
+            targeted=attack.targeted,
+            mixes=attack.mixes,
+            decoy=attack.decoy,
+        )
+
     jobs = []
     for (surrogate, members, asked, judges, split), group in groups.items():
         attacked, spec = plan.images[split], group[0].spec
@@ -286,19 +301,7 @@ def _lacking_jobs(lacking: Lacking) -> list[CraftJob]:
                 partners=plan.pool,
                 task=plan.scenario.task,
                 builder=spec.builder,
-                sets=tuple(
-                    SetToCraft(
-                        key=s.key,
-                        attack=s.attack.attack,
-                        budget=s.budget,
-                        seed=s.seed,
-                        targeted=s.attack.targeted,
-                        mixes=s.attack.mixes,
-                        decoy=s.attack.decoy,
-                    )
-                    for s in group
-                    if s.attack is not None
-                ),
+                sets=tuple(to_craft(planned) for planned in group),
                 images_key=attacked.key,
                 images_digest=attacked.digest,
                 n=len(attacked.images),

@@ -42,12 +42,12 @@ class RunRows:
     measures: Mapping[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.models = self.store.ensure("weights", list(self.plan.models))
-        self.sets = self.store.ensure("sets", list(self.plan.sets))
-        self.images = self.store.ensure("images", [i.key for i in self.plan.images.values()])
+        self.models = self.store.row_ids("weights", list(self.plan.models))
+        self.sets = self.store.row_ids("sets", list(self.plan.sets))
+        self.images = self.store.row_ids("images", [i.key for i in self.plan.images.values()])
         of_surrogates = [measure_key(self.plan, s) for s in measured(self.plan)]
         of_victims = [examine_key(self.plan, victim) for victim in self.plan.examined]
-        self.measures = self.store.ensure("measures", [*of_surrogates, *of_victims])
+        self.measures = self.store.row_ids("measures", [*of_surrogates, *of_victims])
 
     def open(self, devices: Sequence[str]) -> None:
         """Write down what this run is going to show."""

@@ -42,7 +42,7 @@ class Store:
         self.folder = folder
         self.remark: str | None = None
         self._lock: int | None = None
-        self._whole: dict[Path, tuple[str, int, int]] = {}  # files that were read: digest, size, time
+        self._verified: dict[Path, tuple[str, int, int]] = {}  # files that were read: digest, size, time
         database = folder / "carom.db"
         if not write:
             check_there(folder)
@@ -120,7 +120,7 @@ class Store:
         with store_errors(self.folder), self.engine.connect() as connection:
             yield connection
 
-    def ensure(self, kind: Kind, keys: Sequence[str]) -> dict[str, int]:
+    def row_ids(self, kind: Kind, keys: Sequence[str]) -> dict[str, int]:
         """Row ids of these artefacts, made where they are new."""
         with self.writing() as connection:
             for some in chunks(keys):
@@ -193,11 +193,11 @@ class Store:
         except FileNotFoundError:
             return "is missing"
         read = row.digest, stat.st_size, stat.st_mtime_ns
-        if self._whole.get(path) == read:
+        if self._verified.get(path) == read:
             return None
         why = verify(path, row.digest)
         if why is None:
-            self._whole[path] = read
+            self._verified[path] = read
             if self._lock is not None:
                 with self.writing() as connection:
                     same = (artifacts.c.id == row.id) & (artifacts.c.digest == row.digest)

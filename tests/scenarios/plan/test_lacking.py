@@ -122,7 +122,7 @@ def test_a_job_that_failed_is_tried_again(
             raise RuntimeError("the cat pulled\nthe plug")
         return real(*arguments, **named)
 
-    monkeypatch.setattr("carom.scenarios.jobs.job.train", sometimes)
+    monkeypatch.setattr("carom.scenarios.jobs.train.train", sometimes)
     answer = carom("run", path, "--store", store, "--workers", 0, "--json")
     assert answer.code == 1
     assert "Traceback" not in answer.err

@@ -24,6 +24,6 @@ def put(store: Store, kind: Kind, key: str, value: float, inputs: dict[str, str]
     tensors = {"w": torch.tensor([value, -value])}
     written = Written(kind=kind, key=key, digest=tensor_digest(tensors), inputs=inputs or {}, record={"value": value})
     write_artifact(store.folder, written, tensors)
-    store.ensure(kind, [key])
+    store.row_ids(kind, [key])
     store.record(written)
     return written

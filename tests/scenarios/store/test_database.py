@@ -24,8 +24,8 @@ from carom.scenarios.store.schema import artifacts, cells, clean, meta
 
 def test_ids_stay_when_a_plan_names_an_artefact_again(store: Store) -> None:
     keys = [f"{i:032x}" for i in range(1201)]  # more than one statement of SQLite takes
-    first = store.ensure("sets", keys)
-    again = store.ensure("sets", [*reversed(keys), KEY + "x"])
+    first = store.row_ids("sets", keys)
+    again = store.row_ids("sets", [*reversed(keys), KEY + "x"])
     assert {key: again[key] for key in keys} == first
     assert len(set(again.values())) == len(keys) + 1
     assert set(store.states("sets", keys)) == set(keys)
@@ -44,7 +44,7 @@ def test_another_digest_drops_what_rested_on_the_old_and_nothing_else(store: Sto
     for each in kinds:
         for name in ("a", "b"):
             put(store, each, name, 1.0)
-            ids[each, name] = store.ensure(each, [name])[name]
+            ids[each, name] = store.row_ids(each, [name])[name]
     with store.writing() as connection:
         for victim in "ab":
             v = ids["weights", victim]
@@ -88,8 +88,8 @@ def test_another_digest_drops_what_rested_on_the_old_and_nothing_else(store: Sto
 def test_the_same_tensors_from_other_inputs_drop_outcomes_too(store: Store) -> None:
     """Labels of the attacked images may change while the images, and so a control's set, stay as they were."""
     put(store, "sets", "a", 1.0, {"images": "before"})
-    (made,) = store.ensure("sets", ["a"]).values()
-    (victim,) = store.ensure("weights", ["v"]).values()
+    (made,) = store.row_ids("sets", ["a"]).values()
+    (victim,) = store.row_ids("weights", ["v"]).values()
     with store.writing() as connection:
         row = {"adversarial_set": made, "victim": victim, "n": 1, "k": 0, "clean": 1, "changes": b""}
         connection.execute(insert(cells), [row])
@@ -164,7 +164,7 @@ def test_readers_see_one_state_while_a_run_writes(store: Store) -> None:
         assert changes(reader) > before
         with reader.reading() as snapshot:
             assert len(snapshot.execute(sa.select(artifacts.c.id)).all()) == 2
-            store.ensure("sets", ["c"])
+            store.row_ids("sets", ["c"])
             assert len(snapshot.execute(sa.select(artifacts.c.id)).all()) == 2, "still what it saw first"
         assert len(reader.states("sets", ["a", "b", "c"])) == 3
 
@@ -194,7 +194,7 @@ import sys, time
 from pathlib import Path
 from carom.scenarios.store.database import Store
 store = Store(Path(sys.argv[1]), write=True)
-store.ensure("sets", ["half done"])
+store.row_ids("sets", ["half done"])
 with store.engine.begin() as connection:
     connection.exec_driver_sql("insert into artifacts (kind, key) values ('sets', 'never committed')")
     print("held", flush=True)
@@ -213,7 +213,7 @@ def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
     with Store(folder) as reader:
         assert set(reader.states("sets", ["half done", "never committed"])) == {"half done"}
     with Store(folder, write=True) as store:
-        store.ensure("sets", ["next"])
+        store.row_ids("sets", ["next"])
 
 
 @pytest.mark.parametrize(("found", "write"), [("999", False), ("999", True), ("0", False), ("0", True), (None, False)])

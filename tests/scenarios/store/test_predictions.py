@@ -39,9 +39,9 @@ def test_a_million_cells_stay_under_half_a_gigabyte(store: Store) -> None:
     """10,000 cells of 1,000 images, three in ten answers changed: every table, index and key of theirs counted."""
     rng = np.random.default_rng(0)
     side, images, classes = 100, 1000, 10
-    models = list(store.ensure("weights", [f"{i:032x}" for i in range(side)]).values())
-    made = list(store.ensure("sets", [f"{i:032x}" for i in range(side)]).values())
-    (image_set,) = store.ensure("images", [KEY]).values()
+    models = list(store.row_ids("weights", [f"{i:032x}" for i in range(side)]).values())
+    made = list(store.row_ids("sets", [f"{i:032x}" for i in range(side)]).values())
+    (image_set,) = store.row_ids("images", [KEY]).values()
     run = "digits-dumb-large-0a1b2c"
     before = {v: rng.integers(0, classes, images).astype(np.int16) for v in models}
     with store.writing() as connection:
