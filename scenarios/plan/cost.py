@@ -5,11 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from carom.scenarios.spec.scenario import Scenario, TrainedModel
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.schema import attempts
+from carom.scenarios.store.runs import spent
 
 from .lacking import Lacking
 from .measures import measured
@@ -37,7 +35,7 @@ def estimate(scenario: Scenario, folder: Path, workers: int | None) -> dict[str,
         lacking = Lacking(plan=planned, store=store)
         models, sets, cells, passes = set(lacking.models), lacking.sets, lacking.cells, lacking.passes
         looks = len(lacking.measures) + len(lacking.examinations)
-        rates = {} if store is None else _rates(store)
+        rates = {} if store is None else {kind: seconds / count for kind, seconds, count in spent(store)}
     trainings = [m.model for m in planned.models.values() if isinstance(m.model, TrainedModel)]
     builds = [key for key, m in planned.models.items() if isinstance(m.model, BuiltModel)]
     all_looks = len(measured(planned)) + len(planned.examined)
@@ -62,14 +60,3 @@ def estimate(scenario: Scenario, folder: Path, workers: int | None) -> dict[str,
         **({"beware": "; ".join(planned.warnings)} if planned.warnings else {}),
         "your models": "; ".join(planned.checks) or "none to check",
     }
-
-
-def _rates(store: Store) -> dict[str, float]:
-    """Seconds a pass by kind of job, as the store has measured them."""
-    spent = (
-        sa.select(attempts.c.job, sa.func.sum(attempts.c.seconds) / sa.func.sum(attempts.c.passes))
-        .where(attempts.c.passes > 0, attempts.c.failure.is_(None))
-        .group_by(attempts.c.job)
-    )
-    with store.reading() as connection:
-        return {kind: rate for kind, rate in connection.execute(spent)}
