@@ -106,6 +106,7 @@ def attackers_images(job: OnTrainingImages) -> tuple[ImageSet, ImageSet]:
 
 
 def training_images(job: OnTrainingImages) -> ImageSet:
+    """What a model is trained on."""
     configuration = job.configuration
     pool = load_images(job.task, configuration.source, "train", configuration.samples, job.inputs["train"])
     assert configuration.n is not None

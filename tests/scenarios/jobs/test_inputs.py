@@ -5,6 +5,7 @@ import pytest
 from carom.scenarios.jobs import inputs
 from carom.scenarios.spec.read import parse_scenario
 from carom.zoo.tasks import Task
+from carom.zoo.tasks.images import ImageSet
 
 
 @pytest.fixture
@@ -18,7 +19,8 @@ def test_images_are_kept_as_long_as_they_fit(
     kept: int, reads: int, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = {source: task.load(source, "train", "all").digest for source in ("here", "there")}
-    load, seen = type(task).load, []
+    load = type(task).load
+    seen: list[str] = []
 
     def counted(self: Task, source: str, *of: str) -> object:
         seen.append(source)
@@ -27,8 +29,11 @@ def test_images_are_kept_as_long_as_they_fit(
     monkeypatch.setattr(type(task), "load", counted)
     monkeypatch.setattr(inputs, "KEPT", kept)
     monkeypatch.setattr(inputs, "_kept", {})
-    for source in 3 * ("here", "there"):
-        found = inputs.load_images(task, source, "train", "all", digests[source])
-        assert found.digest == digests[source]
-    assert inputs.load_images(task, "there", "train", "all", digests["there"]) is found, "the latest is always kept"
+
+    def loaded(source: str) -> ImageSet:
+        return inputs.load_images(task, source, "train", "all", digests[source])
+
+    came = [loaded(source) for source in 3 * ("here", "there")]
+    assert [found.digest for found in came] == 3 * [digests["here"], digests["there"]]
+    assert loaded("there") is came[-1], "the latest is always kept"
     assert len(seen) == reads
