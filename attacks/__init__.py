@@ -1,7 +1,7 @@
 """How an adversarial example is made, given something that has gradients.
 
 To add a part of an iterative attack: write the file, add its line to `ATTACKS`. To add a control: its class and a line
-in `controls.py`.
+in `controls/noise.py`.
 """
 
 if __name__ != "carom.attacks":
@@ -15,15 +15,15 @@ from carom.protocols import Attack, Passes
 
 from . import composition
 from .composition import Entry, Part, Whole
-from .controls.controls import CONTROLS, parse_control
+from .controls.noise import CONTROLS, parse_control
 from .crafting.craft import Crafted, check_fits, craft, craft_control, craft_images
 from .iterative import Iterative, Snapshot
-from .libraries import foreign
+from .libraries import torchattacks as foreign
 from .members.cwa import CWA
 from .members.svre import SVRE
 from .momentum.momentum import Accumulation, Momentum
 from .objectives.features import BFA, FIA, ILA, NAA
-from .objectives.losses import CrossEntropy, Logit, LogitMargin, Margin
+from .objectives.logit import CrossEntropy, Logit, LogitMargin, Margin
 from .paths import PAS, SGM, Ghost, LinBP
 from .queries.bayes import Bayes, SubspaceRandom
 from .queries.oracle import Oracle
@@ -40,7 +40,7 @@ from .rules.vmi import VMI, VNI
 from .slots import Look, Memory
 from .smallest.cw import CW
 from .smallest.deepfool import DeepFool
-from .starts.starts import Clean, RandomStep, Uniform
+from .starts.random_step import Clean, RandomStep, Uniform
 from .steps.steepest import DecayIndicator
 from .transformations import BSR, DEM, DI, SI, SIA, SSM, TI, Admix
 

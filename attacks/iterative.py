@@ -15,12 +15,12 @@ from carom.typing import Images
 
 from .members.mean import Mean, MemberRule
 from .momentum.momentum import Accumulation
-from .objectives.losses import CrossEntropy, FeatureLoss, Fitted, Objective, is_fitted, reads_features
+from .objectives.logit import CrossEntropy, FeatureLoss, Fitted, Objective, is_fitted, reads_features
 from .reading.gradients import Gradients
 from .reading.networks import Path
 from .rules.plain import Plain, Rule
 from .slots import Look, Memory
-from .starts.starts import Clean, Start
+from .starts.random_step import Clean, Start
 from .steps.steepest import Steepest, StepRule
 from .transformations import Transformation, View
 

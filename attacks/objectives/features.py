@@ -20,7 +20,7 @@ from carom.errors import InputError
 from carom.protocols import Classifier, Passes
 from carom.typing import Images, PerImage
 
-from .losses import CrossEntropy, Logit, Objective, Probability
+from .logit import CrossEntropy, Logit, Objective, Probability
 
 Features = Float[Tensor, "n ..."]
 

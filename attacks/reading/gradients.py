@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from carom.attacks.objectives.losses import FeatureLoss, Objective, reads_features
+from carom.attacks.objectives.logit import FeatureLoss, Objective, reads_features
 from carom.attacks.queries.oracle import Oracle
 from carom.draws import Draws
 from carom.errors import ContractError, InputError, ModelError

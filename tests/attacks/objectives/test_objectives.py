@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carom.attacks import CrossEntropy, Gradients, Iterative, Logit, LogitMargin, Margin, Momentum, parse_attack
-from carom.attacks.objectives.losses import Fitted, Objective, Probability
+from carom.attacks.objectives.logit import Fitted, Objective, Probability
 from carom.budget import Budget
 from carom.draws import Draws
 

@@ -25,7 +25,7 @@ from carom.attacks import (
     parse_attack,
 )
 from carom.attacks.objectives.features import Attribution, Projection
-from carom.attacks.objectives.losses import FeatureLoss, Fitted
+from carom.attacks.objectives.logit import FeatureLoss, Fitted
 from carom.attacks.reading.gradients import Stopwatch
 from carom.attacks.reading.networks import Ready, feature_points, middle_point
 from carom.budget import Budget

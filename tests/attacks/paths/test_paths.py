@@ -255,7 +255,7 @@ def test_linbp_keeps_the_length_of_each_branch_and_image() -> None:
 
 
 def test_linbps_second_way_back_costs_what_the_page_says() -> None:
-    page = (File(__file__).parents[2] / "docs" / "attacks.md").read_text()
+    page = (File(__file__).parents[3] / "docs" / "attacks.md").read_text()
     said = re.search(r"on a ResNet-50 a\s+backward pass has ([\d.]+) times its usual work", page)
     assert said is not None
     shape = (3, 64, 64)

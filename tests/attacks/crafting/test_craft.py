@@ -102,7 +102,7 @@ def test_on_a_gpu_the_draws_are_the_same(source_of: Any, network: Any, batch: An
 
 
 def test_every_name_is_documented() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "attacks.md").read_text()
     for name in (*ATTACKS, *CONTROLS):
         assert f"`{name}`" in page, name
     for part in ATTACKS.values():
