@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from carom.budget import parse_eps
 from carom.errors import InputError
@@ -12,9 +12,34 @@ from carom.protocols import Attack, Passes
 from carom.registry import build, check_keys, lookup
 
 from .iterative import Iterative
-from .transformations import Transformation
+from .slots import (
+    Accumulation,
+    Fitted,
+    MemberRule,
+    Objective,
+    Path,
+    Rule,
+    Start,
+    StepRule,
+    Transformation,
+)
 
 _LOOP = ("steps", "step")
+
+
+class Slots(TypedDict, total=False):
+    """Slots of `Iterative` that a name fills."""
+
+    start: Start
+    objective: Objective | Fitted
+    transformations: tuple[Transformation, ...]
+    rule: Rule
+    members: MemberRule
+    momentum: Accumulation
+    path: Path
+    step_rule: StepRule
+    steps: int
+    step: Fraction | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +56,7 @@ class Part:
     summary: str
     paper: str
     family: str
-    slots: Mapping[str, object]
+    slots: Slots
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "slots", MappingProxyType(dict(self.slots)))
@@ -71,7 +96,7 @@ class Part:
             else _with(value, table, where)
             for slot, value in self.slots.items()
         }
-        return dataclasses.replace(self, slots=slots)
+        return dataclasses.replace(self, slots=cast("Slots", slots))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,19 +10,31 @@ from typing import ClassVar
 from carom.budget import Budget, Norm
 from carom.draws import Draws
 from carom.errors import InputError
-from carom.protocols import Passes
+from carom.protocols import Passes, Reader
 from carom.typing import Images
 
-from .members.mean import Mean, MemberRule
-from .momentum.momentum import Accumulation
-from .objectives.logit import CrossEntropy, FeatureLoss, Fitted, Objective, is_fitted, reads_features
-from .reading.gradients import Gradients
-from .reading.networks import Path
-from .rules.plain import Plain, Rule
-from .slots import Look, Memory
-from .starts.random_step import Clean, Start
-from .steps.steepest import Steepest, StepRule
-from .transformations import Transformation, View
+from .members.mean import Mean
+from .objectives.cross_entropy import CrossEntropy
+from .rules.plain import Plain
+from .slots import (
+    Accumulation,
+    FeatureLoss,
+    Fitted,
+    Look,
+    MemberRule,
+    Memory,
+    Objective,
+    Path,
+    Rule,
+    Start,
+    StepRule,
+    Transformation,
+    View,
+    is_fitted,
+    reads_features,
+)
+from .starts.clean import Clean
+from .steps.steepest import Steepest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,25 +104,31 @@ class Iterative:
         gradients = steps * self.copies * self.rule.reads * self.members.passes(members)
         if not is_fitted(self.objective):
             return Passes(gradients, gradients)
-        return Passes(gradients, gradients) + self.objective.passes(members, distinct or members, self._plain())
+        guide = self._plain().passes(members, distinct=distinct or members)
+        return Passes(gradients, gradients) + self.objective.passes(members, distinct or members, guide)
 
-    def __call__(self, gradients: Gradients, budget: Budget, draws: Draws) -> Images:
-        """Images in the ball around `gradients.x`, detached. With eps = 0 these very images, at no cost."""
-        *_, x_adv = self.trace(gradients, budget, draws)
+    def __call__(self, reader: Reader, budget: Budget, draws: Draws) -> Images:
+        """Images in the ball around `reader.x`, detached. With eps = 0 these very images, at no cost."""
+        *_, x_adv = self.trace(reader, budget, draws)
         return x_adv
 
-    def trace(self, gradients: Gradients, budget: Budget, draws: Draws) -> Iterator[Images]:
+    def trace(self, reader: Reader, budget: Budget, draws: Draws) -> Iterator[Images]:
         """Where the attack stands after each step; do not change it in place."""
         if budget.eps == 0:
-            yield from [gradients.x.detach().clone()] * self.steps
+            yield from [reader.x.detach().clone()] * self.steps
             return
-        with gradients.along(self.path, draws):
-            yield from self._steps(gradients, budget, draws)
+        with reader.along(self.path, draws):
+            yield from self._steps(reader, budget, draws)
 
-    def _steps(self, gradients: Gradients, budget: Budget, draws: Draws) -> Iterator[Images]:
-        x = gradients.x
+    def _steps(self, reader: Reader, budget: Budget, draws: Draws) -> Iterator[Images]:
+        x = reader.x
+
+        def guide(momentum: Accumulation | None = None) -> Images:
+            plain = self._plain()
+            return (plain if momentum is None else replace(plain, momentum=momentum))(reader, budget, draws)
+
         objective: Objective | FeatureLoss = (
-            self.objective.fit(gradients, budget, draws, self._plain()) if is_fitted(self.objective) else self.objective
+            self.objective.fit(reader, budget, draws, guide) if is_fitted(self.objective) else self.objective
         )
         x_adv = self.start(x, budget, draws)
         size = self._step_size(budget)
@@ -126,7 +144,7 @@ class Iterative:
                 at: Images, reading: int, member: int | None, inner: int = 0, *, summed: bool = False, step: int = step
             ) -> Images:
                 which = _Which(step=step, reading=reading, member=member, inner=inner, summed=summed)
-                return self._gradient(gradients, objective, at, budget, draws, which)
+                return self._gradient(reader, objective, at, budget, draws, which)
 
             look = Look(
                 x=x,
@@ -138,7 +156,7 @@ class Iterative:
                 draws=draws,
                 momentum=momentum,
                 decay=0.0 if self.momentum is None else self.momentum.decay,
-                members=len(gradients.members(step)),
+                members=len(reader.members(step)),
                 read_members=read_members,
                 read_by=by_members,
                 smooth=self._smooth,
@@ -164,7 +182,7 @@ class Iterative:
 
     def _gradient(
         self,
-        gradients: Gradients,
+        reader: Reader,
         objective: Objective | FeatureLoss,
         at: Images,
         budget: Budget,
@@ -187,8 +205,8 @@ class Iterative:
                         step=which.step,
                         index=own,
                         copy=copy + later,
-                        y=gradients.y,
-                        partners=gradients.partners,
+                        y=reader.y,
+                        partners=reader.partners,
                         reading=which.reading + which.inner * self.rule.reads,
                     )
                     x = transformation.image(x, view)
@@ -197,7 +215,7 @@ class Iterative:
             together.setdefault(tuple(compress(index, apart)), {})[copy] = through
         total: Images | None = None
         for versions in together.values():
-            gradient = gradients.at_versions(
+            gradient = reader.at_versions(
                 at, objective, versions, step=which.step, member=which.member, summed=which.summed
             )
             total = gradient if total is None else total + gradient
@@ -243,5 +261,5 @@ class Snapshot:
         """What an image costs up to there; arguments as in `Iterative.passes`."""
         return self.attack.passes(members, distinct=distinct, after=self.after)
 
-    def __call__(self, gradients: Gradients, budget: Budget, draws: Draws) -> Images:
-        return next(islice(self.attack.trace(gradients, budget, draws), self.after - 1, None))
+    def __call__(self, reader: Reader, budget: Budget, draws: Draws) -> Images:
+        return next(islice(self.attack.trace(reader, budget, draws), self.after - 1, None))

@@ -26,7 +26,7 @@ from peers import EIGHT, ROWS, carom_way
 from torch import Tensor, nn
 
 from carom.attacks import TI, craft_images
-from carom.attacks.crafting.craft import chunk_size
+from carom.attacks.crafting.chunks import chunk_size
 from carom.budget import Budget
 
 SHARE, GRID, SMOOTHING = (0.97, 0.99), (45.0, 50.0), 0.02

@@ -10,7 +10,7 @@ import torch
 from attack_jobs import FULL, SURROGATES, attacked, pool, ready, trained
 
 from carom.attacks import ATTACKS, Part
-from carom.attacks.transformations import View
+from carom.attacks.slots import View
 from carom.budget import Budget
 from carom.draws import Draws
 

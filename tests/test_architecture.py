@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,6 @@ def test_every_room_is_read() -> None:
     assert counts["scenarios"] > 20
 
 
-# The contract of an attack names what it reads, for type checkers only.
-FOR_TYPES = {("protocols.py", "carom.attacks.reading.gradients.Gradients")}
-
-
 def test_imports_point_one_way() -> None:
     wrong = []
     for room, path, tree in SOURCES:
@@ -88,14 +85,69 @@ def test_imports_point_one_way() -> None:
             continue  # its two functions are imported when first asked for
         for name in imported(tree):
             other = room_of(name)
-            if (
-                other is not None
-                and other != room
-                and other not in MAY_IMPORT[room]
-                and (path.name, name) not in FOR_TYPES
-            ):
+            if other is not None and other != room and other not in MAY_IMPORT[room]:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+# Of the attacks: each line may import those above it, and a folder itself. All but `slots` see the core too.
+ATTACKS_FROM_BELOW = (
+    ("slots",),
+    ("reading",),
+    ("momentum",),  # member rules and objectives have one of their own
+    ("starts", "objectives", "transformations", "rules", "members", "paths", "steps", "controls"),
+    ("iterative",),
+    ("composition", "smallest", "queries", "libraries"),
+    ("crafting",),
+    ("paths/search",),  # judges a path by what it crafts
+    ("names",),
+    ("__init__",),
+)
+ATTACKS_RANK = {place: rank for rank, places in enumerate(ATTACKS_FROM_BELOW) for place in places}
+
+
+def place_in_attacks(module: str) -> str:
+    """The line of the list above that a module of the attacks stands in, from its path without "attacks/"."""
+    return module if module in ATTACKS_RANK else module.split("/")[0]
+
+
+def attacks_imported(path: Path, tree: ast.Module) -> Iterator[str]:
+    """Paths in the attacks, without ".py", of what a module of theirs imports, `from .x import y` too."""
+    files = {str(p.relative_to(ROOT / "attacks").with_suffix("")) for p in (ROOT / "attacks").rglob("*.py")}
+    folder = path.parent.relative_to(ROOT / "attacks")
+    names = [name.removeprefix("carom.attacks.") for name in imported(tree) if name.startswith("carom.attacks.")]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            beside = [*folder.parts, *(node.module or "").split(".")]
+            names += [".".join([*filter(None, beside), alias.name]) for alias in node.names]
+    for name in names:
+        parts = name.split(".")
+        ways = ["/".join(parts[:n]) for n in range(len(parts), 0, -1)]
+        yield next(file for way in ways for file in (way, f"{way}/__init__") if file in files)
+
+
+def test_imports_inside_the_attacks_point_one_way() -> None:
+    wrong, read = [], 0
+    for path in sorted((ROOT / "attacks").rglob("*.py")):
+        own = str(path.relative_to(ROOT / "attacks").with_suffix(""))
+        for other in attacks_imported(path, ast.parse(path.read_text())):
+            read += 1
+            mine, theirs = place_in_attacks(own), place_in_attacks(other)
+            if own == "paths/__init__" and other == "paths/search":
+                continue  # a folder's face shows what is in it
+            if mine != theirs and not ATTACKS_RANK[theirs] < ATTACKS_RANK[mine]:
+                wrong.append(f"attacks/{own}.py imports attacks/{other}.py")
+    assert not wrong, "\n".join(wrong)
+    assert read > 100
+
+
+def test_no_two_files_of_the_attacks_import_each_other() -> None:
+    """No cycle inside a folder either."""
+    graph = {}
+    for path in (ROOT / "attacks").rglob("*.py"):
+        own = str(path.relative_to(ROOT / "attacks").with_suffix(""))
+        graph[own] = set(attacks_imported(path, ast.parse(path.read_text()))) - {own}
+    TopologicalSorter(graph).prepare()  # raises where there is a cycle, and names it
 
 
 def test_rooms_are_imported_as_carom_and_never_by_a_parent() -> None:

@@ -1,44 +1,15 @@
-"""Changes without any model: what an attack must beat.
+"""Noise of the size of an attack."""
 
-A control knows no surrogate, so whatever fools a victim here is the size of the change, not what was learned.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from types import MappingProxyType
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 import torch
-from torch.nn import functional as F
 
 from carom.budget import Budget, unit_l2
 from carom.draws import Draws
 from carom.errors import InputError
-from carom.protocols import Control
-from carom.registry import build, lookup
 from carom.typing import Images
-
-from .filters import (
-    BlackBoxFilter,
-    BlurFilter,
-    GrayscaleFilter,
-    InvertFilter,
-    NoiseFilter,
-    SaltPepperFilter,
-    SwapRgbFilter,
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Identity:
-    """The clean images: what an attack with eps = 0 is."""
-
-    version: ClassVar[int] = 1
-    paper: ClassVar[str] = "carom"
-
-    def __call__(self, x: Images, budget: Budget, draws: Draws) -> Images:
-        return x
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,60 +73,3 @@ class GaussianNoise:
         unit = 1.0 if budget.norm == "linf" else x.shape[1:].numel() ** -0.5
         noise = draws.normal("gaussian noise", x.shape[1:]).to(x.dtype)
         return budget.project(x + float(self.sigma * budget.eps) * unit * noise, x)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BoxBlur:
-    """The mean over a square around each pixel, projected into the ball.
-
-    Attributes:
-        radius: Of the square, which has 2 * radius + 1 pixels a side, cut off at the border; at least 1.
-
-    Raises:
-        InputError: A radius below 1.
-    """
-
-    radius: int = 1
-
-    version: ClassVar[int] = 1
-    paper: ClassVar[str] = "carom"
-
-    def __post_init__(self) -> None:
-        if self.radius < 1:
-            raise InputError(f"box-blur: radius must be at least 1, got {self.radius}")
-
-    def __call__(self, x: Images, budget: Budget, draws: Draws) -> Images:
-        side = 2 * self.radius + 1
-        blurred = F.avg_pool2d(x, side, stride=1, padding=self.radius, count_include_pad=False)
-        return budget.project(blurred, x)
-
-
-CONTROLS: Mapping[str, type[Control]] = MappingProxyType(
-    {
-        "identity": Identity,
-        "sign-noise": SignNoise,
-        "gaussian-noise": GaussianNoise,
-        "box-blur": BoxBlur,
-        "filter-noise": NoiseFilter,
-        "filter-blur": BlurFilter,
-        "filter-grayscale": GrayscaleFilter,
-        "filter-invert": InvertFilter,
-        "filter-black-box": BlackBoxFilter,
-        "filter-salt-pepper": SaltPepperFilter,
-        "filter-swap-rgb": SwapRgbFilter,
-    }
-)
-
-
-def parse_control(value: object, *, where: str = "control") -> Control:
-    """The control that a user wrote: "sign-noise", or a table such as {name = "box-blur", radius = 2}.
-
-    Raises:
-        InputError: Unknown name or field; names `where`.
-    """
-    table = {"name": value} if isinstance(value, str) else value
-    if not isinstance(table, Mapping) or "name" not in table:
-        raise InputError(f'{where}: expected a name such as "sign-noise", or a table with a name, got {value!r}')
-    cls = lookup(table["name"], CONTROLS, where=where, what="control")
-    fields = {key: v for key, v in table.items() if key != "name"}
-    return cast("Control", build(cast("Any", cls), fields, where=where))

@@ -1,33 +1,11 @@
 """Momentum: gradients of earlier steps, kept."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 from carom.attacks.slots import Look, Memory, mean_one
 from carom.errors import InputError
 from carom.typing import Images
-
-
-@runtime_checkable
-class Accumulation(Protocol):
-    """What the gradients of this and earlier steps make together: the direction that the step rule follows.
-
-    Attributes:
-        decay: How much of it the next step keeps; a look-ahead goes that far along it.
-    """
-
-    @property
-    def decay(self) -> float: ...
-
-    def __call__(self, look: Look, gradient: Images, memory: Memory) -> Images:
-        """The direction of this step.
-
-        Args:
-            look: The step; `look.momentum` is the direction of the step before.
-            gradient: What the rule made of this step's readings. It may be shared: do not change it in place.
-            memory: What this accumulation kept at earlier steps.
-        """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

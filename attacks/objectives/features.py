@@ -1,7 +1,7 @@
 """Feature attacks: what they raise is an inner layer's answer, weighed by what they found at the clean images."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar, Literal, Protocol
 from weakref import WeakKeyDictionary
@@ -10,17 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from carom.attacks.iterative import Iterative
 from carom.attacks.momentum.momentum import Momentum
-from carom.attacks.reading.gradients import Gradients
 from carom.attacks.reading.networks import middle_point
+from carom.attacks.slots import Guide, Objective
 from carom.budget import Budget, unit_l2
 from carom.draws import Draws
 from carom.errors import InputError
-from carom.protocols import Classifier, Passes
+from carom.protocols import Classifier, Passes, Reader
 from carom.typing import Images, PerImage
 
-from .logit import CrossEntropy, Logit, Objective, Probability
+from .cross_entropy import CrossEntropy
+from .logit import Logit
+from .probability import Probability
 
 Features = Float[Tensor, "n ..."]
 
@@ -127,19 +128,17 @@ class ILA:
         if self.guide_decay is not None and not self.guide_decay >= 0:
             raise InputError(f"ila: guide_decay must be at least 0, got {self.guide_decay:g}")
 
-    def fit(self, gradients: Gradients, budget: Budget, draws: Draws, loop: Iterative) -> Scores:
-        if self.guide_decay is not None:
-            loop = replace(loop, momentum=Momentum(decay=self.guide_decay))
-        guided = loop(gradients, budget, draws)
+    def fit(self, reader: Reader, budget: Budget, draws: Draws, guide: Guide) -> Scores:
+        guided = guide(None if self.guide_decay is None else Momentum(decay=self.guide_decay))
 
         def make(member: Classifier, point: str) -> Projection:
-            origin = gradients.features(gradients.x, point, member)
-            return Projection(_unit(gradients.features(guided, point, member) - origin), origin)
+            origin = reader.features(reader.x, point, member)
+            return Projection(_unit(reader.features(guided, point, member) - origin), origin)
 
         return Scores(self.point, make)
 
-    def passes(self, members: int, distinct: int, loop: Iterative) -> Passes:
-        return loop.passes(members, distinct=distinct) + Passes(2 * distinct, 0)
+    def passes(self, members: int, distinct: int, guide: Passes) -> Passes:
+        return guide + Passes(2 * distinct, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,8 +174,8 @@ class FIA:
         if not 0 <= self.drop < 1:
             raise InputError(f"fia: drop must be in [0, 1), got {self.drop:g}")
 
-    def fit(self, gradients: Gradients, budget: Budget, draws: Draws, loop: Iterative) -> Scores:
-        x = gradients.x
+    def fit(self, reader: Reader, budget: Budget, draws: Draws, guide: Guide) -> Scores:
+        x = reader.x
         scores: dict[str, Objective] = {"logit": Logit(), "probability": Probability()}
 
         def masked(copy: int) -> Images:
@@ -184,14 +183,13 @@ class FIA:
 
         def make(member: Classifier, point: str) -> Projection:
             each = (
-                gradients.feature_gradient(masked(copy), point, member, scores[self.score])
-                for copy in range(self.samples)
+                reader.feature_gradient(masked(copy), point, member, scores[self.score]) for copy in range(self.samples)
             )
             return Projection(_unit(reduce(torch.add, each)))
 
         return Scores(self.point, make)
 
-    def passes(self, members: int, distinct: int, loop: Iterative) -> Passes:
+    def passes(self, members: int, distinct: int, guide: Passes) -> Passes:
         return Passes(self.samples * distinct, self.samples * distinct)
 
 
@@ -227,20 +225,20 @@ class NAA:
         if not 0 <= self.gamma < float("inf"):
             raise InputError(f"naa: gamma must be at least 0 and finite, got {self.gamma:g}")
 
-    def fit(self, gradients: Gradients, budget: Budget, draws: Draws, loop: Iterative) -> Scores:
-        x = gradients.x
-        sign = -1 if gradients.target is None else 1
+    def fit(self, reader: Reader, budget: Budget, draws: Draws, guide: Guide) -> Scores:
+        x = reader.x
+        sign = -1 if reader.target is None else 1
 
         def make(member: Classifier, point: str) -> Attribution:
             path = self._path(x)
-            each = (gradients.feature_gradient(on_path, point, member, Probability()) for on_path in path)
+            each = (reader.feature_gradient(on_path, point, member, Probability()) for on_path in path)
             total = reduce(torch.add, each)
-            black = gradients.features(torch.zeros_like(x), point, member)
+            black = reader.features(torch.zeros_like(x), point, member)
             return Attribution(sign * _unit(total), black, self.gamma, sign)
 
         return Scores(self.point, make)
 
-    def passes(self, members: int, distinct: int, loop: Iterative) -> Passes:
+    def passes(self, members: int, distinct: int, guide: Passes) -> Passes:
         return Passes((self.samples + 1) * distinct, self.samples * distinct)
 
     def _path(self, x: Images) -> Iterator[Images]:
@@ -279,8 +277,8 @@ class BFA:
         if not 0 <= self.length < float("inf"):
             raise InputError(f"bfa: length must be at least 0 and finite, got {self.length:g}")
 
-    def fit(self, gradients: Gradients, budget: Budget, draws: Draws, loop: Iterative) -> Scores:
-        x = gradients.x
+    def fit(self, reader: Reader, budget: Budget, draws: Draws, guide: Guide) -> Scores:
+        x = reader.x
         largest = x.shape[1:].numel() ** 0.5 if budget.norm == "linf" else 1.0
         length = self.length * float(budget.eps) * largest
 
@@ -288,18 +286,18 @@ class BFA:
             return torch.add(x, unit_l2(gradient), alpha=length)
 
         def make(member: Classifier, point: str) -> Projection:
-            copy = moved(gradients.image_gradient(x, member, CrossEntropy()))
+            copy = moved(reader.image_gradient(x, member, CrossEntropy()))
             total: Features | None = None
             for _ in range(self.samples - 1):
-                weights, gradient = gradients.both_gradients(copy, point, member, Logit(), CrossEntropy())
+                weights, gradient = reader.both_gradients(copy, point, member, Logit(), CrossEntropy())
                 total = weights if total is None else total + weights
                 copy = moved(gradient)
-            last = gradients.feature_gradient(copy, point, member, Logit())
+            last = reader.feature_gradient(copy, point, member, Logit())
             return Projection(_unit(last if total is None else total + last))
 
         return Scores(self.point, make)
 
-    def passes(self, members: int, distinct: int, loop: Iterative) -> Passes:
+    def passes(self, members: int, distinct: int, guide: Passes) -> Passes:
         return Passes((self.samples + 1) * distinct, 2 * self.samples * distinct)
 
 

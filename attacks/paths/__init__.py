@@ -1,6 +1,6 @@
 """Model paths: where the gradient flows inside a network.
 
-To add one: write the file, import it here and in `attacks`.
+To add one: write the file, and its entry in `names.py`.
 """
 
 from .ghost import Ghost

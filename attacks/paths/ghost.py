@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from carom.attacks.reading.networks import Shape, network_of, rebuilt
+from carom.attacks.reading.networks import network_of, rebuilt
+from carom.attacks.slots import Shape
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
 

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from carom.attacks.crafting.craft import chunk_size, craft_images
+from carom.attacks.crafting.chunks import chunk_size
+from carom.attacks.crafting.craft import craft_images
 from carom.attacks.iterative import Iterative
 from carom.attacks.reading.networks import Prepare
 from carom.budget import Budget

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from carom.attacks.reading.networks import Shape, network_of, rebuilt
+from carom.attacks.reading.networks import network_of, rebuilt
+from carom.attacks.slots import Shape
 from carom.errors import InputError, ModelError
 
 from .anatomy import Anatomy, anatomy

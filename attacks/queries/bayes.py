@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from carom.attacks.reading.gradients import Gradients
 from carom.budget import Budget, Norm
 from carom.draws import Draws
 from carom.errors import InputError
-from carom.protocols import Passes
+from carom.protocols import Passes, Reader
 from carom.typing import Images
 
 from .oracle import fooled, oracle_of
@@ -61,21 +60,21 @@ class SubspaceRandom:
         """What an image costs at most; each query reads all active classifiers."""
         return Passes(self.queries * members, 0)
 
-    def __call__(self, gradients: Gradients, budget: Budget, draws: Draws) -> Images:
-        """Images in the ball around `gradients.x`; those that fooled the target are the ones it was asked about."""
-        return self._search(gradients, budget, draws, None)
+    def __call__(self, reader: Reader, budget: Budget, draws: Draws) -> Images:
+        """Images in the ball around `reader.x`; those that fooled the target are the ones it was asked about."""
+        return self._search(reader, budget, draws, None)
 
-    def from_start(self, gradients: Gradients, budget: Budget, draws: Draws, start: Images) -> Images:
+    def from_start(self, reader: Reader, budget: Budget, draws: Draws, start: Images) -> Images:
         """As a call, around other images in the ball, `n c h w`; the first query asks about them."""
-        return self._search(gradients, budget, draws, start)
+        return self._search(reader, budget, draws, start)
 
-    def _search(self, gradients: Gradients, budget: Budget, draws: Draws, start: Images | None) -> Images:
-        shape = _shape(gradients.x, self.size)
+    def _search(self, reader: Reader, budget: Budget, draws: Draws, start: Images | None) -> Images:
+        shape = _shape(reader.x, self.size)
 
         def propose(asked: int, rows: Int[Tensor, " m"]) -> Latents:
             return _uniform(draws.select(rows), shape, asked)
 
-        return _search("subspace-random", propose, gradients, budget, start, self.queries, self.size)
+        return _search("subspace-random", propose, reader, budget, start, self.queries, self.size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,10 +113,10 @@ class Bayes(SubspaceRandom):
             raise InputError(f"bayes: initial must be at least 1, got {self.initial}")
 
     @override
-    def _search(self, gradients: Gradients, budget: Budget, draws: Draws, start: Images | None) -> Images:
-        shape = _shape(gradients.x, self.size)
-        known: list[list[Float[Tensor, " d"]]] = [[] for _ in gradients.x]
-        fits: list[_Fit | None] = [None for _ in gradients.x]
+    def _search(self, reader: Reader, budget: Budget, draws: Draws, start: Images | None) -> Images:
+        shape = _shape(reader.x, self.size)
+        known: list[list[Float[Tensor, " d"]]] = [[] for _ in reader.x]
+        fits: list[_Fit | None] = [None for _ in reader.x]
 
         def propose(asked: int, rows: Int[Tensor, " m"]) -> Latents:
             own = draws.select(rows)
@@ -139,7 +138,7 @@ class Bayes(SubspaceRandom):
 
         if self.queries > self.initial:
             _botorch()
-        return _search("bayes", propose, gradients, budget, start, self.queries, self.size)
+        return _search("bayes", propose, reader, budget, start, self.queries, self.size)
 
 
 def decoded(latents: Latents, around: Images, budget: Budget, x: Images) -> Images:
@@ -164,7 +163,7 @@ def _cosines(side: int, frequencies: int) -> Float[Tensor, "frequencies side"]:
 def _search(
     name: str,
     propose: _Propose,
-    gradients: Gradients,
+    reader: Reader,
     budget: Budget,
     start: Images | None,
     queries: int,
@@ -174,10 +173,10 @@ def _search(
 
     An image that never does ends where it began: at the start, or at its first point.
     """
-    x, y, target = gradients.x, gradients.y, gradients.target
+    x, y, target = reader.x, reader.y, reader.target
     if budget.eps == 0:
         return x.detach().clone()
-    oracle = oracle_of(gradients.oracle, queries, name=name)
+    oracle = oracle_of(reader.oracle, queries, name=name)
     rows = torch.arange(len(x), device=x.device)
     best = x if start is None else start.detach()
     first = 0 if start is None else 1

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from carom.errors import ContractError, InputError, ModelError
+from carom.protocols import BlackBox
 from carom.typing import Images, Labels, Logits
 
 Answer = Callable[[Images], Logits | Labels]
@@ -85,7 +86,7 @@ class Oracle:
         return answer
 
 
-def oracle_of(oracle: Oracle | None, queries: int, *, name: str) -> Oracle:
+def oracle_of(oracle: BlackBox | None, queries: int, *, name: str) -> BlackBox:
     """What the attack `name` asks, at most `queries` times an image.
 
     Raises:

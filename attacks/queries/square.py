@@ -9,11 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from carom.attacks.reading.gradients import Gradients
 from carom.budget import Budget, Norm, unit_l2
 from carom.draws import Draws
 from carom.errors import InputError
-from carom.protocols import Passes
+from carom.protocols import Passes, Reader
 from carom.typing import Images, Labels, Logits, PerImage
 
 from .oracle import fooled, oracle_of
@@ -63,18 +62,18 @@ class Square:
         """What an image costs at most; each query reads all active classifiers."""
         return Passes(self.queries * members, 0)
 
-    def __call__(self, gradients: Gradients, budget: Budget, draws: Draws) -> Images:
-        """Images in the ball around `gradients.x`; those that fooled the target are the ones it was asked about."""
-        x = gradients.x
+    def __call__(self, reader: Reader, budget: Budget, draws: Draws) -> Images:
+        """Images in the ball around `reader.x`; those that fooled the target are the ones it was asked about."""
+        x = reader.x
         stripes = _stripes(x, budget, draws) if budget.norm == "linf" else _bumps(x, budget, draws)
-        return self.from_start(gradients, budget, draws, stripes)
+        return self.from_start(reader, budget, draws, stripes)
 
-    def from_start(self, gradients: Gradients, budget: Budget, draws: Draws, start: Images) -> Images:
+    def from_start(self, reader: Reader, budget: Budget, draws: Draws, start: Images) -> Images:
         """As a call, from other images in the ball, `n c h w`; the first query asks about them."""
-        x, y, target = gradients.x, gradients.y, gradients.target
+        x, y, target = reader.x, reader.y, reader.target
         if budget.eps == 0:
             return x.detach().clone()
-        oracle = oracle_of(gradients.oracle, self.queries, name="square")
+        oracle = oracle_of(reader.oracle, self.queries, name="square")
         best = start.detach().clone()
         rows = torch.arange(len(x), device=x.device)
         scores = oracle.scores(best, rows)

@@ -5,11 +5,10 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from carom.attacks.iterative import Iterative
 from carom.attacks.momentum.momentum import Momentum
-from carom.attacks.reading.gradients import Gradients
 from carom.budget import Budget, Norm
 from carom.draws import Draws
 from carom.errors import InputError
-from carom.protocols import Attack, Passes
+from carom.protocols import Attack, Passes, Reader
 from carom.typing import Images
 
 from .oracle import oracle_of
@@ -20,7 +19,7 @@ from .square import Square
 class FromStart(Attack, Protocol):
     """An attack that can begin elsewhere than at the clean images."""
 
-    def from_start(self, gradients: Gradients, budget: Budget, draws: Draws, start: Images) -> Images:
+    def from_start(self, reader: Reader, budget: Budget, draws: Draws, start: Images) -> Images:
         """As a call, from other images in the ball; its first query asks about them."""
         ...
 
@@ -66,17 +65,17 @@ class TransferThenQuery:
         """What an image costs at most: the transfer's passes, and one for each query."""
         return self.transfer.passes(members) + self.query.passes(members)
 
-    def __call__(self, gradients: Gradients, budget: Budget, draws: Draws) -> Images:
-        """Images in the ball around `gradients.x`; those that fooled the target are the ones it was asked about."""
+    def __call__(self, reader: Reader, budget: Budget, draws: Draws) -> Images:
+        """Images in the ball around `reader.x`; those that fooled the target are the ones it was asked about."""
         for part, attack in (("transfer", self.transfer), ("query", self.query)):
             if budget.norm not in attack.norms:
                 needed = " or ".join(attack.norms)
                 raise InputError(f"transfer-then-query: its {part} needs {needed} budgets, got {budget.norm}")
-            if gradients.target is not None and not attack.targeted:
+            if reader.target is not None and not attack.targeted:
                 raise InputError(f"transfer-then-query: its {part} cannot aim at a class; use another one")
         assert isinstance(self.query, FromStart)
         if budget.eps == 0:
-            return gradients.x.detach().clone()
-        oracle_of(gradients.oracle, self.query.passes().forward, name="transfer-then-query")  # before the work
-        start = self.transfer(gradients, budget, draws)
-        return self.query.from_start(gradients, budget, draws, start)
+            return reader.x.detach().clone()
+        oracle_of(reader.oracle, self.query.passes().forward, name="transfer-then-query")  # before the work
+        start = self.transfer(reader, budget, draws)
+        return self.query.from_start(reader, budget, draws, start)

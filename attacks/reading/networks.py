@@ -2,56 +2,17 @@
 
 import copy
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 from typing_extensions import override
 
+from carom.attacks.slots import Path, Redrawn, Shape
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
 from carom.protocols import Classifier
 
-__all__ = ["Path", "Ready", "Redrawn", "Tap", "feature_points", "middle_point", "network_of", "rebuilt"]
-
 Prepare = Callable[[nn.Module], nn.Module]
-Shape = tuple[int, int, int]
-
-
-@runtime_checkable
-class Path(Protocol):
-    """Where the gradient flows inside a network: the forward value stays, the backward path changes.
-
-    A frozen dataclass: it is part of the attack's key, and each classifier is rebuilt once for each path.
-    """
-
-    def __call__(self, classifier: nn.Module, shape: Shape | None = None) -> nn.Module:
-        """A rebuilt module that shares parameters and buffers with `classifier`, which stays as it was (`rebuilt`).
-
-        Args:
-            classifier: What to rebuild.
-            shape: Channels, rows and columns of the images to come; None where only the classifier can tell.
-
-        Raises:
-            ModelError: The network has no place that this path could change.
-        """
-        ...
-
-
-@runtime_checkable
-class Redrawn(Protocol):
-    """A rebuilt module with random parts of its own, as ghost networks are."""
-
-    def redraw(self, draws: Draws, step: int, copy: int, member: int) -> None:
-        """Take the parts that belong to these four, until the next call; all images have them in common.
-
-        Args:
-            draws: Randomness.
-            step: As in `Gradients.at`.
-            copy: As in `Gradients.at`.
-            member: The network's place among those that are active.
-        """
-        ...
 
 
 def rebuilt(classifier: nn.Module) -> nn.Module:

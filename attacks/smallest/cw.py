@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from carom.attacks.reading.gradients import Gradients
 from carom.budget import Budget, Norm, l2
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
-from carom.protocols import Passes
+from carom.protocols import Passes, Reader
 from carom.typing import Images, Logits, PerImage, per_image
 
 _INSIDE = 0.999999  # black and white pixels have no finite place in tanh space
@@ -71,8 +70,8 @@ class CW:
         each = members * self.searches * self.steps
         return Passes(each, each)
 
-    def __call__(self, gradients: Gradients, budget: Budget, draws: Draws) -> Images:
-        x = gradients.x
+    def __call__(self, reader: Reader, budget: Budget, draws: Draws) -> Images:
+        x = reader.x
         if budget.eps == 0 or not len(x):
             return x.clone()
         origin = ((2 * x - 1) * _INSIDE).atanh()
@@ -86,8 +85,8 @@ class CW:
             for step in range(1, self.steps + 1):
                 squashed = w.tanh()
                 x_adv = (squashed + 1) / 2
-                logits, slope = gradients.scored(x_adv, lambda logits: self._margin(logits, gradients))
-                fools = self._fools(logits, gradients)
+                logits, slope = reader.scored(x_adv, lambda logits: self._margin(logits, reader))
+                fools = self._fools(logits, reader)
                 found |= fools
                 distance = l2(x_adv - x)
                 nearer = fools & (distance < radius)
@@ -103,20 +102,20 @@ class CW:
             worked = torch.where(found, c, worked)
             failed = torch.where(found, failed, c)
             c = torch.where(worked.isinf(), 10 * c, (failed + worked) / 2)
-        gradients.note("radius", radius)
+        reader.note("radius", radius)
         return budget.project(torch.where(radius.isinf()[:, None, None, None], x_adv, best), x)
 
     @staticmethod
-    def _margin(logits: Logits, gradients: Gradients) -> PerImage:
+    def _margin(logits: Logits, reader: Reader) -> PerImage:
         """What is left to do, in logits: fooled where it is below 0."""
         if logits.shape[1] < 2:
             raise ModelError("cw: the model has one class, so there is nothing to be taken for")
-        labels = gradients.y if gradients.target is None else gradients.target
+        labels = reader.y if reader.target is None else reader.target
         own = logits.gather(1, labels[:, None])[:, 0]
         other = logits.scatter(1, labels[:, None], float("-inf")).amax(1)
-        return own - other if gradients.target is None else other - own
+        return own - other if reader.target is None else other - own
 
-    def _fools(self, logits: Logits, gradients: Gradients) -> Bool[Tensor, " n"]:
+    def _fools(self, logits: Logits, reader: Reader) -> Bool[Tensor, " n"]:
         answer = logits.argmax(1)
-        aim = answer != gradients.y if gradients.target is None else answer == gradients.target
-        return aim & (self._margin(logits, gradients) <= -self.confidence)
+        aim = answer != reader.y if reader.target is None else answer == reader.target
+        return aim & (self._margin(logits, reader) <= -self.confidence)

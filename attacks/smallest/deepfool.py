@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from carom.attacks.reading.gradients import Gradients
 from carom.budget import NORMS, Budget, Norm
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
-from carom.protocols import Passes
+from carom.protocols import Passes, Reader
 from carom.typing import Images, PerImage, per_image
 
 _MARGIN = 1e-4  # in units of the norm: how far beyond the promised boundary each step aims
@@ -60,11 +59,11 @@ class DeepFool:
     def passes(self, members: int = 1) -> Passes:
         return Passes(members * (2 * self.steps + 1), members * self.steps * self.candidates)
 
-    def __call__(self, gradients: Gradients, budget: Budget, draws: Draws) -> Images:
-        x, y = gradients.x, gradients.y
+    def __call__(self, reader: Reader, budget: Budget, draws: Draws) -> Images:
+        x, y = reader.x, reader.y
         if budget.eps == 0 or not len(x):
             return x.clone()
-        logits = gradients.logits(x)
+        logits = reader.logits(x)
         if logits.shape[1] < 2:
             raise ModelError("deepfool: the model has one class, so there is no boundary to cross")
         likely = logits.scatter(1, y[:, None], float("inf"))  # the true class comes first
@@ -74,13 +73,13 @@ class DeepFool:
         for _ in range(self.steps):
             if not len(going):
                 break
-            logits, rows = gradients.jacobian(x_adv[going], classes[going])
+            logits, rows = reader.jacobian(x_adv[going], classes[going])
             total[going] += self._step(logits.gather(1, classes[going]), rows, budget.norm)
             x_adv[going] = (x[going] + (1 + self.overshoot) * total[going]).clamp(0, 1)
-            going = going[gradients.logits(x_adv[going]).argmax(1) == y[going]]
+            going = going[reader.logits(x_adv[going]).argmax(1) == y[going]]
         radius = budget.size(x_adv, x)
         radius[going] = float("inf")
-        gradients.note("radius", radius)
+        reader.note("radius", radius)
         return budget.project(x_adv, x)
 
     @staticmethod

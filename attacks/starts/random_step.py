@@ -1,42 +1,13 @@
-"""Where an iterative attack begins."""
+"""The start of R-FGSM: a step in a random direction."""
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
-from carom.attacks.rules.neighbours import noise_in_ball
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError
 from carom.typing import Images
-
-
-@runtime_checkable
-class Start(Protocol):
-    """The first adversarial images: in the ball around the clean ones."""
-
-    def __call__(self, x: Images, budget: Budget, draws: Draws) -> Images: ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Clean:
-    """The clean images themselves."""
-
-    version: ClassVar[int] = 1
-
-    def __call__(self, x: Images, budget: Budget, draws: Draws) -> Images:
-        return x
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Uniform:
-    """Uniform in the ball, then clamped to [0, 1] (Madry et al. 2018, arXiv:1706.06083)."""
-
-    version: ClassVar[int] = 1
-
-    def __call__(self, x: Images, budget: Budget, draws: Draws) -> Images:
-        noise = noise_in_ball(x, budget.norm, float(budget.eps), draws, "start")
-        return budget.project(noise.add_(x), x)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

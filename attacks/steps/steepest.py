@@ -1,28 +1,12 @@
-"""Step rules: from a direction to the next point."""
+"""One step size along the steepest direction."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 
 from carom.attacks.slots import Look, Memory
-from carom.errors import InputError
 from carom.typing import Images
-
-
-@runtime_checkable
-class StepRule(Protocol):
-    """Where one step leads; the loop projects into the ball after it."""
-
-    def __call__(self, look: Look, direction: Images, memory: Memory) -> Images:
-        """The next point, not yet projected.
-
-        Args:
-            look: The step.
-            direction: The gradient, or the momentum where the attack has one.
-            memory: What this rule kept at earlier steps.
-        """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,37 +17,3 @@ class Steepest:
 
     def __call__(self, look: Look, direction: Images, memory: Memory) -> Images:
         return torch.add(look.x_adv, look.budget.steepest(direction), alpha=look.size)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DecayIndicator:
-    """Shorter steps for pixels whose direction turned (GRA; Zhu et al. 2023, ICCV pp. 4741-4750).
-
-    Each pixel has a factor, 1 at the first step. Whenever the sign of its direction differs from that of the step
-    before, the factor is multiplied by `rate`, for good. Factors scale the steepest direction of the norm, so an l2
-    step gets shorter; the paper has linf only.
-
-    Attributes:
-        rate: In (0, 1]; 1 is `Steepest`.
-
-    Raises:
-        InputError: Out of this range.
-    """
-
-    rate: float = 0.94
-
-    version: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        if not 0 < self.rate <= 1:
-            raise InputError(f"decay indicator: rate must be in (0, 1], got {self.rate:g}")
-
-    def __call__(self, look: Look, direction: Images, memory: Memory) -> Images:
-        steepest = look.budget.steepest(direction)
-        sign = steepest.sign()
-        if not memory:  # a pixel without direction turns when it first has one
-            factor = torch.where(sign == 0, 1 / self.rate, 1.0).to(sign.dtype)
-        else:
-            factor = torch.where(sign == memory["sign"], memory["factor"], memory["factor"] * self.rate)
-        memory.update(sign=sign, factor=factor)
-        return torch.add(look.x_adv, steepest * factor, alpha=look.size)

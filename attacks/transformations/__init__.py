@@ -1,6 +1,6 @@
 """What the images go through before the model reads them, and what its gradient goes through after.
 
-To add one: write the file, import it here, and name it in `ATTACKS` of `carom.attacks`.
+To add one: write the file, and its entry in `names.py`.
 """
 
 from .admix import Admix
@@ -11,6 +11,5 @@ from .si import SI
 from .sia import SIA
 from .ssm import SSM
 from .ti import TI
-from .transformation import Transformation, View
 
-__all__ = ["BSR", "DEM", "DI", "SI", "SIA", "SSM", "TI", "Admix", "Transformation", "View"]
+__all__ = ["BSR", "DEM", "DI", "SI", "SIA", "SSM", "TI", "Admix"]

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
+from carom.attacks.slots import Averaged, View
 from carom.errors import InputError
 from carom.typing import Images
-
-from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,11 +8,11 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from carom.attacks.slots import Averaged, View
 from carom.errors import InputError
 from carom.typing import Images
 
 from .resize import enlarged
-from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

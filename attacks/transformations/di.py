@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from carom.attacks.slots import Averaged, View
 from carom.errors import InputError
 from carom.typing import Images
 
 from .resize import enlarged, resized
-from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

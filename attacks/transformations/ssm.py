@@ -10,10 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from carom.attacks.slots import Averaged, View
 from carom.errors import InputError
 from carom.typing import Images
-
-from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

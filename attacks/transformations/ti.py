@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from carom.attacks.slots import Averaged, View
 from carom.errors import InputError
 from carom.typing import Images
-
-from .transformation import Averaged, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from carom.draws import Draws
 from carom.errors import ContractError, InputError
 from carom.typing import Images, PerImage, Pixels, per_image
 
@@ -187,3 +188,26 @@ def unit_l2(gradient: Images) -> Images:
     scaled = gradient / per_image(torch.where(largest > 0, largest, 1.0))
     length = l2(scaled)
     return scaled / per_image(torch.where(length > 0, length, 1.0))
+
+
+def noise_in_ball(
+    like: Images, norm: Norm, radius: float, draws: Draws, purpose: str, *, step: int = 0, copy: int = 0
+) -> Images:
+    """Uniform in the ball of this norm around 0, image by image: a box for linf.
+
+    Args:
+        like: Images of the shape and type that are wanted.
+        norm: Of the ball.
+        radius: Of the ball, in pixel units.
+        draws: Randomness.
+        purpose: What names the draws, with step and copy.
+        step: The step of the attack.
+        copy: Which of the draws of this step.
+    """
+    shape = like.shape[1:]
+    if norm == "linf":
+        return draws.uniform(purpose, shape, step=step, copy=copy).to(like.dtype).mul_(2).sub_(1).mul_(radius)
+    # the volume within a radius grows as the radius to the number of pixels
+    u = draws.uniform(f"{purpose} radius", step=step, copy=copy).double() ** (1 / shape.numel())
+    noise = unit_l2(draws.normal(purpose, shape, step=step, copy=copy).to(like.dtype))
+    return noise.mul_(per_image(u.to(like.dtype))).mul_(radius)

@@ -28,7 +28,7 @@ from carom.attacks import (
     parse_attack,
 )
 from carom.attacks.rules.vmi import variance
-from carom.attacks.transformations import View
+from carom.attacks.slots import View
 from carom.attacks.transformations.sia import OPERATIONS
 from carom.budget import Budget, Norm
 from carom.protocols import Attack

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.attacks import Iterative, Square, Uniform, craft, parse_attack
-from carom.attacks.objectives.logit import CrossEntropy
+from carom.attacks.objectives.cross_entropy import CrossEntropy
 from carom.attacks.reading.gradients import Gradients
 from carom.attacks.reading.networks import Ready
 from carom.budget import Budget

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from carom.attacks import craft, craft_control, parse_attack
-from carom.attacks.controls.noise import GaussianNoise, SignNoise
+from carom.attacks.controls import GaussianNoise, SignNoise
 from carom.budget import Budget
 from carom.scenarios.run.run import run_id_of, run_scenario
 from carom.scenarios.spec.read import parse_scenario

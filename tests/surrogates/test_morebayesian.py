@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from carom.attacks import craft_images, parse_attack
-from carom.attacks.objectives.logit import CrossEntropy
+from carom.attacks.objectives.cross_entropy import CrossEntropy
 from carom.attacks.reading.gradients import Gradients
 from carom.budget import Budget
 from carom.errors import InputError

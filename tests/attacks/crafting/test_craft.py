@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from jaxtyping import config
 from torch import Tensor
 
 from carom.attacks import (
@@ -19,7 +20,7 @@ from carom.attacks import (
     parse_attack,
     parse_control,
 )
-from carom.attacks.crafting.craft import chunk_size
+from carom.attacks.crafting.chunks import chunk_size
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import ContractError, InputError
@@ -164,3 +165,21 @@ def test_half_precision_images_and_8_bit_partners_are_refused(source: Any, batch
 def test_ids_of_another_integer_type_draw_the_same() -> None:
     ids = torch.arange(4)
     assert torch.equal(Draws(0, ids.int()).uniform("di"), Draws(0, ids).uniform("di"))
+
+
+def test_float_images_must_be_pixels(source: Any, batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "jaxtyping_disable", True)  # as outside tests: the type is the user's mistake
+    attacks = [(parse_attack("bim"), LINF)]
+    for wrong in (batch.pixels, batch.pixels.float(), batch.pixels.float() / 255 * float("nan")):
+        with pytest.raises(InputError, match=r"expected .*\[0, 1\]"):
+            craft_images(attacks, source, wrong, batch.y, seed=0)
+
+
+def test_float_images_stay_in_the_ball_and_get_ids_from_their_bytes(source: Any, batch: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(5, 3, 8, 7, generator=generator)
+    (whole,) = craft_images([(parse_attack("pgd+di"), LINF)], source, x, batch.y, seed=0)
+    assert whole.images.dtype == torch.float32
+    assert float((whole.images - x).abs().max()) <= float(LINF.eps) + 1e-6
+    (turned,) = craft_images([(parse_attack("pgd+di"), LINF)], source, x.flip(0), batch.y.flip(0), seed=0)
+    torch.testing.assert_close(turned.images.flip(0), whole.images)

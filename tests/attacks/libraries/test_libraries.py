@@ -16,7 +16,8 @@ import torchattacks as untyped
 from torch import Tensor, nn
 
 from carom.attacks import Crafted, Gradients, Passes, check_fits, craft, craft_images, parse_attack
-from carom.attacks.libraries.torchattacks import AutoAttack, TorchAttacks
+from carom.attacks.libraries.autoattack import AutoAttack
+from carom.attacks.libraries.torchattacks import TorchAttacks
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import ContractError, InputError
@@ -345,7 +346,7 @@ def test_no_radius_no_change_and_no_cost(name: str, source: Any, batch: Any) -> 
 
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
-    text = inspect.getsource(sys.modules["carom.attacks.libraries.torchattacks"])
+    text = inspect.getsource(sys.modules["carom.attacks.libraries.foreign"])
     assert not re.findall(r"(?m)^\s*(?:import|from) +(?:torchattacks|pyautoattack)", text)
 
 

@@ -1,4 +1,4 @@
-"""Feature points, and the attacks that raise what is found there."""
+"""The attacks that raise what is found at a feature point."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -25,16 +25,13 @@ from carom.attacks import (
     parse_attack,
 )
 from carom.attacks.objectives.features import Attribution, Projection
-from carom.attacks.objectives.logit import FeatureLoss, Fitted
-from carom.attacks.reading.gradients import Stopwatch
-from carom.attacks.reading.networks import Ready, feature_points, middle_point
+from carom.attacks.slots import FeatureLoss, Fitted
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
 from carom.protocols import Classifier, Combination
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
-from carom.zoo.models.prepare import prepare
 
 LINF, L2 = Budget.parse("linf", "16/255"), Budget.parse("l2", "1.5")
 NAMES = ["ila", "fia", "naa", "bfa"]
@@ -58,70 +55,6 @@ def run(attack: Iterative, source: Any, batch: Any, *, targeted: bool = False, b
 # --- feature points -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "middle", "some"),
-    [
-        ("lenet", "3", ["0", "3", "7"]),
-        ("vgg-small", "8", ["0", "4", "8", "13"]),
-        ("resnet-small", "stage2", ["stem", "stage1", "stage2", "stage3"]),
-        ("vit-small", "blocks.0", ["patches", "blocks.0", "blocks.1"]),
-        ("timm:resnet18", "layer2", ["conv1", "layer1", "layer2", "layer3", "layer4"]),
-        ("timm:vit_tiny_patch16_224", "blocks.5", ["patch_embed", "blocks.0", "blocks.11"]),
-        ("timm:convnext_atto", "stages.1", ["stem", "stages.0", "stages.3"]),
-        ("timm:mobilenetv3_small_100", "blocks.3", ["conv_stem", "blocks.0", "conv_head"]),
-        ("torchvision:resnet18", "layer2", ["conv1", "layer1", "layer4"]),
-        ("torchvision:resnet101", "layer2", ["conv1", "layer1", "layer4"]),
-        ("torchvision:vgg11", "features.11", ["features.0", "features.18"]),
-        ("torchvision:vit_b_32", "encoder.layers.encoder_layer_5", ["conv_proj", "encoder.layers.encoder_layer_11"]),
-    ],
-)
-def test_stages_are_listed_and_the_middle_one_is_the_usual_choice(name: str, middle: str, some: list[str]) -> None:
-    with torch.device("meta"):
-        network = architecture(name).network((3, 32, 32), 10)
-    points = feature_points(network)
-    assert [point for point in points if point in some] == some
-    assert middle_point(network) == middle
-    for point in points:
-        network.get_submodule(point)
-    head = list(network.named_children())[-1][0]
-    assert not any(point.split(".")[0] == head for point in points)
-
-
-def test_a_network_in_a_wrapper_has_its_own_points(network: Any) -> None:
-    wrapped = nn.Sequential(nn.Identity(), network(0))
-    assert feature_points(wrapped) == ["1.stem", "1.stage1", "1.stage2"]
-    assert middle_point(nn.Sequential(nn.Flatten(), nn.Linear(3, 2))) == "1"
-
-
-def test_networks_without_points_are_refused(network: Any) -> None:
-    with pytest.raises(ModelError, match="no part with weights"):
-        middle_point(nn.Sequential(nn.Flatten(), nn.ReLU()))
-    with pytest.raises(ModelError, match="function is no torch module"):
-        middle_point(lambda x: network(0)(x))
-
-
-@pytest.mark.parametrize("name", ["resnet-small", "vgg-small", "timm:resnet18", "torchvision:resnet18"])
-def test_a_tap_changes_nothing_and_sees_the_same_behind_preparation(name: str) -> None:
-    classifier = create(architecture(name), shape=(3, 16, 16), classes=10, seed=1).eval().requires_grad_(False)
-    g = torch.Generator().manual_seed(0)
-    for module in classifier.modules():  # a batch norm that does something
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.running_mean.normal_(0, 0.1, generator=g)
-            module.running_var.uniform_(0.5, 1.5, generator=g)
-    x = torch.rand(2, 3, 16, 16, generator=g)
-    plain = classifier(x)
-    for point in (middle_point(classifier), feature_points(classifier)[0]):
-        ready, prepared = Ready(), Ready(prepare)
-        assert torch.equal(ready(classifier, None, point)(x), plain)
-        logits = prepared(classifier, None, point)(x)
-        torch.testing.assert_close(logits, plain, rtol=0, atol=1e-4)
-        seen, behind = (r.tap(classifier, None, point).read() for r in (ready, prepared))
-        torch.testing.assert_close(seen, behind, rtol=0, atol=1e-4 * float(seen.abs().max()))
-    assert torch.equal(classifier(x), plain)
-
-
 def test_a_tap_sees_what_its_module_answers_though_the_next_one_works_in_place() -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(3, 4, 3)
@@ -134,16 +67,6 @@ def test_a_tap_sees_what_its_module_answers_though_the_next_one_works_in_place()
     weights = gradients.feature_gradient(x, "0", network, CrossEntropy())
     assert not weights[seen < 0].any()  # the gradient in front of the rectifier, which lets none of these through
     assert bool(weights[seen > 0].any())
-
-
-def test_a_tap_is_read_once_and_keeps_no_graph(source: Any, batch: Any) -> None:
-    (network,) = source.networks
-    ready = Ready()
-    ready(network, None, "stage1")(batch.pixels.float() / 255)
-    tap = ready.tap(network, None, "stage1")
-    tap.read()
-    with pytest.raises(InputError, match="does not run its module 'stage1'"):
-        tap.read()
 
 
 class _Aside(nn.Module):
@@ -533,13 +456,3 @@ def test_a_fitted_loss_is_a_feature_loss(source64: Any, batch: Any) -> None:
         loss = objective.fit(gradients, LINF, Draws(1, batch.ids), Iterative(steps=1, step=Fraction(1)))
         assert isinstance(loss, FeatureLoss)
         assert loss.point(source64.networks[0]) == "stage1"
-
-
-def test_time_inside_time_counts_once() -> None:
-    watch = Stopwatch(torch.device("cpu"))
-    with watch.running():
-        with watch.running():
-            sum(range(100_000))
-        inner = watch.seconds
-    assert inner == 0  # not yet: the outer one counts
-    assert watch.seconds > 0

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carom.attacks import CrossEntropy, Gradients, Iterative, Logit, LogitMargin, Margin, Momentum, parse_attack
-from carom.attacks.objectives.logit import Fitted, Objective, Probability
+from carom.attacks.objectives.probability import Probability
+from carom.attacks.slots import Fitted, Objective
 from carom.budget import Budget
 from carom.draws import Draws
 

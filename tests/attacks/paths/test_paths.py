@@ -29,7 +29,8 @@ from carom.attacks.members.mean import Mean
 from carom.attacks.paths import knobs
 from carom.attacks.paths.anatomy import anatomy
 from carom.attacks.paths.pas import known_paths
-from carom.attacks.reading.networks import Ready, Redrawn
+from carom.attacks.reading.networks import Ready
+from carom.attacks.slots import Redrawn
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError, ModelError

@@ -6,7 +6,7 @@ from jaxtyping import config
 from torch import Tensor, nn
 
 from carom.attacks import CrossEntropy, Gradients, Passes, craft, parse_attack
-from carom.attacks.reading.gradients import combined
+from carom.attacks.reading.answers import combined
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import ContractError, InputError, ModelError

@@ -1,4 +1,4 @@
-"""Gradient rules, starts and step rules: identities, the formulas written out, torchattacks, and known traps."""
+"""Gradient rules: identities, the formulas written out, torchattacks, and known traps."""
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -21,14 +21,12 @@ from carom.attacks import (
     DecayIndicator,
     Gradients,
     Iterative,
-    Look,
     Momentum,
     RandomStep,
     Uniform,
     parse_attack,
 )
-from carom.attacks.rules.neighbours import noise_in_ball
-from carom.budget import Budget
+from carom.budget import Budget, noise_in_ball
 from carom.draws import Draws
 from carom.errors import InputError
 from carom.protocols import Attack
@@ -65,25 +63,6 @@ def watched(net: nn.Module) -> tuple[Any, list[Tensor]]:
             return [watch]
 
     return Watched(), seen
-
-
-def a_look(x: Tensor, *, size: float, budget: Budget = LINF) -> Look:
-    """A first step of nothing but zero gradients."""
-    return Look(
-        x=x,
-        x_adv=x,
-        step=0,
-        size=size,
-        unit=1.0,
-        budget=budget,
-        draws=Draws(0, torch.arange(len(x))),
-        momentum=None,
-        decay=0.0,
-        members=1,
-        read_members=lambda at, reading, member, inner=0, summed=False: torch.zeros_like(at),
-        read_by=lambda look, at, reading: torch.zeros_like(at),
-        smooth=lambda gradient: gradient,
-    )
 
 
 # Without neighbourhood
@@ -300,52 +279,6 @@ def test_neighbours_fill_their_ball_and_are_drawn_anew_each_time(budget: Budget)
     for other in (noise(1, 0), noise(0, 1)):
         together = torch.stack((one.flatten(), other.flatten()))
         assert abs(float(torch.corrcoef(together)[0, 1])) < 0.05
-
-
-# Starts and step rules
-
-
-@every_budget
-def test_rfgsm_goes_half_the_radius_at_random_and_the_other_half_along_the_gradient(
-    budget: Budget, source64: Any, batch: Any
-) -> None:
-    x = batch.pixels.double() / 255
-    noise = Draws(1, batch.ids).normal("start", (3, 8, 7)).double()
-    half = float(budget.eps) / 2
-    start = budget.project(x + half * budget.steepest(noise), x)
-    leaf = start.clone().requires_grad_()
-    (g,) = torch.autograd.grad(F.cross_entropy(source64.networks[0](leaf), batch.y, reduction="sum"), leaf)
-    expected = budget.project(start + half * budget.steepest(g), x)
-    torch.testing.assert_close(run(parse_attack("rfgsm"), source64, batch, budget), expected, rtol=0, atol=1e-12)
-
-
-def test_random_steps_have_their_length_and_no_preferred_direction() -> None:
-    n = 4000
-    x = torch.full((n, 1, 2, 1), 0.5)
-    draws = Draws(0, torch.arange(n))
-    change = (RandomStep(size=Fraction(1, 4))(x, LINF, draws) - x).flatten(1) / float(LINF.eps)
-    torch.testing.assert_close(change.abs(), torch.full((n, 2), 0.25), rtol=0, atol=1e-5)
-    for corner in (-3, -1, 1, 3):
-        share = float((change.sign() @ torch.tensor([1.0, 2.0]) == corner).float().mean())
-        assert abs(share - 0.25) < 4 * (0.25 * 0.75 / n) ** 0.5
-    small = Budget.parse("l2", "0.1")
-    change = (RandomStep()(x, small, draws) - x).flatten(1) / 0.1
-    torch.testing.assert_close(change.square().sum(1).sqrt(), torch.full((n,), 0.5), rtol=0, atol=1e-5)
-    torch.testing.assert_close(change.mean(0), torch.zeros(2), rtol=0, atol=0.02)
-
-
-def test_decay_indicator_shortens_the_step_of_each_pixel_that_turned() -> None:
-    """By its formula: the factor starts at 1 / rate, and the sign before the first step is 0."""
-    directions = torch.tensor([[1.0, 1, 0, 2], [2, -1, 1, 3], [1, -2, 1, -1], [3, 1, 1, 0]])
-    rate, factor, sign = 0.94, torch.full((4,), 1 / 0.94), torch.zeros(4)
-    memory: dict[str, Tensor] = {}
-    look = a_look(torch.zeros(1, 1, 1, 4), size=0.5)
-    for direction in directions:
-        factor = torch.where(direction.sign() == sign, factor, factor * rate)
-        sign = direction.sign()
-        moved = DecayIndicator(rate=rate)(look, direction.reshape(1, 1, 1, 4), memory)
-        torch.testing.assert_close(moved.flatten(), 0.5 * factor * sign)
-    torch.testing.assert_close(factor, torch.tensor([1, rate**2, 1, rate**2]))
 
 
 def test_gra_steps_are_those_of_mi_with_factors(source64: Any, batch: Any) -> None:

@@ -30,7 +30,7 @@ from carom.attacks import (
     craft_images,
     parse_attack,
 )
-from carom.attacks.transformations import Transformation, View
+from carom.attacks.slots import Transformation, View
 from carom.attacks.transformations.sia import OPERATIONS
 from carom.attacks.transformations.ssm import dct_matrix
 from carom.budget import Budget
