@@ -49,7 +49,14 @@ from .starts.clean import Clean
 from .starts.random_step import RandomStep
 from .starts.uniform import Uniform
 from .steps.decay_indicator import DecayIndicator
-from .transformations import BSR, DEM, DI, SI, SIA, SSM, TI, Admix
+from .transformations.admix import Admix
+from .transformations.bsr import BSR
+from .transformations.dem import DEM
+from .transformations.di import DI
+from .transformations.si import SI
+from .transformations.sia import SIA
+from .transformations.ssm import SSM
+from .transformations.ti import TI
 
 __all__ = [
     "ADAPTERS",

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from carom.budget import Budget, l2, parse_eps, unit_l2
+from carom.budget import Budget, l2, noise_in_ball, parse_eps, unit_l2
+from carom.draws import Draws
 from carom.errors import ContractError, InputError
 from carom.identity import content_key
 
@@ -171,3 +172,22 @@ def test_a_float_radius_loses_no_grey_level(norm: Any) -> None:
 def test_other_floats_are_the_decimals_that_they_print_as(written: float) -> None:
     assert parse_eps(written) == Fraction(str(written))
     assert Budget.parse("l2", written).eps == Fraction(str(written))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_noise_fills_its_ball_and_is_drawn_anew_each_time(norm: Any) -> None:
+    n, radius = 4000, 0.25
+    like = torch.zeros(n, 1, 2, 1)
+    draws = Draws(0, torch.arange(n))
+
+    def noise(step: int, copy: int) -> Tensor:
+        return noise_in_ball(like, norm, radius, draws, "neighbour", step=step, copy=copy).flatten(1) / radius
+
+    one = noise(0, 0)
+    torch.testing.assert_close(one.mean(0), torch.zeros(2), rtol=0, atol=0.05)
+    size = one.abs().amax(1) if norm == "linf" else one.square().sum(1).sqrt()
+    assert 0.99 < float(size.max()) <= 1 + 1e-6
+    assert abs(float((size < 0.5).float().mean()) - 0.25) < 0.03  # a quarter of the square, or of the disc
+    for other in (noise(1, 0), noise(0, 1)):
+        together = torch.stack((one.flatten(), other.flatten()))
+        assert abs(float(torch.corrcoef(together)[0, 1])) < 0.05

@@ -1,6 +1,7 @@
-"""Model paths: where the gradient flows inside a network.
+"""Model paths: where the gradient flows inside a network. A `Path` of `slots.py` a file.
 
-To add one: write the file, and its entry in `names.py`.
+`anatomy.py` says what a network has, seen in one run of it (`graph.py`); a path puts modules of `operators.py` in some
+places. `search.py` finds the coefficients of PAS.
 """
 
 from .ghost import Ghost

@@ -1,1 +1,1 @@
-"""Attacks that ask a victim, and the oracle that counts what they ask."""
+"""Attacks that ask a victim, one a file, and `oracle.py`, which counts what they ask."""

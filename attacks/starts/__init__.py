@@ -1,1 +1,1 @@
-"""Where the first step begins."""
+"""Where the first step begins: a `Start` of `slots.py` a file. `clean.py` is the default."""

@@ -1,1 +1,1 @@
-"""From a direction to the next point."""
+"""From a direction to the next point: a `StepRule` of `slots.py` a file. `steepest.py` is the default."""

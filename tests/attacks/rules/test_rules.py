@@ -26,7 +26,7 @@ from carom.attacks import (
     Uniform,
     parse_attack,
 )
-from carom.budget import Budget, noise_in_ball
+from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError
 from carom.protocols import Attack
@@ -260,25 +260,6 @@ def test_trap_6_random_points_belong_to_images_not_to_batches(name: str, source6
     attack(Gradients(alone, x[2:3], batch.y[2:3]), LINF, Draws(1, batch.ids[2:3]))
     for together, single in zip(seen, seen_alone, strict=True):
         torch.testing.assert_close(together[2:3], single, rtol=0, atol=1e-9)
-
-
-@every_budget
-def test_neighbours_fill_their_ball_and_are_drawn_anew_each_time(budget: Budget) -> None:
-    n, radius = 4000, 0.25
-    like = torch.zeros(n, 1, 2, 1)
-    draws = Draws(0, torch.arange(n))
-
-    def noise(step: int, copy: int) -> Tensor:
-        return noise_in_ball(like, budget.norm, radius, draws, "neighbour", step=step, copy=copy).flatten(1) / radius
-
-    one = noise(0, 0)
-    torch.testing.assert_close(one.mean(0), torch.zeros(2), rtol=0, atol=0.05)
-    size = one.abs().amax(1) if budget.norm == "linf" else one.square().sum(1).sqrt()
-    assert 0.99 < float(size.max()) <= 1 + 1e-6
-    assert abs(float((size < 0.5).float().mean()) - 0.25) < 0.03  # a quarter of the square, or of the disc
-    for other in (noise(1, 0), noise(0, 1)):
-        together = torch.stack((one.flatten(), other.flatten()))
-        assert abs(float(torch.corrcoef(together)[0, 1])) < 0.05
 
 
 def test_gra_steps_are_those_of_mi_with_factors(source64: Any, batch: Any) -> None:
