@@ -69,8 +69,8 @@ def test_chunks_shrink_with_the_side_of_the_images() -> None:
 
 def test_an_attack_that_leaves_its_ball_is_refused(source: Any, batch: Any) -> None:
     class Cheat(Iterative):
-        def __call__(self, gradients: Any, budget: Any, draws: Any) -> Any:
-            return (gradients.x + 0.5).clamp(0, 1)
+        def __call__(self, reader: Any, budget: Any, draws: Any) -> Any:
+            return (reader.x + 0.5).clamp(0, 1)
 
     with pytest.raises(ContractError, match=r"linf distance 0\.5"):
         craft_images([(Cheat(), LINF)], source, batch.pixels.float() / 255, batch.y, seed=1)
@@ -78,8 +78,8 @@ def test_an_attack_that_leaves_its_ball_is_refused(source: Any, batch: Any) -> N
 
 def test_what_is_not_a_number_is_refused(source: Any, batch: Any) -> None:
     class Broken(Iterative):
-        def __call__(self, gradients: Any, budget: Any, draws: Any) -> Any:
-            return gradients.x * float("nan")
+        def __call__(self, reader: Any, budget: Any, draws: Any) -> Any:
+            return reader.x * float("nan")
 
     with pytest.raises(ContractError, match="nan"):
         craft_images([(Broken(), LINF)], source, batch.pixels.float() / 255, batch.y, seed=1)
@@ -145,10 +145,10 @@ def test_answers_of_another_target_count_as_passes(source: Any, network: Any, ba
 
 def test_a_column_that_only_some_chunks_note_stays_in_line(source: Any, batch: Any) -> None:
     class Noting(Iterative):
-        def __call__(self, gradients: Any, budget: Any, draws: Any) -> Any:
+        def __call__(self, reader: Any, budget: Any, draws: Any) -> Any:
             if 3 in draws.ids.tolist():
-                gradients.note("found", draws.ids)
-            return gradients.x
+                reader.note("found", draws.ids)
+            return reader.x
 
     ids = torch.tensor([7, 3, 9, 1, 8])
     (made,) = craft([(Noting(), LINF)], source, batch.pixels, batch.y, seed=1, ids=ids, chunk=1)

@@ -25,7 +25,7 @@ from carom.attacks import (
     parse_attack,
 )
 from carom.attacks.objectives.features import Attribution, Projection
-from carom.attacks.slots import FeatureLoss, Fitted
+from carom.attacks.slots import Accumulation, FeatureLoss, Fitted
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
@@ -449,10 +449,15 @@ def test_feature_attacks_join_other_parts(source64: Any, batch: Any) -> None:
 
 def test_a_fitted_loss_is_a_feature_loss(source64: Any, batch: Any) -> None:
     gradients = Gradients(source64, batch.pixels.double() / 255, batch.y)
+    draws = Draws(1, batch.ids)
+
+    def guide(momentum: Accumulation | None = None) -> Tensor:
+        return Iterative(steps=1, step=Fraction(1), momentum=momentum)(gradients, LINF, draws)
+
     for name in NAMES:
         objective = attack_of(name).objective
         assert isinstance(objective, Fitted)
         assert not isinstance(objective, FeatureLoss)
-        loss = objective.fit(gradients, LINF, Draws(1, batch.ids), Iterative(steps=1, step=Fraction(1)))
+        loss = objective.fit(gradients, LINF, draws, guide)
         assert isinstance(loss, FeatureLoss)
         assert loss.point(source64.networks[0]) == "stage1"

@@ -10,7 +10,7 @@ from carom.attacks import Gradients, Passes, Square, SubspaceRandom, TransferThe
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError
-from carom.protocols import Attack
+from carom.protocols import Attack, Reader
 
 LINF, L2 = Budget.parse("linf", "32/255"), Budget.parse("l2", "2")
 QUERY = Square(queries=30)
@@ -103,8 +103,8 @@ class OnlyL2:
     def passes(self, members: int = 1) -> Passes:
         return Passes()
 
-    def __call__(self, gradients: Gradients, budget: Budget, draws: Draws) -> Tensor:
-        return gradients.x
+    def __call__(self, reader: Reader, budget: Budget, draws: Draws) -> Tensor:
+        return reader.x
 
 
 def test_it_has_the_norms_and_the_aim_that_both_have(source: Any, batch: Any) -> None:
