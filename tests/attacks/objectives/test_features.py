@@ -25,7 +25,7 @@ from carom.attacks import (
     parse_attack,
 )
 from carom.attacks.objectives.features import Attribution, Projection
-from carom.attacks.slots import Accumulation, FeatureLoss, Fitted
+from carom.attacks.slots import Accumulation, FeatureLoss, Fitted, Guide
 from carom.budget import Budget
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
@@ -45,6 +45,21 @@ def attack_of(name: str, steps: int = 3, **fields: Any) -> Iterative:
     attack = parse_attack({"name": name, "steps": steps, name: {**FEW[name], **fields}})
     assert isinstance(attack, Iterative)
     return attack
+
+
+def led_by(loop: Iterative, gradients: Gradients, draws: Draws) -> Guide:
+    """This loop for a guide."""
+
+    def guide(momentum: Accumulation | None = None) -> Tensor:
+        assert momentum is None
+        return loop(gradients, LINF, draws)
+
+    return guide
+
+
+def unled(momentum: Accumulation | None = None) -> Tensor:
+    """The guide of what asks for none."""
+    raise AssertionError("asked for a guide")
 
 
 def run(attack: Iterative, source: Any, batch: Any, *, targeted: bool = False, budget: Budget = LINF) -> Tensor:
@@ -261,7 +276,7 @@ def test_ilas_loss_is_the_length_of_the_displacement_at_the_guide_itself(source6
     (network,) = source64.networks
     gradients = Gradients(source64, x := batch.pixels.double() / 255, batch.y)
     loop = Iterative(momentum=Momentum(), steps=3)
-    loss = ILA(point="stage1").fit(gradients, LINF, Draws(1, batch.ids), loop)
+    loss = ILA(point="stage1").fit(gradients, LINF, draws := Draws(1, batch.ids), led_by(loop, gradients, draws))
     guided = loop(Gradients(source64, x, batch.y), LINF, Draws(1, batch.ids))
     clean, moved = (gradients.features(at, "stage1", network) for at in (x, guided))
     torch.testing.assert_close(loss(moved, network), (moved - clean).flatten(1).norm(dim=1))
@@ -280,7 +295,7 @@ def test_naas_attributions_add_up_to_the_probability_gained_on_the_path(batch: A
     features = gradients.features(x, "first", network)
 
     def error(samples: int) -> float:
-        loss = NAA(point="first", samples=samples).fit(gradients, LINF, Draws(1, batch.ids), Iterative())
+        loss = NAA(point="first", samples=samples).fit(gradients, LINF, Draws(1, batch.ids), unled)
         path = [(x * n / samples) for n in range(1, samples + 1)]
         each = []
         for at in path:
@@ -326,7 +341,7 @@ def test_fias_masks_drop_the_share_that_was_asked_for_and_each_copy_its_own(sour
 
     watched = nn.Sequential(Watch(), network)
     x = torch.ones(5, 3, 8, 7, dtype=torch.float64)
-    FIA(samples=40).fit(Gradients(_Source([watched]), x, batch.y), LINF, Draws(1, batch.ids), Iterative())(
+    FIA(samples=40).fit(Gradients(_Source([watched]), x, batch.y), LINF, Draws(1, batch.ids), unled)(
         torch.zeros(5, 8, 8, 7, dtype=torch.float64), watched
     )
     masks = torch.stack(seen)
@@ -451,13 +466,10 @@ def test_a_fitted_loss_is_a_feature_loss(source64: Any, batch: Any) -> None:
     gradients = Gradients(source64, batch.pixels.double() / 255, batch.y)
     draws = Draws(1, batch.ids)
 
-    def guide(momentum: Accumulation | None = None) -> Tensor:
-        return Iterative(steps=1, step=Fraction(1), momentum=momentum)(gradients, LINF, draws)
-
     for name in NAMES:
         objective = attack_of(name).objective
         assert isinstance(objective, Fitted)
         assert not isinstance(objective, FeatureLoss)
-        loss = objective.fit(gradients, LINF, draws, guide)
+        loss = objective.fit(gradients, LINF, draws, led_by(Iterative(steps=1, step=Fraction(1)), gradients, draws))
         assert isinstance(loss, FeatureLoss)
         assert loss.point(source64.networks[0]) == "stage1"
