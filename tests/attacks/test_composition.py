@@ -134,4 +134,4 @@ def test_an_adapter_is_named_before_the_colon_or_alone() -> None:
 def test_parts_are_immutable() -> None:
     part = Part(summary="", paper="", family="", slots={"steps": 3})
     with pytest.raises(TypeError):
-        part.slots["steps"] = 4  # type: ignore[index]
+        part.slots["steps"] = 4
