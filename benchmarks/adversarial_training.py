@@ -31,8 +31,10 @@ from carom.defenses.training.pgd_at import PGDAT
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import Classifier, create
 from carom.zoo.tasks.images import ImageSet
-from carom.zoo.training.loop import State, train
-from carom.zoo.training.recipes import Recipe, Slots
+from carom.zoo.training.loop import train
+from carom.zoo.training.recipes import Recipe
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
 
 SHAPE, BATCH, CLASSES, LOOKED_AT, EPOCH = (1, 28, 28), 64, 10, 500, 10_000
 NETWORKS = ("resnet-small", "vgg-small")

@@ -30,8 +30,8 @@ from carom.surrogates.smoothness.slightly_adversarial import SlightlyAdversarial
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
 from carom.zoo.tasks.images import ImageSet
-from carom.zoo.training.loop import Batch, State
 from carom.zoo.training.recipes import Adaptation, Recipe
+from carom.zoo.training.state import Batch, State
 
 SHAPE, BATCH, CLASSES = (1, 28, 28), 64, 10
 NETWORKS = ("resnet-small", "vgg-small")

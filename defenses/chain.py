@@ -8,7 +8,7 @@ from carom.stages import Entry, parse_stages
 from carom.zoo.architectures import Architecture
 from carom.zoo.models.classifier import Classifier, restore
 from carom.zoo.training.ground import Ground, Weights
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 from .defense import Defense, Hardening, PublicModel, Stage, Wrapper
 

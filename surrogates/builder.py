@@ -15,8 +15,8 @@ from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes
 from carom.zoo.training.recipes import Recipe
+from carom.zoo.training.state import Passes
 
 from .surrogate import Schedule, Surrogate
 

@@ -12,7 +12,7 @@ from carom.errors import InputError
 from carom.zoo.architectures import Architecture
 from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, create, load_weights, weights
 from carom.zoo.training.ground import Ground, Weights
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 Vector = Float[Tensor, " d"]
 

@@ -32,8 +32,9 @@ from carom.errors import InputError
 from carom.registry import checked
 from carom.typing import Images, Labels, Logits
 from carom.zoo.models.classifier import Classifier
-from carom.zoo.training.loop import Passes, State
-from carom.zoo.training.recipes import Recipe, Slots
+from carom.zoo.training.recipes import Recipe
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import Passes, State
 
 Answers = Callable[[Images], Logits]
 

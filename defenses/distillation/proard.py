@@ -24,8 +24,9 @@ from carom.zoo.architectures import Architecture
 from carom.zoo.architectures.elastic import Choice, Elastic, ElasticNetwork, Kind, Space, still
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes, State
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import Passes, State
 
 from .objectives import RobustDistillation
 from .student import LossName, accuracy, distillation, elastic_of, recalibrate, refuse_guessing

@@ -24,9 +24,10 @@ from carom.zoo.architectures import Architecture
 from carom.zoo.architectures.elastic import Choice, Elastic, Space
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.models.preprocessing import Shape
+from carom.zoo.training.accuracy import macro_accuracy
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes, macro_accuracy
 from carom.zoo.training.recipes import Recipe
+from carom.zoo.training.state import Passes
 
 from .predictor import Fitted, Predictor
 from .student import accuracy, elastic_of, recalibrate, taken_out

@@ -18,9 +18,11 @@ from carom.zoo.architectures import Architecture
 from carom.zoo.architectures.elastic import Choice, Elastic, ElasticNetwork
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.accuracy import better_than_guessing, macro_accuracy
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import DivergedError, Passes, better_than_guessing, macro_accuracy
 from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.state import Passes
+from carom.zoo.training.trained import DivergedError
 
 from .objectives import DISTILLATIONS, Distilled, RobustDistillation
 

@@ -20,8 +20,8 @@ from carom.zoo.models.classifier import Classifier
 from carom.zoo.models.prepare import prepare
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.augment import draw, warp
-from carom.zoo.training.loop import Passes
 from carom.zoo.training.recipes import Recipe
+from carom.zoo.training.state import Passes
 
 AgainstLabels = Literal["true", "predicted"]
 

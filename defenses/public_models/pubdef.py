@@ -21,9 +21,11 @@ from carom.registry import checked, lookup
 from carom.typing import Images, Labels, Logits
 from carom.zoo.architectures import Architecture
 from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.accuracy import macro_accuracy
 from carom.zoo.training.ground import Built, Ground, Progress, Weights
-from carom.zoo.training.loop import Passes, State, macro_accuracy
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import Passes, State
 
 from .adversarial_copies import AdversarialCopy, AgainstLabels, adversarial_copy, augmented
 from .source_selection import Transfer, check_pool, drawn, groups_of, selected, transfer_matrix

@@ -19,7 +19,7 @@ from carom.typing import Pixels
 from carom.zoo.models.classifier import weights
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.ground import Ground, Weights
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 from .adversarial_copies import adversarial_copy, predicted
 

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
 
 from .pgd_at import PGDAT
 

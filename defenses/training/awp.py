@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.typing import Images, Labels, Logits
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Loss, Recipe, Slots, matrices
+from carom.zoo.training.recipes import Recipe, matrices
+from carom.zoo.training.slots import Loss, Slots
+from carom.zoo.training.state import State
 
 from .mart import MART
 from .pgd_at import PGDAT, Adversarial

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from carom.registry import checked
 from carom.typing import Images, Labels, Logits, PerImage, per_image
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
 
 Corrupt = Callable[[Images, PerImage, torch.Generator], Images]
 

@@ -15,8 +15,10 @@ from carom.draws import stream
 from carom.registry import checked
 from carom.typing import Images, Labels, Logits
 from carom.zoo.models.classifier import load_weights, weights
-from carom.zoo.training.loop import State, macro_accuracy
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.accuracy import macro_accuracy
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
 
 from .pgd import ascended, evaluating, robust_accuracy, started, summed_cross_entropy, withstood
 from .pgd_at import ball

@@ -12,8 +12,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from carom.typing import Images, Labels, Logits
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Loss
+from carom.zoo.training.slots import Loss
+from carom.zoo.training.state import State
 
 from .pgd_at import Adversarial, cross_entropy_attacked
 from .trades import divergence

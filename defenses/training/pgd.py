@@ -12,7 +12,8 @@ from carom.budget import Budget, l2
 from carom.draws import stream
 from carom.typing import Images, Labels, Logits, PerImage, per_image
 from carom.zoo.tasks.splits import apportion, choose, class_counts
-from carom.zoo.training.loop import Passes, State, macro_accuracy
+from carom.zoo.training.accuracy import macro_accuracy
+from carom.zoo.training.state import Passes, State
 
 Start = Literal["uniform", "zero", "gaussian"]
 

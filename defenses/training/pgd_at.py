@@ -15,8 +15,9 @@ from carom.budget import Budget, Norm
 from carom.errors import InputError
 from carom.registry import checked
 from carom.typing import Images, Labels, Logits
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Loss, Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Loss, Slots
+from carom.zoo.training.state import State
 
 from .pgd import maximised, robust_accuracy, summed_cross_entropy
 

@@ -14,8 +14,8 @@ from carom.zoo.architectures import Architecture, architecture, table
 from carom.zoo.models.references import save_state_dict
 from carom.zoo.tasks import TASKS
 from carom.zoo.tasks.balance import draw, largest_n, parse_balance
+from carom.zoo.training.accuracy import macro_accuracy
 from carom.zoo.training.ground import Ground
-from carom.zoo.training.loop import macro_accuracy
 from carom.zoo.training.recipes import recipe as parse_recipe
 
 SHOWN = ("validation_accuracy", "robust_accuracy")

@@ -22,8 +22,9 @@ from carom.surrogates.surrogate import Schedule, Surrogate
 from carom.typing import Images, Labels
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import Passes
 
 _BATCH = 256
 

@@ -10,8 +10,9 @@ from typing_extensions import override
 from carom.errors import InputError
 from carom.registry import checked
 from carom.surrogates.networks.single import Single
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
 
 from .sam import TINY, Probe, Tensors, along, inner
 

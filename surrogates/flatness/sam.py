@@ -13,8 +13,9 @@ from typing_extensions import override
 
 from carom.registry import checked
 from carom.surrogates.networks.single import Single
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Recipe, Slots, Update, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots, Update
+from carom.zoo.training.state import State
 
 Tensors = list[Tensor]
 """One tensor for each parameter, in the optimizer's order."""

@@ -7,7 +7,8 @@ from typing_extensions import override
 
 from carom.errors import InputError
 from carom.registry import checked
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
 
 from .sam import SAM
 

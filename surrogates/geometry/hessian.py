@@ -16,7 +16,7 @@ from carom.draws import stream
 from carom.errors import InputError, ModelError
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.tasks.images import ImageSet
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 Vector = Float[Tensor, " d"]
 Which = Literal["magnitude", "algebraic"]

@@ -7,7 +7,7 @@ from carom.errors import InputError
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.ground import Ground
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 from .hessian import BATCH, hessian_trace, top_eigenvalues
 from .paths import loss_along_rays, weight_spectrum

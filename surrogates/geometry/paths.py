@@ -16,7 +16,7 @@ from carom.surrogates.stack import reestimated, vector, with_vector
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.ground import Ground, Weights
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 from .hessian import BATCH, check, chunk
 

@@ -12,7 +12,7 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.tasks.images import ImageSet
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 from .hessian import BATCH, check, chunk, twice_differentiable
 

@@ -12,8 +12,9 @@ from typing_extensions import override
 from carom.registry import checked
 from carom.surrogates.networks.single import Single
 from carom.surrogates.surrogate import Schedule
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Adaptation, Recipe, Slots, adapted
+from carom.zoo.training.recipes import Adaptation, Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
 
 from .langevin import Langevin, langevin
 

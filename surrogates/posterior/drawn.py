@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 
 from carom.surrogates.stack import reestimated
+from carom.zoo.training.accuracy import better_than_guessing
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import DivergedError, Passes, better_than_guessing
+from carom.zoo.training.state import Passes
+from carom.zoo.training.trained import DivergedError
 
 
 def drawn(ground: Ground, draws: Iterable[Weights], *, where: str, remedy: str, norms: bool = True) -> Built:

@@ -18,8 +18,9 @@ from carom.surrogates.networks.single import Single
 from carom.surrogates.surrogate import Schedule
 from carom.typing import Images, Labels, Logits
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes, State
-from carom.zoo.training.recipes import Loss, Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Loss, Slots
+from carom.zoo.training.state import Passes, State
 
 from .drawn import drawn
 

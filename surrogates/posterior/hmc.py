@@ -22,7 +22,8 @@ from carom.surrogates.stack import Vector, vector, with_vector
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.models.classifier import Classifier, create, weights
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import DivergedError, Passes
+from carom.zoo.training.state import Passes
+from carom.zoo.training.trained import DivergedError
 
 from .drawn import drawn
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from carom.draws import stream
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Update
+from carom.zoo.training.slots import Update
+from carom.zoo.training.state import State
 
 
 class Langevin(torch.optim.Optimizer):

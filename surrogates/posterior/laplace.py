@@ -17,7 +17,7 @@ from carom.registry import checked
 from carom.surrogates.builder import Member
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 from .drawn import drawn
 

@@ -22,8 +22,9 @@ from carom.surrogates.surrogate import Schedule
 from carom.surrogates.trajectory.lgv import Onward
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes, State
-from carom.zoo.training.recipes import Recipe, Slots, Update, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots, Update
+from carom.zoo.training.state import Passes, State
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing_extensions import override
 from carom.registry import checked
 from carom.surrogates.networks.single import Single
 from carom.surrogates.surrogate import Schedule
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
 
 from .langevin import Langevin, langevin
 

@@ -16,8 +16,9 @@ from carom.surrogates.builder import Member
 from carom.surrogates.stack import Vector, parameter_names, with_vector
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
 
 from .drawn import drawn
 

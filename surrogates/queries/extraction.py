@@ -20,8 +20,10 @@ from carom.surrogates.surrogate import Schedule
 from carom.typing import Images, Labels, Logits, Pixels
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes, State, Trained
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import Passes, State
+from carom.zoo.training.trained import Trained
 
 Probabilities = Float[Tensor, "n k"]
 

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 import torch
 
 from carom.surrogates.stack import Vector, parameter_names, reestimated, vector, with_vector
+from carom.zoo.training.accuracy import better_than_guessing
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import DivergedError, Passes, better_than_guessing
+from carom.zoo.training.state import Passes
+from carom.zoo.training.trained import DivergedError
 
 
 def fitted(ground: Ground, made: Iterable[tuple[Vector, Weights]], total: int, *, where: str) -> Built:

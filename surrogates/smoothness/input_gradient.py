@@ -15,8 +15,9 @@ from carom.registry import checked
 from carom.surrogates.flatness.sam import sharpness_aware
 from carom.surrogates.networks.single import Single
 from carom.typing import Images, Labels, Logits
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
 
 
 def count_double_backward(state: State, images: int) -> None:

@@ -14,8 +14,9 @@ from carom.budget import Budget
 from carom.registry import checked
 from carom.surrogates.networks.single import Single
 from carom.typing import Images, Labels, Logits, PerImage, per_image
-from carom.zoo.training.loop import State
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
 
 
 @dataclass(frozen=True, kw_only=True)

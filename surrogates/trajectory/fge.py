@@ -12,7 +12,8 @@ from carom.registry import checked
 from carom.surrogates.builder import Member
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
 
 from .lgv import Onward
 

@@ -10,8 +10,8 @@ from carom.surrogates.queries.synthetic import fitted
 from carom.surrogates.stack import mean, parameter_names, vector
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes
 from carom.zoo.training.recipes import adapted
+from carom.zoo.training.state import Passes
 
 from .lgv import Onward
 

@@ -9,9 +9,10 @@ import torch
 
 from carom.defenses.training.accelat import AccelAT, AccuracyGradient
 from carom.errors import InputError
-from carom.zoo.training import loop as training
-from carom.zoo.training.loop import EpochRecord, State
-from carom.zoo.training.recipes import SCHEDULES, Recipe, Slots
+from carom.zoo.training import checkpoint
+from carom.zoo.training.recipes import SCHEDULES, Recipe
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import EpochRecord, State
 
 from .conftest import ground, plain
 
@@ -78,8 +79,8 @@ def test_rising_accuracy_keeps_the_rate_and_the_floor_holds() -> None:
 def test_the_training_loop_has_that_rate_also_where_it_was_resumed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(training, "_SHARE_OF_CHECKPOINTS", 1e9)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "_SHARE_OF_CHECKPOINTS", 1e9)
     monkeypatch.setattr("carom.defenses.training.pgd_at.robust_accuracy", lambda state, budget: 0.4)
     rates: list[float] = []
     slots_of = AccelAT.slots

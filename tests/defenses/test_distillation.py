@@ -18,8 +18,8 @@ from carom.errors import InputError
 from carom.identity import content_key
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import Classifier, create
-from carom.zoo.training.loop import Passes
 from carom.zoo.training.recipes import adapted
+from carom.zoo.training.state import Passes
 
 from .conftest import ground, images, plain
 

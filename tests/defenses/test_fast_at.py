@@ -13,8 +13,9 @@ from carom.budget import Budget
 from carom.defenses.training.fast_at import NFGSM, STOPPED, FastAT
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
-from carom.zoo.training import loop as training
-from carom.zoo.training.loop import State, Trained
+from carom.zoo.training import checkpoint
+from carom.zoo.training.state import State
+from carom.zoo.training.trained import Trained
 
 from .conftest import ground, images, plain
 
@@ -115,8 +116,8 @@ def test_without_the_guard_nothing_stops_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_resumed_training_remembers_the_epoch_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(training, "_SHARE_OF_CHECKPOINTS", 1e9)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "_SHARE_OF_CHECKPOINTS", 1e9)
     accuracies = [0.5, 0.6, 0.1, 0.9]
     whole = guarded(monkeypatch, accuracies)
     with pytest.raises(KeyboardInterrupt):

@@ -19,7 +19,7 @@ from carom.defenses.training.pgd import (
 )
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import Classifier, create, weights
-from carom.zoo.training.loop import Passes, State
+from carom.zoo.training.state import Passes, State
 
 from .conftest import images
 

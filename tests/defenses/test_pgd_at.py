@@ -21,9 +21,10 @@ from carom.errors import InputError
 from carom.identity import content_key
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create, weights
-from carom.zoo.training import loop as training
-from carom.zoo.training.loop import State, Trained
-from carom.zoo.training.recipes import Slots, cross_entropy
+from carom.zoo.training import checkpoint
+from carom.zoo.training.slots import Slots, cross_entropy
+from carom.zoo.training.state import State
+from carom.zoo.training.trained import Trained
 
 from .conftest import ground, images, plain
 
@@ -71,8 +72,8 @@ class Interrupted(Exception):
 def test_what_is_resumed_equals_what_was_never_interrupted(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(training, "_SHARE_OF_CHECKPOINTS", 1e9)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "_SHARE_OF_CHECKPOINTS", 1e9)
     way, _ = WAYS[name]
     whole = trained(way, epochs=2)
 

@@ -21,10 +21,10 @@ from carom.zoo.architectures.elastic_mobile import ElasticMobile
 from carom.zoo.architectures.elastic_resnet import ElasticResNet
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.tasks.images import ImageSet
-from carom.zoo.training import loop as training
+from carom.zoo.training import checkpoint
 from carom.zoo.training.ground import Ground, Weights
-from carom.zoo.training.loop import Batch, Passes, State
 from carom.zoo.training.recipes import adapted
+from carom.zoo.training.state import Batch, Passes, State
 
 from .conftest import ground, images, plain
 
@@ -241,7 +241,7 @@ class Killed(Exception):
 def test_a_resumed_build_is_the_uninterrupted_one(
     teacher: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     way = stage(epochs=(1, 3, 1))
     whole = way.build(elastic_ground(), [teacher], ())
     epochs: list[int] = []

@@ -33,11 +33,12 @@ from carom.registry import build
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import Classifier, create, weights
 from carom.zoo.tasks.images import ImageSet
-from carom.zoo.training import loop as training
+from carom.zoo.training import checkpoint
 from carom.zoo.training.augment import draw, warp
 from carom.zoo.training.ground import Ground
-from carom.zoo.training.loop import Batch, State, train
+from carom.zoo.training.loop import train
 from carom.zoo.training.recipes import adapted
+from carom.zoo.training.state import Batch, State
 
 from .conftest import ground, images, plain
 
@@ -386,7 +387,7 @@ def test_a_build_is_the_same_bit_for_bit_from_what_is_stored(
 def test_a_resumed_training_equals_an_uninterrupted_one(
     loss: LossName, tmp_path: Path, pool: list[PublicModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = defense(loss=loss).build(here(name=RESNET), (), pool)
     told: list[tuple[int, int]] = []
 

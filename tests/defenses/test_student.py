@@ -16,7 +16,7 @@ from carom.zoo.architectures.elastic_mobile import ElasticMobile
 from carom.zoo.architectures.elastic_resnet import ElasticResNet
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import DivergedError
+from carom.zoo.training.trained import DivergedError
 
 from .conftest import ground, images, plain
 

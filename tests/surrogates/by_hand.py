@@ -9,8 +9,9 @@ from carom.surrogates.builder import Training
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import Classifier, create
 from carom.zoo.training.ground import Ground
-from carom.zoo.training.loop import State, Trained
 from carom.zoo.training.recipes import Adaptation, Recipe
+from carom.zoo.training.state import State
+from carom.zoo.training.trained import Trained
 
 from .conftest import images
 

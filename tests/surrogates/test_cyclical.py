@@ -11,8 +11,9 @@ from carom.errors import InputError
 from carom.registry import build
 from carom.surrogates.builder import Training
 from carom.surrogates.posterior.csgld import PRESETS, SNAPSHOT_PRESETS, Cyclical, Snapshots, restarts
-from carom.zoo.training.loop import DivergedError, Trained
-from carom.zoo.training.recipes import Adaptation, Recipe, Slots, adapted
+from carom.zoo.training.recipes import Adaptation, Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.trained import DivergedError, Trained
 
 from .conftest import ground, plain
 
@@ -113,7 +114,7 @@ def test_cycles_that_do_no_better_than_guessing_are_named_and_left_out() -> None
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The velocity is in the checkpoint, and noise belongs to its step."""
-    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.checkpoint._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 3:

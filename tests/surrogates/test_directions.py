@@ -10,7 +10,8 @@ from carom.registry import build as built_from
 from carom.surrogates.builder import Refinement
 from carom.surrogates.stack import parameter_names, vector
 from carom.surrogates.trajectory.directions import PRESETS, RandomDirections
-from carom.zoo.training.loop import DivergedError, Passes
+from carom.zoo.training.state import Passes
+from carom.zoo.training.trained import DivergedError
 
 from .conftest import ground
 from .test_lgv import given, same

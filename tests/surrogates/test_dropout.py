@@ -12,8 +12,9 @@ from carom.surrogates.builder import Chain, Refinement, Training, build
 from carom.surrogates.posterior.dropout import Dropout, DropoutDraws, inputs_of_layers, masked
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import Classifier, create, weights
-from carom.zoo.training.loop import DivergedError, State, Trained
 from carom.zoo.training.recipes import Adaptation
+from carom.zoo.training.state import State
+from carom.zoo.training.trained import DivergedError, Trained
 
 from .conftest import ground, images, plain
 
@@ -162,7 +163,7 @@ def test_draws_differ_and_belong_to_the_seed() -> None:
 
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.checkpoint._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 2:

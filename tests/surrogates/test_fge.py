@@ -8,8 +8,8 @@ from carom.registry import build as built_from
 from carom.surrogates.builder import Refinement
 from carom.surrogates.stack import parameter_names, vector
 from carom.surrogates.trajectory.fge import FGE, PRESETS, Triangles
-from carom.zoo.training.loop import Passes
 from carom.zoo.training.recipes import Recipe
+from carom.zoo.training.state import Passes
 
 from .conftest import ground, plain
 from .test_lgv import full_batch_steps, given

@@ -17,7 +17,7 @@ from carom.surrogates.posterior.hmc import HMC, Point, Potential, leapfrog, spli
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
 from carom.zoo.training.ground import Built, Ground
-from carom.zoo.training.loop import DivergedError
+from carom.zoo.training.trained import DivergedError
 
 from .conftest import ground
 

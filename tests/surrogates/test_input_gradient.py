@@ -13,8 +13,8 @@ from carom.surrogates.smoothness.input_gradient import InputGradient
 from carom.surrogates.smoothness.jacobian import Jacobian
 from carom.zoo.models.classifier import Classifier, create
 from carom.zoo.tasks.images import ImageSet
-from carom.zoo.training.loop import State
 from carom.zoo.training.recipes import Adaptation, Recipe
+from carom.zoo.training.state import State
 
 from .by_hand import same, trained
 from .conftest import ground, images, plain

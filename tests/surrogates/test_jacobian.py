@@ -9,8 +9,8 @@ from carom.surrogates.builder import Training
 from carom.surrogates.flatness.sam import SAM
 from carom.surrogates.smoothness.jacobian import Jacobian
 from carom.zoo.models.classifier import create
-from carom.zoo.training.loop import State
 from carom.zoo.training.recipes import Adaptation, Recipe
+from carom.zoo.training.state import State
 
 from .by_hand import same, trained
 from .conftest import ground, images, plain

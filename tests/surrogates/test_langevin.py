@@ -12,7 +12,7 @@ from carom.surrogates.posterior.csgld import restarts
 from carom.surrogates.posterior.langevin import Langevin, langevin
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
-from carom.zoo.training.loop import State
+from carom.zoo.training.state import State
 
 from .conftest import images
 

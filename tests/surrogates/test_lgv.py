@@ -15,7 +15,8 @@ from carom.surrogates.networks.single import Single
 from carom.surrogates.stack import parameter_names, vector
 from carom.surrogates.trajectory.lgv import LGV, PRESETS
 from carom.zoo.training.ground import Ground, Weights
-from carom.zoo.training.loop import DivergedError, Passes
+from carom.zoo.training.state import Passes
+from carom.zoo.training.trained import DivergedError
 
 from .conftest import ground
 
@@ -115,7 +116,7 @@ def test_in_a_chain_it_is_read_in_turn() -> None:
 
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.checkpoint._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 5:

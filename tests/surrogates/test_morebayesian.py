@@ -26,8 +26,8 @@ from carom.surrogates.trajectory.lgv import LGV
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.models.prepare import prepare
 from carom.zoo.training.ground import Built
-from carom.zoo.training.loop import Passes
-from carom.zoo.training.recipes import descend
+from carom.zoo.training.slots import descend
+from carom.zoo.training.state import Passes
 
 from .by_hand import RATE, A, W, by_hand
 from .conftest import ground
@@ -115,7 +115,7 @@ def test_its_weight_sets_are_a_mean_with_batch_norm_that_fits_it_and_deviations(
 
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.checkpoint._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 2:

@@ -18,8 +18,9 @@ from carom.surrogates.posterior.sgld import PSGLD, SGLD
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
 from carom.zoo.training.ground import Ground
-from carom.zoo.training.loop import DivergedError, State, Trained
 from carom.zoo.training.recipes import Adaptation
+from carom.zoo.training.state import State
+from carom.zoo.training.trained import DivergedError, Trained
 
 from .conftest import ground, images, plain
 
@@ -95,7 +96,7 @@ def test_label_smoothing_is_no_likelihood() -> None:
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(
     way: SGLD, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.checkpoint._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 3:

@@ -11,8 +11,8 @@ from carom.surrogates.builder import Training
 from carom.surrogates.smoothness.slightly_adversarial import SlightlyAdversarial
 from carom.typing import Images, Labels, Logits
 from carom.zoo.models.classifier import create
-from carom.zoo.training.loop import State
 from carom.zoo.training.recipes import Adaptation, Recipe
+from carom.zoo.training.state import State
 
 from .by_hand import same, trained
 from .conftest import ground, images, plain

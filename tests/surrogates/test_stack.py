@@ -30,7 +30,7 @@ from carom.surrogates.trajectory.lgv import LGV
 from carom.surrogates.trajectory.swa import SWA
 from carom.zoo.models.classifier import create, weights
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 from .conftest import ground, plain
 from .test_lgv import given, same

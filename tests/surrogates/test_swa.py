@@ -13,7 +13,7 @@ from carom.surrogates.networks.single import Single
 from carom.surrogates.stack import parameter_names, vector
 from carom.surrogates.trajectory.lgv import LGV
 from carom.surrogates.trajectory.swa import SWA
-from carom.zoo.training.loop import Passes
+from carom.zoo.training.state import Passes
 
 from .conftest import ground, plain
 from .test_lgv import full_batch_steps, given, same

@@ -15,8 +15,10 @@ from carom.surrogates.builder import Refinement
 from carom.surrogates.posterior.swag import PRESETS, SWAG
 from carom.surrogates.stack import parameter_names, reestimated, vector, with_vector
 from carom.zoo.training.ground import Built, Ground
-from carom.zoo.training.loop import DivergedError, State
-from carom.zoo.training.recipes import Adaptation, Recipe, Slots, adapted
+from carom.zoo.training.recipes import Adaptation, Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
+from carom.zoo.training.trained import DivergedError
 
 from .conftest import ground
 
@@ -123,7 +125,7 @@ def test_scale_zero_is_the_mean() -> None:
 
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.checkpoint._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 2:

@@ -19,8 +19,9 @@ from carom.surrogates.stack import reestimated
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
 from carom.zoo.training.ground import Built, Ground
-from carom.zoo.training.loop import DivergedError, State
 from carom.zoo.training.recipes import Adaptation, adapted
+from carom.zoo.training.state import State
+from carom.zoo.training.trained import DivergedError
 
 from .conftest import ground, images, plain
 
@@ -159,7 +160,7 @@ def test_deviations_near_zero_are_the_plain_training(monkeypatch: pytest.MonkeyP
 
 def test_what_is_interrupted_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The deviations and Adam's moments are in the checkpoint."""
-    monkeypatch.setattr("carom.zoo.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("carom.zoo.training.checkpoint._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         if done == 2:

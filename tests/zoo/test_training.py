@@ -16,9 +16,13 @@ from carom.typing import Images, Labels, Logits
 from carom.zoo.architectures import ARCHITECTURES, architecture
 from carom.zoo.models.preprocessing import Preprocessing
 from carom.zoo.tasks.images import ImageSet
+from carom.zoo.training.accuracy import macro_accuracy
 from carom.zoo.training.augment import draw, warp
-from carom.zoo.training.loop import DivergedError, State, Trained, macro_accuracy, train
-from carom.zoo.training.recipes import SCHEDULES, Recipe, Slots, cross_entropy, groups, recipe
+from carom.zoo.training.loop import train
+from carom.zoo.training.recipes import SCHEDULES, Recipe, groups, recipe
+from carom.zoo.training.slots import Slots, cross_entropy
+from carom.zoo.training.state import State
+from carom.zoo.training.trained import DivergedError, Trained
 
 QUICK = Recipe(epochs=2, batch_size=16)
 

@@ -8,11 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-import carom.zoo.training.loop
+import carom.zoo.training.checkpoint
 from carom.zoo.architectures import architecture
 from carom.zoo.tasks.images import ImageSet
-from carom.zoo.training.loop import DivergedError, State, Trained, train
-from carom.zoo.training.recipes import Recipe, Slots, adapted
+from carom.zoo.training.loop import train
+from carom.zoo.training.recipes import Recipe, adapted
+from carom.zoo.training.slots import Slots
+from carom.zoo.training.state import State
+from carom.zoo.training.trained import DivergedError, Trained
 
 
 def images(n: int, seed: int) -> ImageSet:
@@ -70,7 +73,7 @@ def test_a_part_of_an_epoch_sees_that_part_of_the_images() -> None:
 def test_what_is_resumed_equals_what_was_never_interrupted(
     after: int, optimizer: Any, rate: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carom.zoo.training.loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(carom.zoo.training.checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     recipe = adapted(replace(RECIPE, optimizer=optimizer, learning_rate=rate), Keeping())
     whole = run(recipe)
     epochs = []
@@ -93,7 +96,7 @@ def test_what_is_resumed_equals_what_was_never_interrupted(
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_left_alone(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carom.zoo.training.loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(carom.zoo.training.checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def stop(done: int, total: int, numbers: dict[str, float]) -> None:
         raise KeyboardInterrupt

@@ -14,8 +14,11 @@ from carom.zoo.architectures import Architecture
 from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, restore
 from carom.zoo.tasks.images import ImageSet
 
-from .loop import Passes, Trained, macro_accuracy, train
+from .accuracy import macro_accuracy
+from .loop import train
 from .recipes import Adapted, Recipe
+from .state import Passes
+from .trained import Trained
 
 _EVALUATION_BATCH = 256
 
