@@ -13,7 +13,7 @@ from carom.scenarios.jobs.answers import with_precision
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
 from carom.zoo.models.prepare import prepare
-from carom.zoo.models.preprocessing import Shape
+from carom.zoo.preprocessing import Shape
 
 Mode = str
 """How carom runs a network: "float32", "bfloat16" (a declared precision), or "compiled" (bfloat16 through

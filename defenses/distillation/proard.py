@@ -21,7 +21,9 @@ from carom.identity import content_key, tensor_digest
 from carom.registry import checked
 from carom.typing import Images, Labels, Logits
 from carom.zoo.architectures import Architecture
-from carom.zoo.architectures.elastic import Choice, Elastic, ElasticNetwork, Kind, Space, still
+from carom.zoo.architectures.elastic.family import Elastic
+from carom.zoo.architectures.elastic.layers import ElasticNetwork, still
+from carom.zoo.architectures.elastic.space import Choice, Kind, Space
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.recipes import Recipe, adapted

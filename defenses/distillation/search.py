@@ -21,9 +21,10 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import checked
 from carom.zoo.architectures import Architecture
-from carom.zoo.architectures.elastic import Choice, Elastic, Space
+from carom.zoo.architectures.elastic.family import Elastic
+from carom.zoo.architectures.elastic.space import Choice, Space
 from carom.zoo.models.classifier import Classifier, weights
-from carom.zoo.models.preprocessing import Shape
+from carom.zoo.preprocessing import Shape
 from carom.zoo.training.accuracy import macro_accuracy
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.recipes import Recipe

@@ -15,7 +15,9 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import checked
 from carom.zoo.architectures import Architecture
-from carom.zoo.architectures.elastic import Choice, Elastic, ElasticNetwork
+from carom.zoo.architectures.elastic.family import Elastic
+from carom.zoo.architectures.elastic.layers import ElasticNetwork
+from carom.zoo.architectures.elastic.space import Choice
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.accuracy import better_than_guessing, macro_accuracy

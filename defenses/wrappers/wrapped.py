@@ -16,7 +16,7 @@ from carom.identity import content_key
 from carom.protocols import Combination
 from carom.typing import Ids, Images, Logits
 from carom.zoo.models.classifier import Classifier
-from carom.zoo.models.preprocessing import Inputs
+from carom.zoo.preprocessing import Inputs
 
 
 @runtime_checkable

@@ -29,7 +29,8 @@ from carom.scenarios.store.runs import find_run
 from carom.scenarios.tables.rates import Shown
 from carom.surrogates.stack import unstacked
 from carom.zoo.architectures import table
-from carom.zoo.architectures.elastic import Choice, Elastic
+from carom.zoo.architectures.elastic.family import Elastic
+from carom.zoo.architectures.elastic.space import Choice
 from carom.zoo.models.checkpoints import SUFFIXES
 from carom.zoo.models.references import save_state_dict
 from carom.zoo.tasks.balance import draw

@@ -16,9 +16,11 @@ from carom.defenses.distillation.student import Student, accuracy, recalibrate
 from carom.errors import InputError
 from carom.identity import content_key, tensor_digest
 from carom.registry import build
-from carom.zoo.architectures.elastic import Choice, Elastic, ElasticNetwork
-from carom.zoo.architectures.elastic_mobile import ElasticMobile
-from carom.zoo.architectures.elastic_resnet import ElasticResNet
+from carom.zoo.architectures.elastic.family import Elastic
+from carom.zoo.architectures.elastic.layers import ElasticNetwork
+from carom.zoo.architectures.elastic.mobile import ElasticMobile
+from carom.zoo.architectures.elastic.resnet import ElasticResNet
+from carom.zoo.architectures.elastic.space import Choice
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training import checkpoint

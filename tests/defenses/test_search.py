@@ -30,8 +30,8 @@ from carom.defenses.distillation.student import recalibrate, taken_out
 from carom.errors import InputError
 from carom.registry import build
 from carom.zoo.architectures import architecture
-from carom.zoo.architectures.elastic import Choice
-from carom.zoo.architectures.elastic_resnet import ElasticResNet
+from carom.zoo.architectures.elastic.resnet import ElasticResNet
+from carom.zoo.architectures.elastic.space import Choice
 from carom.zoo.models.classifier import create, weights
 from carom.zoo.training.ground import Ground
 

@@ -11,9 +11,10 @@ from carom.defenses.defense import Stage
 from carom.defenses.distillation.student import Slice, Student, Twin, accuracy, recalibrate, taken_out
 from carom.errors import InputError
 from carom.identity import tensor_digest
-from carom.zoo.architectures.elastic import Choice, ElasticNetwork
-from carom.zoo.architectures.elastic_mobile import ElasticMobile
-from carom.zoo.architectures.elastic_resnet import ElasticResNet
+from carom.zoo.architectures.elastic.layers import ElasticNetwork
+from carom.zoo.architectures.elastic.mobile import ElasticMobile
+from carom.zoo.architectures.elastic.resnet import ElasticResNet
+from carom.zoo.architectures.elastic.space import Choice
 from carom.zoo.models.classifier import Classifier, weights
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.trained import DivergedError

@@ -31,7 +31,7 @@ from carom.registry import build
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import Classifier, Preprocessing, create, load_weights, weights
 from carom.zoo.models.prepare import prepare
-from carom.zoo.models.preprocessing import Shape
+from carom.zoo.preprocessing import Shape
 
 SHAPE = (1, 12, 12)
 FIXED = [JPEG(), BitDepth(), Blur()]

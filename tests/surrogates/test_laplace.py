@@ -13,7 +13,7 @@ from carom.registry import build
 from carom.surrogates.builder import Refinement
 from carom.surrogates.posterior.laplace import Laplace, _features, _library
 from carom.zoo.architectures import architecture
-from carom.zoo.models.preprocessing import Shape
+from carom.zoo.preprocessing import Shape
 from carom.zoo.training.ground import Ground
 
 from .conftest import ground, plain

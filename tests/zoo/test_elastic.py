@@ -10,9 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from carom.errors import InputError
 from carom.zoo.architectures import architecture, table
-from carom.zoo.architectures.elastic import Choice, Elastic, ElasticNetwork, Space, convolve, normalise, still
-from carom.zoo.architectures.elastic_mobile import ElasticMobile
-from carom.zoo.architectures.elastic_resnet import ElasticResNet
+from carom.zoo.architectures.elastic.family import Elastic
+from carom.zoo.architectures.elastic.layers import ElasticNetwork, convolve, normalise, still
+from carom.zoo.architectures.elastic.mobile import ElasticMobile
+from carom.zoo.architectures.elastic.resnet import ElasticResNet
+from carom.zoo.architectures.elastic.space import Choice, Space
 from carom.zoo.models.classifier import Classifier, create, load_weights, restore, weights
 from carom.zoo.models.prepare import prepare
 

@@ -14,7 +14,7 @@ from carom.errors import CaromError, InputError, ModelError
 from carom.identity import content_key, tensor_digest
 from carom.typing import Images, Labels, Logits
 from carom.zoo.architectures import ARCHITECTURES, architecture
-from carom.zoo.models.preprocessing import Preprocessing
+from carom.zoo.preprocessing import Preprocessing
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.accuracy import macro_accuracy
 from carom.zoo.training.augment import draw, warp

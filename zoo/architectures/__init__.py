@@ -8,8 +8,8 @@ from carom.errors import InputError
 from carom.registry import build, lookup
 
 from .base import Architecture, LibraryModel
-from .elastic_mobile import ElasticMobile
-from .elastic_resnet import ElasticResNet
+from .elastic.mobile import ElasticMobile
+from .elastic.resnet import ElasticResNet
 from .lenet import LeNet
 from .mixer import Mixer
 from .mlp import MLP

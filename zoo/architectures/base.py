@@ -4,7 +4,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import nn
 
-from carom.zoo.models.preprocessing import Preprocessing, Shape
+from carom.zoo.preprocessing import Preprocessing, Shape
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 from typing_extensions import override
 
-from carom.zoo.models.preprocessing import Shape
+from carom.zoo.preprocessing import Shape
 
 from .patches import MeanToken, Patches, Tokens, feed_forward
 

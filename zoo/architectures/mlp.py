@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from carom.zoo.models.preprocessing import Shape
+from carom.zoo.preprocessing import Shape
 
 
 @dataclass(frozen=True, kw_only=True)

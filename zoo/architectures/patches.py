@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
-from carom.zoo.models.preprocessing import Inputs, Shape
+from carom.zoo.preprocessing import Inputs, Shape
 
 Tokens = Float[Tensor, "n t d"]
 

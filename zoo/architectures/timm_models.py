@@ -10,7 +10,7 @@ from torch import nn
 
 from carom.errors import InputError, MissingData
 from carom.registry import did_you_mean
-from carom.zoo.models.preprocessing import Preprocessing, Shape, centred
+from carom.zoo.preprocessing import Preprocessing, Shape, centred
 
 from .families import family_of
 

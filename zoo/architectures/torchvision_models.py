@@ -11,7 +11,7 @@ from torch import nn
 
 from carom.errors import InputError, MissingData
 from carom.registry import did_you_mean
-from carom.zoo.models.preprocessing import Interpolation, Preprocessing, Shape
+from carom.zoo.preprocessing import Interpolation, Preprocessing, Shape
 
 from .families import family_of
 

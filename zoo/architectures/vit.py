@@ -9,7 +9,7 @@ from torch import nn
 from typing_extensions import override
 
 from carom.errors import InputError
-from carom.zoo.models.preprocessing import Shape
+from carom.zoo.preprocessing import Shape
 
 from .patches import MeanToken, Patches, Tokens, feed_forward
 

@@ -12,8 +12,7 @@ from carom.errors import ModelError
 from carom.identity import content_key, tensor_digest
 from carom.typing import Images, Logits
 from carom.zoo.architectures import Architecture, LibraryModel
-
-from .preprocessing import Inputs, Preprocessing, Shape, centred
+from carom.zoo.preprocessing import Inputs, Preprocessing, Shape, centred
 
 __all__ = ["Classifier", "Preprocessing", "Shape", "create", "load_weights", "restore", "weights"]
 

@@ -19,6 +19,7 @@ from carom.registry import build, check_keys, did_you_mean
 from carom.zoo.architectures import LIBRARIES, Architecture, architecture
 from carom.zoo.architectures.timm_models import Timm
 from carom.zoo.architectures.torchvision_models import Torchvision
+from carom.zoo.preprocessing import Declared, on_images
 
 from .checkpoints import SUFFIXES, Description, read_weights, save_state_dict
 from .classifier import Classifier, Preprocessing, Shape, create, restore
@@ -30,7 +31,6 @@ from .outside.onnx_file import OnnxFile
 from .outside.programs import Program
 from .outside.robustbench_models import RobustBench
 from .outside.transformers_folder import TransformersFolder
-from .preprocessing import Declared, on_images
 from .victims import (
     Answers,
     CallableVictim,

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from carom.errors import CaromError, InputError, ModelError, one_line
 from carom.typing import Images, Labels, Pixels
-
-from .preprocessing import Shape
+from carom.zoo.preprocessing import Shape
 
 Answers = Literal["logits", "probabilities", "labels"]
 

@@ -14,8 +14,8 @@ from carom.identity import file_digest
 from carom.registry import build
 from carom.typing import Images
 from carom.zoo.models.classifier import Classifier
-from carom.zoo.models.preprocessing import Declared, Preprocessing, Resized, Shape
 from carom.zoo.models.victims import CallableVictim
+from carom.zoo.preprocessing import Declared, Preprocessing, Resized, Shape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from torch import Tensor
 from carom.errors import InputError, ModelError, one_line
 from carom.identity import content_key
 from carom.registry import build, check_keys, did_you_mean
-from carom.zoo.models.preprocessing import Shape
 from carom.zoo.models.victims import Answers, CallableVictim
+from carom.zoo.preprocessing import Shape
 
 from .declared import in_batches, named_files, not_installed
 

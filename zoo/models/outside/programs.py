@@ -20,8 +20,8 @@ from carom.identity import content_key
 from carom.registry import build, check_keys
 from carom.typing import Images
 from carom.zoo.models.classifier import Classifier
-from carom.zoo.models.preprocessing import Shape
 from carom.zoo.models.victims import Answers, CallableVictim, asked_only
+from carom.zoo.preprocessing import Shape
 
 from .declared import as_it_is, in_batches, named_files
 

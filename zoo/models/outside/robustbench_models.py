@@ -22,7 +22,7 @@ from carom.errors import MissingData, ModelError, one_line
 from carom.identity import content_key
 from carom.registry import build, check_keys, lookup
 from carom.zoo.models.classifier import Classifier
-from carom.zoo.models.preprocessing import Shape
+from carom.zoo.preprocessing import Shape
 
 from .declared import as_it_is, named_files, not_installed
 

@@ -20,7 +20,7 @@ from carom.identity import content_key
 from carom.registry import check_keys
 from carom.typing import Images
 from carom.zoo.models.classifier import Classifier
-from carom.zoo.models.preprocessing import Declared, Interpolation, Preprocessing, Shape, on_images
+from carom.zoo.preprocessing import Declared, Interpolation, Preprocessing, Shape, on_images
 
 from .declared import Outside, declared_preprocessing, named_files, not_installed
 

@@ -9,23 +9,12 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.errors import InputError
-from carom.zoo.models.preprocessing import Inputs, Shape
+from carom.zoo.architectures.base import halved
+from carom.zoo.preprocessing import Inputs, Shape
 
-from .base import halved
-from .elastic import (
-    Channels,
-    Choice,
-    Convolution,
-    Elastic,
-    ElasticNetwork,
-    Maps,
-    PartialLinear,
-    Space,
-    Stage,
-    check_levels,
-    convolve,
-    normalise,
-)
+from .family import Channels, Convolution, Elastic
+from .layers import ElasticNetwork, Maps, PartialLinear, Stage, convolve, normalise
+from .space import Choice, Space, check_levels
 
 
 class Size(NamedTuple):

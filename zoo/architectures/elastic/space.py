@@ -1,22 +1,23 @@
-"""Networks that hold many sub-networks in one set of weights: which one is meant, and layers that use a part."""
+"""All sub-networks of an elastic network, and which one is meant."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from carom.errors import InputError
-from carom.zoo.models.preprocessing import Inputs, Shape
 
 Kind = Literal["widths", "depths", "expansions", "kernels"]
+
+
 Levels = tuple[float, ...] | tuple[int, ...]
-Maps = Float[Tensor, "n d i j"]  # what a layer makes of inputs
+
+
 KINDS: tuple[Kind, ...] = ("widths", "depths", "expansions", "kernels")
 
 
@@ -215,229 +216,6 @@ class Space:
     @property
     def _expected(self) -> str:
         return f"expected such as {str(self.smallest)!r}"
-
-
-class Convolution(NamedTuple):
-    """A convolution without bias and the batch norm behind it, to count by."""
-
-    inputs: int  # of one group
-    outputs: int
-    kernel: int
-    positions: int
-
-
-class Channels(NamedTuple):
-    """Channels that may be put in another order: each tensor by name, and the dimension where they stand."""
-
-    made: tuple[str, ...]  # along dimension 0: kernels, norms
-    read: tuple[str, ...]  # along dimension 1: kernels and matrices of the layers that read them
-
-
-class Elastic:
-    """What the elastic families share: each is a frozen dataclass that says how its blocks look.
-
-    Attributes:
-        choice: None for the elastic network; the name of a sub-network for a plain network of its sizes.
-    """
-
-    choice: str | None
-
-    version: ClassVar[int]
-    paper: ClassVar[str]
-    family: ClassVar[str]
-
-    @property
-    def space(self) -> Space:
-        """What can be chosen."""
-        raise NotImplementedError
-
-    def network(self, shape: Shape, classes: int) -> nn.Module:
-        """The elastic network, whose forward pass is its largest sub-network; or the plain one that is chosen."""
-        raise NotImplementedError
-
-    def convolutions(self, choice: Choice, shape: Shape) -> list[Convolution]:
-        """All of a sub-network's."""
-        raise NotImplementedError
-
-    def channels(self, kind: Literal["widths", "expansions"]) -> list[Channels]:
-        """The channels of which a choice of this kind takes the first ones, in the elastic network."""
-        raise NotImplementedError
-
-    def chosen(self, weights: Mapping[str, Tensor]) -> Choice:
-        """The choice that has tensors of these shapes, of several the first."""
-        raise NotImplementedError
-
-    def macs(self, choice: Choice, shape: Shape, classes: int) -> int:
-        """Multiplications with weights for one image: convolutions and the linear layer, no norms and sums."""
-        found = self.convolutions(choice, shape)
-        return sum(c.inputs * c.outputs * c.kernel**2 * c.positions for c in found) + self._features(choice) * classes
-
-    def parameters(self, choice: Choice, shape: Shape, classes: int) -> int:
-        """Of the plain network of this choice."""
-        layers = sum(c.inputs * c.outputs * c.kernel**2 + 2 * c.outputs for c in self.convolutions(choice, shape))
-        return layers + (self._features(choice) + 1) * classes
-
-    def extracted(self, weights: Mapping[str, Tensor], choice: Choice) -> dict[str, Tensor]:
-        """Copies of the part of the elastic network's weights that a choice uses, for `of(choice)`.
-
-        Raises:
-            InputError: The choice is not of this space.
-        """
-        channels, classes = weights["stem.0.weight"].shape[1], len(weights["head.bias"])
-        with torch.device("meta"):
-            shapes = self.of(choice).network((channels, 8, 8), classes).state_dict()
-        return {
-            name: self._sized(weights, name, tuple(slice(n) for n in like.shape)).clone().contiguous()
-            for name, like in shapes.items()
-        }
-
-    def of(self, choice: Choice) -> "Elastic":
-        """The plain network of this choice.
-
-        Raises:
-            InputError: The choice is not of this space.
-        """
-        self.space.check(choice)
-        return replace(self, choice=str(choice))  # type: ignore[type-var]
-
-    def student(self, weights: Mapping[str, Tensor]) -> "Elastic":
-        """What `weights` that were extracted are weights of: all of it stands in their names and shapes."""
-        return self.of(self.chosen(weights))
-
-    def sorted_channels(
-        self, weights: Mapping[str, Tensor], kind: Literal["widths", "expansions"]
-    ) -> dict[str, Tensor]:
-        """The same function, with the channels that matter most first, so that a part of them is a good part.
-
-        A channel matters as much as the sum of absolute weights with which later layers read it (Cai et al. 2020,
-        arXiv:1908.09791).
-        """
-        found = dict(weights)
-        for made, read in self.channels(kind):
-            of_channel = [found[name].abs().movedim(1, 0).flatten(1).sum(1).double() for name in read]
-            order = torch.stack(of_channel).sum(0).argsort(descending=True, stable=True)
-            for name in made:
-                found[name] = found[name].index_select(0, order)
-            for name in read:
-                found[name] = found[name].index_select(1, order)
-        return found
-
-    def _sized(self, weights: Mapping[str, Tensor], name: str, part: tuple[slice, ...]) -> Tensor:
-        """The part of a tensor that a sub-network uses."""
-        return weights[name][part]
-
-    def _features(self, choice: Choice) -> int:
-        """What the linear layer reads."""
-        raise NotImplementedError
-
-
-class ElasticNetwork(nn.Sequential):
-    """A network of which a part may be used.
-
-    Attributes:
-        space: What can be chosen.
-        choice: What is; None for the largest sub-network.
-    """
-
-    def __init__(self, layers: Mapping[str, nn.Module], space: Space) -> None:
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self.space = space
-        self.choice: Choice | None = None
-
-    def choose(self, choice: Choice | None) -> None:
-        """From now on the forward pass is that of this sub-network; None for the largest. No weight is copied.
-
-        Raises:
-            InputError: Not of this network's space.
-        """
-        if choice is not None:
-            self.space.check(choice)
-        self.choice = choice
-        self._resize(choice)
-
-    def _resize(self, choice: Choice | None) -> None:
-        raise NotImplementedError
-
-
-class Stage(nn.Sequential):
-    """Blocks, of which the first `kept` run; None for all."""
-
-    kept: int | None = None
-
-    @override
-    def forward(self, x: Inputs) -> Maps:
-        for block in list(self)[: self.kept]:
-            x = block(x)
-        return x
-
-
-def convolve(layer: nn.Module, x: Inputs, outputs: int | None, kernel: Tensor | None = None) -> Maps:
-    """The first `outputs` channels of a convolution on the first of its input channels, as many as there are.
-
-    Args:
-        layer: An `nn.Conv2d`, of one group or of as many as it has channels.
-        x: What it reads.
-        outputs: None for all that the layer is.
-        kernel: Instead of the layer's, with all output channels; for kernels of another size.
-    """
-    if outputs is None:
-        y: Tensor = layer(x)
-        return y
-    assert isinstance(layer, nn.Conv2d)
-    weight = (layer.weight if kernel is None else kernel)[:outputs]
-    alone = layer.groups > 1
-    if not alone:
-        weight = weight[:, : x.shape[1]]
-    bias = None if layer.bias is None else layer.bias[:outputs]
-    return nn.functional.conv2d(x, weight, bias, layer.stride, weight.shape[-1] // 2, groups=outputs if alone else 1)
-
-
-def normalise(layer: nn.Module, x: Inputs, *, part: bool) -> Inputs:
-    """Batch norm with the first of its statistics, as many as there are channels, if only a `part` is used."""
-    if not part or not isinstance(layer, nn.BatchNorm2d):  # folded into the convolution before it
-        y: Tensor = layer(x)
-        return y
-    n = x.shape[1]
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    assert layer.num_batches_tracked is not None
-    tracked = layer.track_running_stats or not layer.training
-    if layer.training and tracked:
-        layer.num_batches_tracked.add_(1)
-    return nn.functional.batch_norm(
-        x,
-        layer.running_mean[:n] if tracked else None,
-        layer.running_var[:n] if tracked else None,
-        layer.weight[:n],
-        layer.bias[:n],
-        layer.training,
-        layer.momentum or 0.0,
-        layer.eps,
-    )
-
-
-class PartialLinear(nn.Linear):
-    """A linear layer that reads as many of its inputs as there are."""
-
-    @override
-    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
-        weight = self.weight if x.shape[1] == self.in_features else self.weight[:, : x.shape[1]]
-        return nn.functional.linear(x, weight, self.bias)
-
-
-@contextmanager
-def still(network: nn.Module) -> Iterator[None]:
-    """Batch norms in training mode normalise by the batch, and take nothing down."""
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
-    for layer in norms:
-        layer.track_running_stats = False
-    try:
-        yield
-    finally:
-        for layer in norms:
-            layer.track_running_stats = True
 
 
 def check_levels(where: str, high: float, **levels: Levels) -> None:
