@@ -322,11 +322,11 @@ def test_published_weights_that_change_after_the_plan_are_refused(
     """As when a library's weights are downloaded anew, or differ between two machines."""
     made = []
 
-    def published(*_: object) -> Classifier:
+    def published(*_: object, **__: object) -> Classifier:
         made.append(1)
         return create(architecture("lenet"), shape=(1, 6, 5), classes=3, seed=len(made)).eval()
 
-    monkeypatch.setattr("carom.zoo.models.references._published", published)
+    monkeypatch.setattr("carom.zoo.models.outside.published.load_published", published)
     file = write_scenario(place, "theirs", "fgsm", '\n[[victims]]\nname = "theirs"\nmodel = "timm:resnet18"\n')
     report = run(carom, file, place / "store", code=2)
     assert len(made) == 2

@@ -1,0 +1,95 @@
+"""Weights in a file, `.safetensors` or a state dict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from carom.errors import InputError, MissingData, ModelError
+from carom.identity import content_key, file_digest
+from carom.registry import check_keys
+from carom.zoo.architectures import Architecture, architecture
+from carom.zoo.models.checkpoints import Description, read_weights
+from carom.zoo.models.classifier import Classifier, Shape, restore
+from carom.zoo.preprocessing import Declared, on_images
+
+from .declared import declared_preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """Weights in a file.
+
+    Attributes:
+        path: `.safetensors`, or a state dict as `.pt` or `.pth`.
+        sha256: Of the file when it was named.
+        architecture: Of the weights; None where the file says it (`carom train -o` writes such files).
+        preprocessing: Between pixels in [0, 1] and the network; None for the file's, or the architecture's own.
+    """
+
+    path: str
+    sha256: str
+    architecture: Architecture | None = None
+    preprocessing: Declared | None = None
+
+    version: ClassVar[int] = 1
+
+    def key(self) -> str:
+        """What is asked for; changes with the file's content, not with its place."""
+        return content_key("weights-file", self.version, self.sha256, self.architecture, self.preprocessing)
+
+
+def weights_file(name: str, table: Mapping[str, Any], *, where: str) -> WeightsFile:
+    """From a path, and a table of "architecture" and "preprocessing".
+
+    Raises:
+        InputError: A field is unknown or wrong.
+        MissingData: No such file.
+    """
+    check_keys(table, ("architecture", "preprocessing"), where=where)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise MissingData(f"{where}: {name}: no such file; check the path, which is relative to the working directory")
+    declared = table.get("architecture")
+    if declared is not None and not isinstance(declared, str | Mapping):
+        raise InputError(f"{where}.architecture: expected a name or a table, got {declared!r}")
+    return WeightsFile(
+        path=name,
+        sha256=file_digest(path),
+        architecture=None if declared is None else architecture(declared, where=f"{where}.architecture"),
+        preprocessing=declared_preprocessing(table, where=where),
+    )
+
+
+def load_weights_file(reference: WeightsFile, *, shape: Shape, classes: int, where: str) -> Classifier:
+    """The classifier with the file's weights, in eval mode.
+
+    Raises:
+        InputError: Nobody says its architecture.
+        ModelError: The file changed since, or it is a model of another task or architecture.
+    """
+    path = Path(reference.path).expanduser()
+    where = f"{where}: {reference.path}"
+    tensors, said = read_weights(path)
+    if file_digest(path) != reference.sha256:
+        raise ModelError(f"{where}: the file changed after it was named; start again")
+    chosen = _agreed(reference, said, shape, classes, where)
+    declared = reference.preprocessing
+    preprocessing = said.preprocessing if declared is None and said is not None else None
+    if declared is not None:
+        preprocessing = on_images(declared, shape)
+    return restore(chosen, tensors, shape=shape, classes=classes, preprocessing=preprocessing, where=where)
+
+
+def _agreed(reference: WeightsFile, said: Description | None, shape: Shape, classes: int, where: str) -> Architecture:
+    if said is None:
+        if reference.architecture is None:
+            raise InputError(f'{where}: the file does not say its architecture; add architecture = "NAME"')
+        return reference.architecture
+    if reference.architecture not in (None, said.architecture):
+        raise ModelError(f"{where}: declared {reference.architecture}, but the file says {said.architecture}")
+    if (said.shape, said.classes) != (shape, classes):
+        raise ModelError(
+            f"{where}: a model of images {said.shape} in {said.classes} classes; the task has {shape} in {classes}"
+        )
+    return said.architecture
