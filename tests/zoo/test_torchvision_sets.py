@@ -16,17 +16,13 @@ from torchvision import datasets
 
 from carom.errors import InputError, MissingData
 from carom.zoo.tasks import TASKS
-from carom.zoo.tasks.torchvision_sets import (
-    CIFAR100,
-    Cifar10,
-    Cifar100,
-    Digits32,
-    Mnist,
-    Stl10,
-    Svhn,
-    TorchvisionSet,
-    Usps,
-)
+from carom.zoo.tasks.cifar import CIFAR100, Cifar10, Cifar100
+from carom.zoo.tasks.digits32 import Digits32
+from carom.zoo.tasks.mnist import Mnist
+from carom.zoo.tasks.stl10 import Stl10
+from carom.zoo.tasks.svhn import Svhn
+from carom.zoo.tasks.torchvision_sets import TorchvisionSet
+from carom.zoo.tasks.usps import Usps
 
 N_TRAIN, N_TEST = 60, 20
 Array = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]

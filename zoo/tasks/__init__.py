@@ -1,70 +1,27 @@
 """Tasks: what is classified, and where its images come from. To add one: write the file, add its line here.
 
-A task is a frozen dataclass with the members of `Task`. Its images are 8-bit, of one shape and one set of classes over
-all of its sources. Splits are fixed, seeded and disjoint; test images never train or tune anything.
+A task is a frozen dataclass with the members of `Task` (`task.py`). Its images are 8-bit (`images.py`), of one shape
+and one set of classes over all of its sources. Splits (`splits.py`) are fixed, seeded and disjoint; test images never
+train or tune anything. `balance.py` takes training images with some classes rare, `attacked.py` those that are
+attacked.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Protocol, runtime_checkable
 
+from .cifar import Cifar10, Cifar100
 from .digits import Digits
+from .digits32 import Digits32
 from .fashion_mnist import FashionMnist
 from .folder import ImageFolder
-from .images import ImageSet, Split
+from .mnist import Mnist
 from .npz import Npz
-from .torchvision_sets import Cifar10, Cifar100, Digits32, Mnist, Stl10, Svhn, Usps
+from .stl10 import Stl10
+from .svhn import Svhn
+from .task import Task
+from .usps import Usps
 
-
-@runtime_checkable
-class Task(Protocol):
-    """What is classified, and where its images come from.
-
-    Attributes:
-        version: Part of every key; raise it when the images of a source change.
-        paper: Where the data come from.
-        embedded: The images come with carom or a library that it needs, so they stay as they are while those do.
-        classes: Names of the classes, in the order of the labels.
-        shape: Channels, rows and columns of every image.
-        sources: Names of the image sources, at least one.
-        samples: Names of pools of training images. The first is "all"; the others, if any, are disjoint and together
-            make up all.
-    """
-
-    version: ClassVar[int]
-    paper: ClassVar[str]
-    embedded: ClassVar[bool]
-
-    def __hash__(self) -> int: ...
-
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-
-    @property
-    def shape(self) -> tuple[int, int, int]: ...
-
-    @property
-    def sources(self) -> tuple[str, ...]: ...
-
-    @property
-    def samples(self) -> tuple[str, ...]: ...
-
-    def load(self, source: str, split: Split, samples: str = "all") -> ImageSet:
-        """The images of one source and split, in a fixed order.
-
-        Args:
-            source: One of `sources`.
-            split: "train", "validation" or "test".
-            samples: One of `samples`: which training images, and which validation images: of disjoint pools, disjoint
-                ones, so that who trains on one pool chooses by images that nobody of the other one chooses by. Test
-                images are the same for all.
-
-        Raises:
-            InputError: Unknown source, split or samples.
-            MissingData: The files are not on this machine; says how to get them.
-        """
-        ...
-
+__all__ = ["TASKS", "Task"]
 
 TASKS: Mapping[str, type[Task]] = MappingProxyType(
     {

@@ -10,9 +10,9 @@ from carom.draws import Draws
 from carom.errors import InputError
 from carom.typing import Ids, Labels
 
-from . import Task
 from .images import ImageSet, Split, concatenate
 from .splits import apportion, choose, class_counts
+from .task import Task
 
 
 def attacked_images(
