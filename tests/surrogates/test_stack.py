@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from tests.surrogates.trajectory.test_lgv import given, same
 from torch import nn
 
 from carom.errors import InputError, ModelError
@@ -33,7 +34,6 @@ from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.state import Passes
 
 from .conftest import ground, plain
-from .test_lgv import given, same
 
 
 def several(name: str, count: int = 3) -> list[Weights]:
