@@ -14,7 +14,7 @@ from .chain import parse
 from .flatness import asam, gam, looksam, sam
 from .flatness.agsam import AGSAM
 from .flatness.asam import ASAM
-from .flatness.early_stopping import Checkpoints, EarlyStopping
+from .flatness.early_stopping import EarlyStopping
 from .flatness.gam import GAM
 from .flatness.gsam import GSAM
 from .flatness.looksam import LookSAM
@@ -25,7 +25,7 @@ from .networks.single import Single
 from .posterior import csgld as cyclical
 from .posterior import mba as morebayesian
 from .posterior import swag, variational
-from .posterior.csgld import Cyclical, Snapshots
+from .posterior.csgld import Cyclical
 from .posterior.dropout import Dropout, DropoutDraws
 from .posterior.hmc import HMC
 from .posterior.laplace import Laplace
@@ -39,10 +39,12 @@ from .smoothness.input_gradient import InputGradient
 from .smoothness.jacobian import Jacobian
 from .smoothness.slightly_adversarial import SlightlyAdversarial
 from .surrogate import Surrogate
-from .trajectory import directions, fge, lgv, subspace
+from .trajectory import directions, fge, lgv, snapshots, subspace
+from .trajectory.checkpoints import Checkpoints
 from .trajectory.directions import RandomDirections
 from .trajectory.fge import FGE
 from .trajectory.lgv import LGV
+from .trajectory.snapshots import Snapshots
 from .trajectory.subspace import PCA, Shift, Subspace
 from .trajectory.swa import SWA
 
@@ -111,7 +113,7 @@ SURROGATES: Mapping[str, Entry] = MappingProxyType(
             summary="A network at the end of each of several cycles of one training.",
             paper="Huang et al. 2017, arXiv:1704.00109",
             stages=(Snapshots(),),
-            presets=cyclical.SNAPSHOT_PRESETS,
+            presets=snapshots.PRESETS,
         ),
         "fge": Entry(
             summary="Networks where a cyclic learning rate is lowest, from a trained network on.",

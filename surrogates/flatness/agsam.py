@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 from typing_extensions import override
 
+from carom.surrogates.probe import TINY, Tensors, norm
+
 from .gsam import GSAM
-from .sam import TINY, Tensors, norm
 
 
 @dataclass(frozen=True, kw_only=True)

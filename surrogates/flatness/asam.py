@@ -11,11 +11,10 @@ from typing_extensions import override
 
 from carom.registry import checked
 from carom.surrogates.networks.single import Single
+from carom.surrogates.probe import TINY, Probe, Tensors, norm
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Slots
 from carom.zoo.training.state import State
-
-from .sam import TINY, Probe, Tensors, norm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from typing_extensions import override
 
 from carom.attacks import craft
 from carom.attacks.iterative import Iterative
@@ -17,53 +16,13 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.protocols import Classifier
 from carom.surrogates.builder import Member
-from carom.surrogates.networks.single import Single
 from carom.surrogates.surrogate import Schedule, Surrogate
 from carom.typing import Images, Labels
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.recipes import Recipe, adapted
-from carom.zoo.training.slots import Slots
 from carom.zoo.training.state import Passes
 
 _BATCH = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checkpoints(Single):
-    """One network, and the weights that it passed through: the same training as without, epoch by epoch.
-
-    Attributes:
-        most: Weight sets to keep, at least 2. Each epoch's, or where there are more epochs, so many at even distances,
-            the last among them. Those that do no better than guessing are left out.
-
-    Raises:
-        InputError: Fewer than 2.
-    """
-
-    most: int = 50
-
-    version: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        if self.most < 2:
-            raise InputError(f"checkpoints: most must be at least 2, to choose from, got {self.most}")
-
-    @override
-    def recipe(self, base: Recipe) -> Recipe:
-        """As the scenario trains networks, with samples."""
-        return adapted(base, self)
-
-    @override
-    def count(self) -> int:
-        """At most; a training of fewer epochs has one for each."""
-        return self.most
-
-    def slots(self, slots: Slots, recipe: Recipe) -> Slots:
-        """The plain training's, and when to keep weights."""
-        many = min(self.most, recipe.epochs)
-        kept = {recipe.epochs * (i + 1) // many for i in range(many)}
-        return replace(slots, collect=lambda epoch: epoch in kept)
 
 
 @dataclass(frozen=True, kw_only=True)

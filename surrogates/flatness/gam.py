@@ -10,11 +10,10 @@ from typing_extensions import override
 
 from carom.registry import checked
 from carom.surrogates.networks.single import Single
+from carom.surrogates.probe import Probe, along
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Slots
 from carom.zoo.training.state import State
-
-from .sam import Probe, along
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,12 @@ from carom.registry import checked
 from carom.surrogates.builder import Member
 from carom.surrogates.networks.single import Single
 from carom.surrogates.surrogate import Schedule
+from carom.surrogates.untrained import fitted_draws
 from carom.typing import Images, Labels, Logits
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Loss, Slots
 from carom.zoo.training.state import Passes, State
-
-from .drawn import drawn
 
 Hook = Callable[[str, nn.Module, Tensor], Tensor | None]
 """From a layer's name, the layer and its input to another input, or None for the same."""
@@ -173,7 +172,7 @@ class DropoutDraws:
                 masks = {name: _mask((size,), self.rate, generator) for name, size in layers.items()}
                 yield masked(given[0], masks)
 
-        made = drawn(ground, draws(), where="dropout", remedy="lower the rate")
+        made = fitted_draws(ground, draws(), where="dropout", remedy="lower the rate")
         return replace(made, passes=Passes(forward=1) + made.passes, record={**made.record, "layers": list(layers)})
 
 

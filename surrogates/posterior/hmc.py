@@ -20,12 +20,11 @@ from carom.registry import checked
 from carom.surrogates.builder import Member
 from carom.surrogates.stack import Vector, vector, with_vector
 from carom.surrogates.surrogate import Schedule
+from carom.surrogates.untrained import fitted_draws
 from carom.zoo.models.classifier import Classifier, create, weights
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.state import Passes
 from carom.zoo.training.trained import DivergedError
-
-from .drawn import drawn
 
 Potential = Callable[[Vector], tuple[float, Vector]]
 """From a position to minus the log-density there, up to a constant, and its gradient."""
@@ -231,7 +230,7 @@ class HMC:
         if stuck := [i + 1 for i, chain in enumerate(chains) if not chain.accepted]:
             raise DivergedError(f"hmc: chain {stuck[0]} accepts no proposal after the burn-in; lower the step size")
         positions = [sample for chain in chains for sample in chain.samples]
-        made = drawn(
+        made = fitted_draws(
             ground,
             (with_vector(base, names, position.cpu()) for position in positions),
             where="hmc",

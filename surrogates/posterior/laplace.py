@@ -16,10 +16,9 @@ from carom.errors import InputError, one_line
 from carom.registry import checked
 from carom.surrogates.builder import Member
 from carom.surrogates.surrogate import Schedule
+from carom.surrogates.untrained import fitted_draws
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.state import Passes
-
-from .drawn import drawn
 
 _BATCH = 256
 
@@ -93,7 +92,7 @@ class Laplace:
                 parts = zip(places, torch.split(sample, sizes), strict=True)
                 yield {**given[0], **{p: part.reshape(given[0][p].shape).to(given[0][p]) for p, part in parts}}
 
-        made = drawn(ground, draws(), where="laplace", remedy="raise the prior precision", norms=False)
+        made = fitted_draws(ground, draws(), where="laplace", remedy="raise the prior precision", norms=False)
         return replace(
             made,
             passes=Passes(forward=len(ground.train)) + made.passes,

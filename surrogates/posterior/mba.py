@@ -15,11 +15,11 @@ from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
 from carom.registry import checked
 from carom.surrogates.builder import Member
-from carom.surrogates.flatness.sam import Probe, along
-from carom.surrogates.queries.synthetic import fitted
+from carom.surrogates.onward import Onward
+from carom.surrogates.probe import Probe, along
 from carom.surrogates.stack import parameter_names, with_vector
 from carom.surrogates.surrogate import Schedule
-from carom.surrogates.trajectory.lgv import Onward
+from carom.surrogates.untrained import fitted_vectors
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.recipes import Recipe, adapted
@@ -132,7 +132,7 @@ class MoreBayesian:
             )
         names = parameter_names(ground, trained.last)
         mean, squares = trained.memory[_MEAN].cpu(), trained.memory[_SQUARES].cpu()
-        made = fitted(ground, [(mean, trained.last)], 1, where="morebayesian")
+        made = fitted_vectors(ground, [(mean, trained.last)], 1, where="morebayesian")
         deviation = (squares / collected).clamp_min(0).sqrt()
         return Built(
             members=(made.members[0], with_vector(made.members[0], names, deviation)),

@@ -15,12 +15,11 @@ from carom.registry import checked
 from carom.surrogates.builder import Member
 from carom.surrogates.stack import Vector, parameter_names, with_vector
 from carom.surrogates.surrogate import Schedule
+from carom.surrogates.untrained import fitted_draws
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Slots
 from carom.zoo.training.state import State
-
-from .drawn import drawn
 
 _LEAST = 1e-30  # the variance of a weight that did not move
 
@@ -122,7 +121,7 @@ class SWAG:
                 generator = torch.Generator().manual_seed(stream(ground.seed, "swag", i))
                 yield with_vector(trained.last, names, self._draw(memory, generator))
 
-        made = drawn(ground, draws(), where="swag", remedy="lower the learning rate or the scale")
+        made = fitted_draws(ground, draws(), where="swag", remedy="lower the learning rate or the scale")
         return replace(
             made,
             passes=trained.passes + made.passes,

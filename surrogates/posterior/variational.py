@@ -15,12 +15,11 @@ from carom.registry import checked
 from carom.surrogates.builder import Member
 from carom.surrogates.stack import Vector, parameter_names, vector, with_vector
 from carom.surrogates.surrogate import Schedule
+from carom.surrogates.untrained import fitted_draws
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Slots, Update
 from carom.zoo.training.state import State
-
-from .drawn import drawn
 
 _BETAS = (0.9, 0.999)  # of Adam, for the logarithms of the deviations
 _EPS = 1e-8
@@ -128,7 +127,9 @@ class Variational:
                 noise = torch.randn(len(mean), generator=generator)
                 yield with_vector(trained.last, names, mean + logs.exp() * noise)
 
-        made = drawn(ground, draws(), where="variational", remedy="lower the learning rates or the divergence's weight")
+        made = fitted_draws(
+            ground, draws(), where="variational", remedy="lower the learning rates or the divergence's weight"
+        )
         return replace(
             made,
             passes=trained.passes + made.passes,

@@ -10,9 +10,9 @@ import torch
 from carom.draws import stream
 from carom.registry import checked
 from carom.surrogates.builder import Member
-from carom.surrogates.queries.synthetic import fitted
 from carom.surrogates.stack import Vector, parameter_names, vector
 from carom.surrogates.surrogate import Schedule
+from carom.surrogates.untrained import fitted_vectors
 from carom.zoo.training.ground import Built, Ground, Weights
 
 
@@ -69,7 +69,7 @@ class RandomDirections:
                 generator = torch.Generator().manual_seed(stream(ground.seed, "random directions", i))
                 yield here + self.sigma * torch.randn(len(here), generator=generator), origin
 
-        return fitted(ground, drawn(), self.draws, where="rd")
+        return fitted_vectors(ground, drawn(), self.draws, where="rd")
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(

@@ -10,12 +10,11 @@ from typing_extensions import override
 from carom.errors import InputError
 from carom.registry import checked
 from carom.surrogates.builder import Member
+from carom.surrogates.onward import Onward
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Slots
-
-from .lgv import Onward
 
 
 @dataclass(frozen=True, kw_only=True)

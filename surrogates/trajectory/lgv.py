@@ -1,20 +1,17 @@
 """LGV: weights collected while a trained network goes on at a large, constant learning rate."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
-
-import torch
-from torch import nn
 
 from carom.errors import InputError
 from carom.registry import checked
 from carom.surrogates.builder import Member
+from carom.surrogates.onward import Onward
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.ground import Built, Ground, Weights
-from carom.zoo.training.recipes import Recipe, adapted
-from carom.zoo.training.slots import Slots
+from carom.zoo.training.recipes import adapted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,45 +105,6 @@ class LGV:
                 "diverged": trained.diverged,
             },
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Onward:
-    """SGD that goes on from trained weights and keeps samples: plain momentum, weight decay on all parameters.
-
-    Recipes otherwise use Nesterov's momentum, and leave biases and norms without decay.
-
-    Attributes:
-        momentum: Of SGD.
-        weight_decay: On all parameters.
-        part: Of the images, that an epoch of the loop sees.
-        every: A sample after every so many epochs of the loop; 0 for none.
-        first: Epochs before the first sample; 0 for `every`.
-    """
-
-    momentum: float
-    weight_decay: float
-    part: float = 1.0
-    every: int = 1
-    first: int = 0
-
-    def slots(self, slots: Slots, recipe: Recipe) -> Slots:
-        """Another optimizer, and samples."""
-        first = self.first or self.every
-
-        def optimizer(classifier: nn.Module) -> torch.optim.Optimizer:
-            return torch.optim.SGD(
-                [p for p in classifier.parameters() if p.requires_grad],
-                lr=recipe.learning_rate,
-                momentum=self.momentum,
-                weight_decay=self.weight_decay,
-                fused=True,
-            )
-
-        def collect(done: int) -> bool:
-            return done >= first and (done - first) % self.every == 0
-
-        return replace(slots, optimizer=optimizer, part=self.part, collect=collect if self.every else None)
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(

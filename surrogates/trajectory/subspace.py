@@ -15,9 +15,9 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import checked
 from carom.surrogates.builder import SEED_STRIDE, Member
-from carom.surrogates.queries.synthetic import fitted
 from carom.surrogates.stack import Vector, mean, parameter_names, vector
 from carom.surrogates.surrogate import Schedule
+from carom.surrogates.untrained import fitted_vectors
 from carom.zoo.training.ground import Built, Ground, Weights
 
 _COLUMNS = 1 << 20  # of the deviations, in float64 at a time
@@ -82,7 +82,7 @@ class Subspace:
                     values += part * (vector(member, names) - middle)
                 yield values, given[0]
 
-        return fitted(ground, drawn(), self.draws, where="lgv-subspace")
+        return fitted_vectors(ground, drawn(), self.draws, where="lgv-subspace")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ class PCA:
             for row, member in zip(weights.float(), given, strict=True):
                 yield middle + row @ deviations, member
 
-        made = fitted(ground, projected(), len(given) if rank else 1, where="pca")
+        made = fitted_vectors(ground, projected(), len(given) if rank else 1, where="pca")
         return replace(made, record={**made.record, "rank": rank, "explained_variance": share[: len(given) - 1]})
 
 
@@ -206,7 +206,7 @@ class Shift:
         names = parameter_names(ground, other)
         middle, there = vector(mean(collected, names), names), vector(other, names)
         made = ((there + self.gamma * (vector(member, names) - middle), other) for member in collected)
-        return fitted(ground, made, len(collected), where="shift")
+        return fitted_vectors(ground, made, len(collected), where="shift")
 
 
 def principal(deviations: Float[Tensor, "k d"]) -> tuple[Float[Tensor, " k"], Float[Tensor, "k k"]]:

@@ -6,14 +6,13 @@ from typing import ClassVar
 
 from carom.registry import checked
 from carom.surrogates.builder import Member
-from carom.surrogates.queries.synthetic import fitted
+from carom.surrogates.onward import Onward
 from carom.surrogates.stack import mean, parameter_names, vector
 from carom.surrogates.surrogate import Schedule
+from carom.surrogates.untrained import fitted_vectors
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.recipes import adapted
 from carom.zoo.training.state import Passes
-
-from .lgv import Onward
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,7 @@ class SWA:
             given, passes = [sample.weights for sample in trained.samples], trained.passes
             record = {"averaged": len(given), "not_averaged": len(trained.diverged)}
         names = parameter_names(ground, given[0])
-        made = fitted(ground, [(vector(mean(given, names), names), given[0])], 1, where="swa")
+        made = fitted_vectors(ground, [(vector(mean(given, names), names), given[0])], 1, where="swa")
         return replace(
             made,
             passes=passes + made.passes,

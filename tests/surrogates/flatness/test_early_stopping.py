@@ -14,8 +14,9 @@ from carom.budget import Budget
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.surrogates.builder import Chain, Refinement, Training, build
-from carom.surrogates.flatness.early_stopping import Checkpoints, EarlyStopping
+from carom.surrogates.flatness.early_stopping import EarlyStopping
 from carom.surrogates.networks.single import Single
+from carom.surrogates.trajectory.checkpoints import Checkpoints
 from carom.zoo.training.ground import Ground
 from carom.zoo.training.recipes import Adaptation
 
@@ -37,26 +38,6 @@ def test_they_are_a_training_and_a_refinement() -> None:
     assert isinstance(EarlyStopping(), Refinement)
     assert CHAIN.count == 1
     assert CHAIN.judged
-
-
-def test_checkpoints_are_the_plain_training_epoch_by_epoch() -> None:
-    here = ground(recipe=plain(epochs=4))
-    made = here.trained(Checkpoints().recipe(here.recipe))
-    assert [s.epoch for s in made.samples] + made.diverged == [1, 2, 3, 4]
-    short = here.trained(replace(here.recipe, epochs=2))
-    whole = here.trained(here.recipe)
-    for epoch, weights in ((2, short.last), (4, whole.last)):
-        kept = next(s.weights for s in made.samples if s.epoch == epoch)
-        assert all(torch.equal(kept[name], weights[name]) for name in kept)
-    assert made.passes == whole.passes
-
-
-@pytest.mark.parametrize(("epochs", "kept"), [(3, [1, 2, 3]), (10, [2, 5, 7, 10]), (4, [1, 2, 3, 4])], ids=str)
-def test_of_many_epochs_some_at_even_distances(epochs: int, kept: list[int]) -> None:
-    recipe = Checkpoints(most=4).recipe(plain(epochs=epochs))
-    collect = recipe.slots().collect
-    assert collect is not None
-    assert [epoch for epoch in range(1, epochs + 1) if collect(epoch)] == kept
 
 
 def test_the_checkpoint_that_transfers_best_is_kept() -> None:
@@ -192,11 +173,6 @@ def test_nothing_to_judge_with_is_one_line(stage: EarlyStopping, message: str) -
 def test_settings_out_of_range(setting: dict[str, int | Fraction]) -> None:
     with pytest.raises(InputError, match=f"{next(iter(setting))} must be more than 0"):
         EarlyStopping(**setting)  # type: ignore[arg-type]
-
-
-def test_too_few_checkpoints() -> None:
-    with pytest.raises(InputError, match="most must be at least 2"):
-        Checkpoints(most=1)
 
 
 def test_it_takes_several() -> None:

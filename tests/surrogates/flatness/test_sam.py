@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from carom.errors import InputError
 from carom.registry import build
 from carom.surrogates.builder import Training
-from carom.surrogates.flatness.sam import SAM, Probe, along, norm
+from carom.surrogates.flatness.sam import SAM
+from carom.surrogates.probe import Probe, along, norm
 from carom.zoo.training.recipes import Adaptation, Recipe, adapted
 
 

@@ -1,6 +1,6 @@
-"""Cyclical sampling and snapshots: what is kept, when it is noisy, and identities."""
+"""Cyclical sampling: what is kept, when it is noisy, and identities."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import cos, pi
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from tests.surrogates.conftest import ground, plain
 from carom.errors import InputError
 from carom.registry import build
 from carom.surrogates.builder import Training
-from carom.surrogates.posterior.csgld import PRESETS, SNAPSHOT_PRESETS, Cyclical, Snapshots, restarts
-from carom.zoo.training.recipes import Adaptation, Recipe, adapted
-from carom.zoo.training.slots import Slots
+from carom.surrogates.posterior.csgld import PRESETS, Cyclical, restarts
+from carom.zoo.training.recipes import Adaptation
 from carom.zoo.training.trained import DivergedError, Trained
 
 SHORT = Cyclical(
@@ -34,13 +33,11 @@ def same(a: Trained, b: Trained) -> bool:
     )
 
 
-def test_they_are_trainings_that_adapt_a_recipe() -> None:
-    for way in (Cyclical(), Snapshots()):
-        assert isinstance(way, Training)
-        assert isinstance(way, Adaptation)
+def test_it_is_a_training_that_adapts_a_recipe() -> None:
+    assert isinstance(Cyclical(), Training)
+    assert isinstance(Cyclical(), Adaptation)
     assert build(Cyclical, {"temperature": 0}, where="cyclical") == Cyclical(temperature=0.0)
     assert Cyclical(cycles=3, samples_per_cycle=2).count() == 6
-    assert Snapshots(cycles=3).count() == 3
 
 
 @pytest.mark.parametrize("cycles", [1, 2, 3, 5, 7])
@@ -56,39 +53,6 @@ def test_samples_are_the_last_epochs_of_cycles() -> None:
     assert sorted([s.epoch for s in made.samples] + made.diverged) == [2, 3, 5, 6]
     assert len(made.samples) >= 3
     assert made.passes.forward == made.passes.backward == 6 * 96
-
-
-def test_temperature_zero_is_snapshots_bit_for_bit() -> None:
-    cold = replace(SHORT, temperature=0.0, noise_epochs=3, alpha=0.1)
-    snapshots = Snapshots(
-        cycles=2, epochs_per_cycle=3, samples_per_cycle=2, learning_rate=0.03, momentum=0.9, weight_decay=0.0005
-    )
-    assert same(trained(cold), trained(snapshots))
-    assert not same(trained(replace(cold, temperature=0.01)), trained(snapshots))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reference:
-    """Snapshots with torch's own descent, to which no momentum is the same in both ways of writing it."""
-
-    weight_decay: float
-
-    def slots(self, slots: Slots, recipe: Recipe) -> Slots:
-        return replace(
-            slots,
-            optimizer=lambda c: torch.optim.SGD(c.parameters(), lr=0.03, weight_decay=self.weight_decay),
-            schedule=lambda done: restarts(done, 2),
-            collect=lambda epoch: epoch % 3 == 0,
-        )
-
-
-def test_without_noise_and_momentum_it_is_plain_descent() -> None:
-    here = ground("mlp")
-    way = Snapshots(cycles=2, epochs_per_cycle=3, learning_rate=0.03, momentum=0.0, weight_decay=0.01)
-    reference = here.trained(adapted(plain(), _Reference(weight_decay=0.01), epochs=6))
-    for ours, theirs in zip(trained(way, "mlp").samples, reference.samples, strict=True):
-        for name, tensor in ours.weights.items():
-            torch.testing.assert_close(tensor, theirs.weights[name], atol=1e-5, rtol=1e-5)
 
 
 def test_only_the_last_epochs_of_a_cycle_are_noisy() -> None:
@@ -137,8 +101,6 @@ def test_the_two_published_conventions_for_noise() -> None:
     assert SHORT.recipe(plain(batch_size=24)).batch_size == 24
     assert build(Cyclical, dict(PRESETS["csgmcmc-cifar10"]), where="preset").temperature == 2e-5
     assert build(Cyclical, dict(PRESETS["csghmc-cifar10"]), where="preset").alpha == 0.9
-    for preset in SNAPSHOT_PRESETS.values():
-        build(Snapshots, dict(preset), where="preset")
 
 
 @pytest.mark.parametrize(
