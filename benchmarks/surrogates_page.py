@@ -4,6 +4,8 @@
 """
 
 import dataclasses
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,14 +16,13 @@ from carom.surrogates import SURROGATES, Training
 
 PAGE = Path(__file__).parents[1] / "docs" / "surrogates.md"
 SEVERAL = 40  # weight sets that come before, for rows whose number rests on it
-FAMILIES = {
-    "Networks trained apart": ("single", "ensemble"),
-    "Posterior": ("csgld", "csghmc", "sgld", "psgld", "hmc", "swag", "vi", "laplace", "mc-dropout"),
-    "Trajectory": ("snapshots", "fge", "swa", "lgv", "rd", "subspace", "pca", "shift"),
-    "Flatness": ("sam", "l-sam", "asam", "gsam", "agsam", "looksam", "wasam", "gam", "early-stopping"),
-    "Smoothness": ("input-gradient", "jacobian", "slightly-adversarial"),
-    "Fine-tuned": ("mba",),
-    "By query": ("extraction",),
+FAMILIES = {  # the folders of `surrogates/` that hold builders, and what they are called
+    "networks": "Networks trained apart",
+    "posterior": "Posterior",
+    "trajectory": "Trajectory",
+    "flatness": "Flatness",
+    "smoothness": "Smoothness",
+    "queries": "By query",
 }
 
 
@@ -29,21 +30,35 @@ def filled(page: str) -> str:
     """The page with its table renewed; what is written by hand stays.
 
     Raises:
-        ValueError: The page does not have the two markers, or a builder belongs to no family.
+        ValueError: The page does not have the two markers, or a builder stands in no family's folder.
     """
-    if set(SURROGATES) != {name for names in FAMILIES.values() for name in names}:
-        raise ValueError("benchmarks/surrogates_page.py: FAMILIES and SURROGATES differ; give each builder its family")
     return marked.filled(page, {"builders": "\n".join(_tables())}, of=PAGE.name)
 
 
 def _tables() -> Iterator[str]:
-    for place, (family, names) in enumerate(FAMILIES.items()):
+    families = _families()
+    for place, (folder, family) in enumerate(FAMILIES.items()):
         yield from ([""] if place else [])
         yield f"**{family}**"
         yield ""
         yield "| name | what it is | takes | weight sets | read | settings | presets | paper |"
         yield "|---|---|---|---|---|---|---|---|"
-        yield from (_row(name, SURROGATES[name]) for name in names)
+        yield from (_row(name, entry) for name, entry in SURROGATES.items() if families[name] == folder)
+
+
+def _families() -> dict[str, str]:
+    """For each builder the folder in which the file with its entry stands."""
+    found: dict[str, str] = {}
+    for folder in FAMILIES:
+        package = importlib.import_module(f"carom.surrogates.{folder}")
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            for value in vars(importlib.import_module(module.name)).values():
+                found |= {name: folder for name, entry in SURROGATES.items() if entry is value}
+    if lost := set(SURROGATES) - set(found):
+        raise ValueError(
+            f"surrogates/: {', '.join(sorted(lost))}: expected the entry in a file of {', '.join(FAMILIES)}"
+        )
+    return found
 
 
 def _row(name: str, entry: Entry) -> str:

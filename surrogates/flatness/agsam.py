@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from typing_extensions import override
 
+from carom.stages import Entry
 from carom.surrogates.probe import TINY, Tensors, norm
 
 from .gsam import GSAM
@@ -38,3 +39,10 @@ class AGSAM(GSAM):
         torch._foreach_mul_(scaled, parameters)
         torch._foreach_mul_(scaled, rho / (length + TINY))
         return scaled
+
+
+ENTRY = Entry(
+    summary="GSAM with neighbourhoods as large as the weights.",
+    paper="Zhuang et al. 2022, arXiv:2203.08065",
+    stages=(AGSAM(),),
+)

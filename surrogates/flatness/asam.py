@@ -10,6 +10,7 @@ from torch import nn
 from typing_extensions import override
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.networks.single import Single
 from carom.surrogates.probe import TINY, Probe, Tensors, norm
 from carom.zoo.training.recipes import Recipe, adapted
@@ -72,3 +73,11 @@ class ASAM(Single):
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType({"cifar10": MappingProxyType({"rho": 0.5, "eta": 0.01})})
+
+
+ENTRY = Entry(
+    summary="SAM with neighbourhoods as large as the weights.",
+    paper="Kwon et al. 2021, arXiv:2102.11600",
+    stages=(ASAM(),),
+    presets=PRESETS,
+)

@@ -15,8 +15,10 @@ from carom.budget import Budget, Norm
 from carom.draws import stream
 from carom.errors import InputError
 from carom.protocols import Classifier
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.surrogate import Schedule, Surrogate
+from carom.surrogates.trajectory.checkpoints import Checkpoints
 from carom.typing import Images, Labels
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.ground import Built, Ground, Weights
@@ -167,3 +169,10 @@ class EarlyStopping:
 def _answers(judge: Classifier, x: Images) -> Labels:
     with torch.inference_mode():
         return torch.cat([judge(part).argmax(1) for part in torch.split(x, _BATCH)])
+
+
+ENTRY = Entry(
+    summary="The epoch of a plain training that transfers best to validation victims.",
+    paper="Gubri et al. 2023, arXiv:2304.02688",
+    stages=(Checkpoints(), EarlyStopping()),
+)

@@ -9,6 +9,7 @@ import torch
 from typing_extensions import override
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.networks.single import Single
 from carom.surrogates.probe import Probe, along
 from carom.zoo.training.recipes import Recipe, adapted
@@ -74,4 +75,12 @@ class GAM(Single):
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # radius and distance of the authors' code for ResNets; its weights belong to another combination
     {"cifar10": MappingProxyType({"rho": 0.2, "probe": 0.03})}
+)
+
+
+ENTRY = Entry(
+    summary="Trained towards small gradients all around.",
+    paper="Zhang et al. 2023, arXiv:2303.03108",
+    stages=(GAM(),),
+    presets=PRESETS,
 )

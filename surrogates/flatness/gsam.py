@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.networks.single import Single
 from carom.surrogates.probe import TINY, Probe, Tensors, along, inner
 from carom.zoo.training.recipes import Recipe, adapted
@@ -80,3 +81,10 @@ class GSAM(Single):
     def rho(self, part: float) -> float:
         """The radius where the learning rate is this part of its peak."""
         return self.rho_min + (self.rho_max - self.rho_min) * part
+
+
+ENTRY = Entry(
+    summary="SAM that also narrows the gap between the loss nearby and here.",
+    paper="Zhuang et al. 2022, arXiv:2203.08065",
+    stages=(GSAM(),),
+)

@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.networks.single import Single
 from carom.surrogates.probe import TINY, Probe, along, inner, norm
 from carom.zoo.training.recipes import Recipe, adapted
@@ -76,4 +77,12 @@ def _name(place: int) -> str:
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # values of the documentation of the code that was read, not of the paper's tables
     {"imagenet": MappingProxyType({"rho": 0.1, "every": 10, "alpha": 0.7})}
+)
+
+
+ENTRY = Entry(
+    summary="SAM that reads nearby every few steps.",
+    paper="Liu et al. 2022, arXiv:2203.02714",
+    stages=(LookSAM(),),
+    presets=PRESETS,
 )

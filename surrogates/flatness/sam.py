@@ -8,6 +8,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.networks.single import Single
 from carom.surrogates.probe import Probe, along
 from carom.zoo.training.recipes import Recipe, adapted
@@ -60,4 +61,17 @@ class SAM(Single):
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {"cifar10": MappingProxyType({"rho": 0.05}), "imagenet": MappingProxyType({"rho": 0.05})}
+)
+
+
+ENTRY = Entry(
+    summary="Trained along the gradient at the worst weights nearby.",
+    paper="Foret et al. 2021, arXiv:2010.01412",
+    stages=(SAM(),),
+    presets=PRESETS,
+)
+ENTRY_L_SAM = Entry(
+    summary="SAM with an unusually large neighbourhood.",
+    paper="Gubri et al. 2023, arXiv:2304.02688",
+    stages=(SAM(rho=0.4),),
 )

@@ -7,6 +7,8 @@ from typing_extensions import override
 
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
+from carom.surrogates.trajectory.swa import SWA
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Slots
 
@@ -56,3 +58,10 @@ class SAMTail(SAM):
     def slots(self, slots: Slots, recipe: Recipe) -> Slots:
         """SAM's, and when to keep weights."""
         return replace(super().slots(slots, recipe), collect=lambda epoch: epoch > recipe.epochs - self.last)
+
+
+ENTRY = Entry(
+    summary="The mean of the last epochs of SAM.",
+    paper="Kaddour et al. 2022, arXiv:2202.00661",
+    stages=(SAMTail(), SWA()),
+)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from carom.errors import InputError
+from carom.stages import Entry
 from carom.surrogates.builder import SEED_STRIDE, Member
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.recipes import Recipe
@@ -40,3 +41,10 @@ class Ensemble:
     def count(self) -> int:
         """One weight set each."""
         return 1
+
+
+ENTRY = Entry(
+    summary="Networks of other seeds or architectures, read together or in turn.",
+    paper="Lakshminarayanan, Pritzel and Blundell 2017, arXiv:1612.01474; Liu et al. 2017, arXiv:1611.02770",
+    stages=(Ensemble(),),
+)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.recipes import Recipe
@@ -26,3 +27,10 @@ class Single:
     def count(self) -> int:
         """One."""
         return 1
+
+
+ENTRY = Entry(
+    summary="One network, as it was trained.",
+    paper="Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572",
+    stages=(Single(),),
+)

@@ -10,6 +10,7 @@ from torch import nn
 from typing_extensions import override
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.networks.single import Single
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.recipes import Adaptation, Recipe, adapted
@@ -189,4 +190,18 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             }
         ),
     }
+)
+
+
+ENTRY = Entry(
+    summary="Samples at the ends of cycles of Langevin dynamics, without momentum.",
+    paper="Zhang et al. 2020, arXiv:1902.03932; Gubri et al. 2022, arXiv:2011.05074",
+    stages=(Cyclical(alpha=1.0, learning_rate=0.5),),
+    presets=PRESETS,
+)
+ENTRY_CSGHMC = Entry(
+    summary="Samples at the ends of cycles of Langevin dynamics with momentum.",
+    paper="Zhang et al. 2020, arXiv:1902.03932; Gubri et al. 2022, arXiv:2011.05074",
+    stages=(Cyclical(),),
+    presets=PRESETS,
 )

@@ -13,6 +13,7 @@ from typing_extensions import override
 from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.networks.single import Single
 from carom.surrogates.surrogate import Schedule
@@ -211,3 +212,10 @@ def _droppable(module: nn.Module) -> bool:
 def _mask(shape: tuple[int, ...], rate: float, generator: torch.Generator) -> Float[Tensor, "..."]:
     """0 for what is dropped; what is kept makes up for it."""
     return (torch.rand(shape, generator=generator) >= rate).float() / (1 - rate)
+
+
+ENTRY = Entry(
+    summary="Networks thinned at random, of one that was trained with dropout.",
+    paper="Gal and Ghahramani 2016, arXiv:1506.02142",
+    stages=(Dropout(), DropoutDraws()),
+)

@@ -17,6 +17,7 @@ from carom.errors import InputError
 from carom.files import read_state, write_state
 from carom.identity import content_key
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.stack import Vector, vector, with_vector
 from carom.surrogates.surrogate import Schedule
@@ -382,3 +383,10 @@ class _Saved:
 
 def _kinetic(momentum: Vector) -> float:
     return float(momentum.double().square().sum()) / 2
+
+
+ENTRY = Entry(
+    summary="Hamiltonian Monte Carlo over all weights of a small network.",
+    paper="Neal 1996; Neal 2011, arXiv:1206.1901",
+    stages=(HMC(),),
+)

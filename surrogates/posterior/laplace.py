@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from carom.draws import stream
 from carom.errors import InputError, one_line
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.surrogate import Schedule
 from carom.surrogates.untrained import fitted_draws
@@ -182,3 +183,10 @@ def _features(ground: Ground, given: Weights) -> tuple[str, Float[Tensor, "n d"]
         for handle in handles:
             handle.remove()
     return last, torch.cat(features), ground.train.labels.cpu()
+
+
+ENTRY = Entry(
+    summary="Draws of the last layer from the Gaussian that fits the loss around a trained network.",
+    paper="Daxberger et al. 2021, arXiv:2106.14806",
+    stages=(Laplace(),),
+)

@@ -14,6 +14,7 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.protocols import Combination, GradientSource
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.onward import Onward
 from carom.surrogates.probe import Probe, along
@@ -282,4 +283,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             }
         )
     }
+)
+
+
+ENTRY = Entry(
+    summary="MoreBayesian: fine-tuned towards flat regions, and drawn anew at each step of an attack.",
+    paper="Li et al. 2023, arXiv:2302.05086",
+    stages=(MoreBayesian(),),
+    presets=PRESETS,
 )

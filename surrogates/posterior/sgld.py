@@ -7,6 +7,7 @@ from torch import nn
 from typing_extensions import override
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.networks.single import Single
 from carom.surrogates.surrogate import Schedule
 from carom.zoo.training.recipes import Recipe, adapted
@@ -135,3 +136,15 @@ class PSGLD(SGLD):
             smoothing=self.smoothing,
             damping=self.damping,
         )
+
+
+ENTRY = Entry(
+    summary="Samples along Langevin dynamics at a constant or slowly falling step.",
+    paper="Welling and Teh 2011, ICML pp. 681-688; temperature as in Wenzel et al. 2020, arXiv:2002.02405",
+    stages=(SGLD(),),
+)
+ENTRY_PSGLD = Entry(
+    summary="SGLD with steps as large as the gradients are small.",
+    paper="Li et al. 2016, arXiv:1512.07666",
+    stages=(PSGLD(),),
+)

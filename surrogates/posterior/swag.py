@@ -12,6 +12,7 @@ from torch import Tensor
 
 from carom.draws import stream
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.stack import Vector, parameter_names, with_vector
 from carom.surrogates.surrogate import Schedule
@@ -176,4 +177,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             }
         ),
     }
+)
+
+
+ENTRY = Entry(
+    summary="Draws from a Gaussian fitted to the path of SGD.",
+    paper="Maddox et al. 2019, arXiv:1902.02476",
+    stages=(SWAG(),),
+    presets=PRESETS,
 )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from carom.draws import stream
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.stack import Vector, parameter_names, vector, with_vector
 from carom.surrogates.surrogate import Schedule
@@ -205,4 +206,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             {"epochs": 45, "learning_rate": 0.01, "deviation_learning_rate": 0.0005, "log_deviation": -3.0}
         ),
     }
+)
+
+
+ENTRY = Entry(
+    summary="Draws from a Gaussian for each weight, fitted by mean-field variational inference.",
+    paper="Blundell et al. 2015, arXiv:1505.05424",
+    stages=(Variational(),),
+    presets=PRESETS,
 )

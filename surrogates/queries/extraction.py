@@ -15,6 +15,7 @@ from carom.draws import content_ids, stream
 from carom.errors import InputError
 from carom.identity import tensor_digest
 from carom.registry import checked, lookup
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.surrogate import Schedule
 from carom.typing import Images, Labels, Logits, Pixels
@@ -267,3 +268,10 @@ def _stepped(ground: Ground, weights: Weights, known: _Known, step: float) -> Pi
         moved = (point.detach() + step * gradient.sign()).clamp(0, 1)
         parts.append((moved * 255).round().to(torch.uint8).cpu())
     return torch.cat(parts)
+
+
+ENTRY = Entry(
+    summary="Learnt from the answers of a black box, within a number of questions.",
+    paper="Papernot et al. 2017, arXiv:1602.02697",
+    stages=(Extraction(),),
+)

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from typing_extensions import override
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.flatness.sam import sharpness_aware
 from carom.surrogates.networks.single import Single
 from carom.typing import Images, Labels, Logits
@@ -91,4 +92,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # the authors' 0.1, in this unit, at their batch size of 128. They also divide the whole loss by 128: theirs is a
     # recipe with a learning rate of 0.1 / 128 and a weight decay of 128 * 1e-4, which is for the scenario to say
     {"cifar10": MappingProxyType({"beta": 0.1 / 128**0.5})}
+)
+
+
+ENTRY = Entry(
+    summary="Trained with a penalty on the loss's gradient in the image; with rho, at SAM's weights.",
+    paper="Ross and Doshi-Velez 2018, arXiv:1711.09404; Zhang et al. 2024, arXiv:2307.07873",
+    stages=(InputGradient(),),
+    presets=PRESETS,
 )

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from typing_extensions import override
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.flatness.sam import sharpness_aware
 from carom.surrogates.networks.single import Single
 from carom.typing import Images, Labels, Logits
@@ -84,4 +85,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # the authors divide the whole loss by their batch size of 128: theirs is a recipe with a learning rate of 0.1 / 128
     # and a weight decay of 128 * 1e-4, which is for the scenario to say
     {"cifar10": MappingProxyType({"beta": 0.05, "projections": 1})}
+)
+
+
+ENTRY = Entry(
+    summary="Trained with a penalty on the logits' Jacobian in the image.",
+    paper="Hoffman, Roberts and Yaida 2019, arXiv:1908.02729; Zhang et al. 2024, arXiv:2307.07873",
+    stages=(Jacobian(),),
+    presets=PRESETS,
 )

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from carom.budget import Budget
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.networks.single import Single
 from carom.typing import Images, Labels, Logits, PerImage, per_image
 from carom.zoo.training.recipes import Recipe, adapted
@@ -87,4 +88,12 @@ class SlightlyAdversarial(Single):
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # of arXiv:2307.07873
     {"cifar10": MappingProxyType({"eps": 0.5, "steps": 10, "step": 0.25, "random_start": True})}
+)
+
+
+ENTRY = Entry(
+    summary="Trained on adversarial images of a small radius.",
+    paper="Springer, Mitchell and Kenyon 2021, arXiv:2106.02105; Zhang et al. 2024, arXiv:2307.07873",
+    stages=(SlightlyAdversarial(),),
+    presets=PRESETS,
 )

@@ -9,6 +9,7 @@ import torch
 
 from carom.draws import stream
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.stack import Vector, parameter_names, vector
 from carom.surrogates.surrogate import Schedule
@@ -74,4 +75,12 @@ class RandomDirections:
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {"paper-imagenet": MappingProxyType({"sigma": 0.005, "draws": 50})}
+)
+
+
+ENTRY = Entry(
+    summary="Random directions around a network.",
+    paper="Gubri et al. 2022, arXiv:2207.13129",
+    stages=(RandomDirections(),),
+    presets=PRESETS,
 )

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.onward import Onward
 from carom.surrogates.surrogate import Schedule
@@ -137,4 +138,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "cifar10": MappingProxyType({"epochs_per_cycle": 4, "learning_rate": 0.05, "lowest_learning_rate": 0.0005}),
         "imagenet": MappingProxyType({"epochs_per_cycle": 2}),
     }
+)
+
+
+ENTRY = Entry(
+    summary="Networks where a cyclic learning rate is lowest, from a trained network on.",
+    paper="Garipov et al. 2018, arXiv:1802.10026",
+    stages=(FGE(),),
+    presets=PRESETS,
 )

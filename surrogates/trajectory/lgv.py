@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.onward import Onward
 from carom.surrogates.surrogate import Schedule
@@ -120,4 +121,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             }
         )
     }
+)
+
+
+ENTRY = Entry(
+    summary="Weights along SGD at a high constant learning rate, from a trained network on.",
+    paper="Gubri et al. 2022, arXiv:2207.13129",
+    stages=(LGV(),),
+    presets=PRESETS,
 )

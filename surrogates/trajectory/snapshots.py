@@ -8,6 +8,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.networks.single import Single
 from carom.surrogates.posterior.csgld import Cyclical, in_cycles
 from carom.surrogates.surrogate import Schedule
@@ -89,4 +90,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "cifar10": MappingProxyType({"epochs_per_cycle": 40, "learning_rate": 0.2}),
         "imagenet": MappingProxyType({"epochs_per_cycle": 45, "learning_rate": 0.1}),
     }
+)
+
+
+ENTRY = Entry(
+    summary="A network at the end of each of several cycles of one training.",
+    paper="Huang et al. 2017, arXiv:1704.00109",
+    stages=(Snapshots(),),
+    presets=PRESETS,
 )

@@ -14,6 +14,7 @@ from torch import Tensor
 from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import SEED_STRIDE, Member
 from carom.surrogates.stack import Vector, mean, parameter_names, vector
 from carom.surrogates.surrogate import Schedule
@@ -236,4 +237,23 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
 
 PRESETS_SHIFT: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {"paper-imagenet": MappingProxyType({"gamma": 0.5})}
+)
+
+
+ENTRY = Entry(
+    summary="Random draws around the mean of weight sets, in the subspace of their deviations.",
+    paper="Gubri et al. 2022, arXiv:2207.13129",
+    stages=(Subspace(),),
+    presets=PRESETS,
+)
+ENTRY_PCA = Entry(
+    summary="Weight sets projected on the first directions of their deviations.",
+    paper="Gubri et al. 2022, arXiv:2207.13129",
+    stages=(PCA(),),
+)
+ENTRY_SHIFT = Entry(
+    summary="The deviations of weight sets, moved onto another network.",
+    paper="Gubri et al. 2022, arXiv:2207.13129",
+    stages=(Shift(),),
+    presets=PRESETS_SHIFT,
 )

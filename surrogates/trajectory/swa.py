@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.surrogates.builder import Member
 from carom.surrogates.onward import Onward
 from carom.surrogates.stack import mean, parameter_names, vector
@@ -92,3 +93,10 @@ class SWA:
             passes=passes + made.passes,
             record={**made.record, **record},
         )
+
+
+ENTRY = Entry(
+    summary="The mean of weights along SGD, or of the weight sets that came before.",
+    paper="Izmailov et al. 2018, arXiv:1803.05407",
+    stages=(SWA(),),
+)

@@ -60,9 +60,18 @@ def weights_of(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
     return {key: (digest, json.loads(record)) for key, digest, record in rows}
 
 
-def test_the_preset_names_every_builder() -> None:
+def completed(text: str) -> str:
+    """The preset's text, with builders that it does not name at their defaults."""
+    unnamed = [name for name in SURROGATES if not re.search(rf'["> ]{name}[" ]', text)]
+    return text + f"\n[[surrogates]]\nseed = 1\nbuilder = {json.dumps(unnamed)}\n" if unnamed else text
+
+
+def test_a_builder_that_the_preset_does_not_name_runs_beside_those_that_it_names() -> None:
     written = load_scenario("digits-surrogates").text
-    assert [name for name in SURROGATES if not re.search(rf'["> ]{name}[" ]', written)] == []
+    assert '"gam",' in written
+    found = parse_scenario(written, where="every.toml").surrogates
+    without = parse_scenario(completed(written.replace('"gam",', "")), where="every.toml").surrogates
+    assert {spec.builder for spec in without} == {spec.builder for spec in found}
 
 
 def stages_of(preset: str) -> dict[str, list[SurrogateSpec]]:
@@ -112,7 +121,7 @@ def test_what_is_said_to_be_tuned_has_an_axis() -> None:
 @pytest.fixture(scope="module")
 def every(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenario, Path]:
     """The preset, run with fewer images and steps after the trainings, and with a rough geometry."""
-    text = load_scenario("digits-surrogates").text
+    text = completed(load_scenario("digits-surrogates").text)
     for long, short in (
         ("geometry = {images = 50", "geometry = {images = 10"),
         ("per_source = 50", "per_source = 10"),
