@@ -30,8 +30,9 @@ from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Slots
 from carom.zoo.training.state import Passes, State
 
-from .objectives import RobustDistillation
-from .student import LossName, accuracy, distillation, elastic_of, recalibrate, refuse_guessing
+from .distilled import LossName, distillation
+from .robust_distillation import RobustDistillation
+from .taken_out import accuracy, elastic_of, recalibrate, refuse_guessing
 
 PHASES: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     ("width", ("widths", "kernels")),

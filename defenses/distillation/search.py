@@ -7,89 +7,30 @@ what it finds is measured too: only measured numbers are ever told. All of them 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from carom.budget import Budget, Norm
 from carom.defenses.defense import PublicModel
-from carom.defenses.training.pgd import withstood
 from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import checked
 from carom.zoo.architectures import Architecture
 from carom.zoo.architectures.elastic.family import Elastic
-from carom.zoo.architectures.elastic.space import Choice, Space
-from carom.zoo.models.classifier import Classifier, weights
-from carom.zoo.preprocessing import Shape
-from carom.zoo.training.accuracy import macro_accuracy
+from carom.zoo.architectures.elastic.space import Choice
+from carom.zoo.models.classifier import weights
 from carom.zoo.training.ground import Built, Ground, Weights
 from carom.zoo.training.recipes import Recipe
-from carom.zoo.training.state import Passes
 
+from .candidates import Candidate, Scores, meeting, pick, unbeaten
+from .measure import Measure, Sizes
+from .nsga2 import Costs, evolved, require_pymoo
 from .predictor import Fitted, Predictor
-from .student import accuracy, elastic_of, recalibrate, taken_out
+from .taken_out import elastic_of
 
-Scores = tuple[float, float]
-"""Accuracy and robust accuracy, 0 to 1."""
-
-Costs = npt.NDArray[np.float64]
-"""One row for each sub-network, one column for each goal; less is better."""
-
-_MUTATION = 0.1  # probability of each place of a genome
 _TRIES = 20  # random genomes for each sub-network wanted, before a small space counts as used up
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A sub-network that was measured.
-
-    Attributes:
-        choice: Which one.
-        accuracy: On clean validation images, 0 to 1.
-        robustness: On validation images under PGD.
-        macs: Multiplications for one image.
-        parameters: How many.
-        predicted: What the search had expected of accuracy and robustness; None for one of the random sample.
-    """
-
-    choice: Choice
-    accuracy: float
-    robustness: float
-    macs: int
-    parameters: int
-    predicted: Scores | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How large sub-networks are.
-
-    Attributes:
-        architecture: The elastic family.
-        shape: Channels, rows and columns of what the network gets.
-        classes: How many.
-    """
-
-    architecture: Elastic
-    shape: Shape
-    classes: int
-
-    @property
-    def space(self) -> Space:
-        """What can be chosen."""
-        return self.architecture.space
-
-    def macs(self, choice: Choice) -> int:
-        """Multiplications for one image."""
-        return self.architecture.macs(choice, self.shape, self.classes)
-
-    def parameters(self, choice: Choice) -> int:
-        """How many."""
-        return self.architecture.parameters(choice, self.shape, self.classes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -280,7 +221,7 @@ class Search:
             measure: Accuracy and robust accuracy of a sub-network on validation images: see `Measure`.
             seed: Of all draws.
         """
-        _pymoo()  # before anything is measured
+        require_pymoo()  # before anything is measured
         space = sizes.space
 
         def candidate(choice: Choice) -> Candidate:
@@ -353,189 +294,3 @@ class Search:
 
     def _keeps(self, sizes: Sizes, choice: Choice) -> bool:
         return all(excess <= 0 for excess in self._excess(sizes, choice))
-
-
-class Measure:
-    """Accuracy and robust accuracy of sub-networks on validation images, means over classes; always the same images.
-
-    Each sub-network is taken out, and batch norm's statistics are taken anew on training images. PGD starts from the
-    same points for all of them, so that two differ by themselves alone.
-
-    Attributes:
-        ground: Whose architecture is elastic.
-        given: Weights of the elastic network.
-        budget: Of PGD.
-        steps: Of PGD, each of 2.5 / steps of the radius.
-        passes: Taken so far, in images: those of recalibration too.
-    """
-
-    def __init__(self, ground: Ground, given: Weights, budget: Budget, *, steps: int = 20) -> None:
-        self.ground, self.given, self.budget, self.steps = ground, given, budget, steps
-        self.passes = Passes()
-
-    def student(self, choice: Choice) -> Classifier:
-        """The sub-network as a plain network with statistics of its own, in eval mode."""
-        classifier = taken_out(self.ground, self.given, choice)
-        self.passes.forward += recalibrate(classifier, self.ground.train, seed=self.ground.seed)
-        return classifier
-
-    def __call__(self, choice: Choice) -> Scores:
-        """Of this sub-network."""
-        ground, held = self.ground, self.ground.validation
-        classifier = self.student(choice)
-        x, y = held.images.to(ground.device).float() / 255, held.labels.to(ground.device)
-        generator = torch.Generator().manual_seed(stream(ground.seed, "search PGD"))
-        right = withstood(classifier, x, y, self.budget, steps=self.steps, step=2.5 / self.steps, generator=generator)
-        self.passes.forward += (2 + self.steps) * len(held)
-        self.passes.backward += self.steps * len(held)
-        return accuracy(classifier, held), macro_accuracy(right.cpu(), held.labels)
-
-
-def evolved(
-    space: Space,
-    costs: Callable[[Sequence[Choice]], Costs],
-    excess: Callable[[Choice], tuple[float, ...]],
-    *,
-    population: int,
-    generations: int,
-    seed: int,
-) -> list[Choice]:
-    """The good compromises that pymoo's NSGA-II finds (Deb et al. 2002, doi:10.1109/4235.996017), each once.
-
-    Uniform crossover, and mutation to a random level.
-
-    Args:
-        space: What is searched.
-        costs: What to make small; at least two goals.
-        excess: By how much a sub-network breaks each limit; what is at most 0 keeps it.
-        population: Genomes.
-        generations: How many.
-        seed: Of all draws.
-
-    Raises:
-        InputError: pymoo is not installed.
-    """
-    _pymoo()
-    from pymoo.algorithms.moo.nsga2 import NSGA2
-    from pymoo.config import Config
-    from pymoo.core.duplicate import DefaultDuplicateElimination
-    from pymoo.core.evaluator import Evaluator
-    from pymoo.core.problem import Problem
-    from pymoo.core.variable import Integer
-    from pymoo.operators.crossover.ux import UniformCrossover
-    from pymoo.operators.mutation.rm import ChoiceRandomMutation
-    from pymoo.operators.sampling.rnd import IntegerRandomSampling
-    from pymoo.problems.static import StaticProblem
-
-    choice_of = cache(space.choice)
-    genome_of = cache(space.genome)
-
-    def choices(people: Any) -> list[Choice]:
-        return [choice_of(tuple(row)) for row in people.get("X").astype(int).tolist()]
-
-    def meant(people: Any) -> npt.NDArray[np.float64]:
-        """Genomes that differ in skipped blocks alone are one."""
-        return np.array([genome_of(choice) for choice in choices(people)], dtype=np.float64)
-
-    Config.warnings["not_compiled"] = False  # would be printed to stdout
-    problem = Problem(
-        vars={place: Integer(bounds=(0, levels - 1)) for place, levels in enumerate(space.levels)},
-        n_obj=costs([space.smallest]).shape[1],
-        n_ieq_constr=len(excess(space.smallest)),
-    )
-    algorithm = NSGA2(
-        pop_size=population,
-        sampling=IntegerRandomSampling(),
-        crossover=UniformCrossover(),
-        mutation=ChoiceRandomMutation(prob_var=_MUTATION),
-        eliminate_duplicates=DefaultDuplicateElimination(func=meant),
-    )
-    algorithm.setup(problem, termination=("n_gen", generations), seed=stream(seed, "nsga2"))
-    while algorithm.has_next():
-        people = algorithm.ask()
-        if people is None or not len(people):  # a small space is used up
-            break
-        found = choices(people)
-        over = np.array([excess(choice) for choice in found], dtype=np.float64)
-        Evaluator().eval(StaticProblem(problem, F=costs(found), G=over), people)
-        algorithm.tell(infills=people)
-    best = algorithm.result().opt
-    return [] if best is None else list(dict.fromkeys(choices(best)))
-
-
-def _pymoo() -> None:
-    """Imports pymoo.
-
-    Raises:
-        InputError: It is not installed.
-    """
-    try:
-        import pymoo  # noqa: F401
-    except ImportError:
-        raise InputError('search: needs pymoo, which is not installed; run: pip install "carom[search]"') from None
-
-
-def unbeaten(candidates: Sequence[Candidate], *, by_macs: bool = False) -> list[Candidate]:
-    """Those that no other beats in accuracy and robustness (and MACs), by falling robustness; each choice once."""
-    each = list({c.choice: c for c in reversed(candidates)}.values())
-    if not each:
-        return []
-    costs = np.array([[-c.accuracy, -c.robustness, *([float(c.macs)] if by_macs else [])] for c in each])
-    beats = (costs[:, None] <= costs[None]).all(2) & (costs[:, None] < costs[None]).any(2)
-    front = [c for c, beaten in zip(each, np.asarray(beats.any(0)), strict=True) if not beaten]
-    return sorted(front, key=lambda c: (-c.robustness, -c.accuracy, c.macs, str(c.choice)))
-
-
-def meeting(
-    candidates: Sequence[Candidate],
-    *,
-    max_macs: int | None = None,
-    max_parameters: int | None = None,
-    min_accuracy: float = 0.0,
-    min_robustness: float = 0.0,
-) -> list[Candidate]:
-    """The candidates that meet all of these.
-
-    Args:
-        candidates: Measured ones.
-        max_macs: Multiplications for one image; None for any number.
-        max_parameters: None for any number.
-        min_accuracy: On clean images, 0 to 1.
-        min_robustness: Under PGD, 0 to 1.
-
-    Raises:
-        InputError: None does; names the nearest one, whose largest miss in units of what was asked is smallest.
-    """
-    if not candidates:
-        raise InputError("search: no candidates; search first")
-
-    def misses(candidate: Candidate) -> list[tuple[float, str]]:
-        found = []
-        for name, has, most in (
-            ("MACs", candidate.macs, max_macs),
-            ("parameters", candidate.parameters, max_parameters),
-        ):
-            if most is not None and has > most:
-                found.append((has / max(most, 1) - 1, f"{has:,} {name}, allowed {most:,}"))
-        for name, share, least in (
-            ("accuracy", candidate.accuracy, min_accuracy),
-            ("robustness", candidate.robustness, min_robustness),
-        ):
-            if share < least:
-                found.append((1 - share / least, f"{name} {share:.3f}, wanted {least:.3f}"))
-        return found
-
-    good = [c for c in candidates if not misses(c)]
-    if good:
-        return good
-    nearest = min(candidates, key=lambda c: (max(misses(c))[0], str(c.choice)))
-    raise InputError(
-        f"search: none of {len(candidates)} students meets all constraints; the nearest, {str(nearest.choice)!r}, has "
-        + " and ".join(text for _, text in misses(nearest))
-        + "; loosen them, or search longer"
-    )
-
-
-def pick(candidates: Sequence[Candidate]) -> Candidate:
-    """The most robust candidate; of equally robust ones the most accurate, then the smallest."""
-    return min(candidates, key=lambda c: (-c.robustness, -c.accuracy, c.macs, str(c.choice)))

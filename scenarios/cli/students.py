@@ -11,8 +11,10 @@ import pandas as pd
 import torch
 
 from carom.budget import Budget
+from carom.defenses.distillation.candidates import Candidate, Scores, unbeaten
+from carom.defenses.distillation.measure import Measure, Sizes
 from carom.defenses.distillation.proard import ProARD
-from carom.defenses.distillation.search import Candidate, Measure, Scores, Search, Sizes, unbeaten
+from carom.defenses.distillation.search import Search
 from carom.errors import InputError, StoreError
 from carom.files import write_whole
 from carom.identity import content_key

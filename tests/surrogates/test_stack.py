@@ -15,16 +15,7 @@ from carom.surrogates.builder import SEED_STRIDE, Chain, Member, build
 from carom.surrogates.networks.ensemble import Ensemble
 from carom.surrogates.networks.single import Single
 from carom.surrogates.posterior.mba import MoreBayesian
-from carom.surrogates.stack import (
-    mean,
-    parameter_names,
-    reestimated,
-    restored,
-    stacked,
-    unstacked,
-    vector,
-    with_vector,
-)
+from carom.surrogates.stack import mean, parameter_names, reestimated, restored, stacked, unstacked, vector, with_vector
 from carom.surrogates.surrogate import Schedule, Surrogate
 from carom.surrogates.trajectory.directions import RandomDirections
 from carom.surrogates.trajectory.lgv import LGV

@@ -7,14 +7,11 @@ import torch
 from tests.defenses.conftest import ground, images, plain
 from torch import Tensor, nn
 
-from carom.defenses.distillation.objectives import (
-    ARD,
-    DISTILLATIONS,
-    RSLAD,
-    AdaAD,
-    Distilled,
-    RobustDistillation,
-)
+from carom.defenses.distillation.adaad import AdaAD
+from carom.defenses.distillation.ard import ARD
+from carom.defenses.distillation.distilled import DISTILLATIONS, Distilled
+from carom.defenses.distillation.robust_distillation import RobustDistillation
+from carom.defenses.distillation.rslad import RSLAD
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.zoo.architectures import architecture

@@ -11,9 +11,11 @@ from tests.defenses.conftest import ground, images, plain
 from torch import Tensor, nn
 
 from carom.defenses.defense import Stage
-from carom.defenses.distillation.objectives import RSLAD, RobustDistillation
 from carom.defenses.distillation.proard import PHASES, PRESETS, ProARD, SubNetworks
-from carom.defenses.distillation.student import Student, accuracy, recalibrate
+from carom.defenses.distillation.robust_distillation import RobustDistillation
+from carom.defenses.distillation.rslad import RSLAD
+from carom.defenses.distillation.student import Student
+from carom.defenses.distillation.taken_out import accuracy, recalibrate
 from carom.errors import InputError
 from carom.identity import content_key, tensor_digest
 from carom.registry import build

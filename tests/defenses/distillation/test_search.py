@@ -15,19 +15,11 @@ from tests.defenses.conftest import ground
 
 from carom.budget import Budget
 from carom.defenses.defense import Stage
-from carom.defenses.distillation.search import (
-    Candidate,
-    Costs,
-    Measure,
-    Scores,
-    Search,
-    Sizes,
-    evolved,
-    meeting,
-    pick,
-    unbeaten,
-)
-from carom.defenses.distillation.student import recalibrate, taken_out
+from carom.defenses.distillation.candidates import Candidate, Scores, meeting, pick, unbeaten
+from carom.defenses.distillation.measure import Measure, Sizes
+from carom.defenses.distillation.nsga2 import Costs, evolved
+from carom.defenses.distillation.search import Search
+from carom.defenses.distillation.taken_out import recalibrate, taken_out
 from carom.errors import InputError
 from carom.registry import build
 from carom.zoo.architectures import architecture

@@ -9,7 +9,8 @@ from tests.defenses.conftest import ground, images, plain
 from torch import nn
 
 from carom.defenses.defense import Stage
-from carom.defenses.distillation.student import Slice, Student, Twin, accuracy, recalibrate, taken_out
+from carom.defenses.distillation.student import Slice, Student, Twin
+from carom.defenses.distillation.taken_out import accuracy, recalibrate, taken_out
 from carom.errors import InputError
 from carom.identity import tensor_digest
 from carom.zoo.architectures.elastic.layers import ElasticNetwork

@@ -19,14 +19,8 @@ from carom.defenses import parse_defense
 from carom.defenses.defense import PublicModel, Stage
 from carom.defenses.public_models import adversarial_copies
 from carom.defenses.public_models.adversarial_copies import adversarial_copy, augmented, predicted
-from carom.defenses.public_models.pubdef import (
-    PRESETS,
-    AgainstCopies,
-    Copies,
-    LossName,
-    PubDef,
-    weighted_accuracy,
-)
+from carom.defenses.public_models.against_copies import AgainstCopies, Copies, LossName, weighted_accuracy
+from carom.defenses.public_models.pubdef import PRESETS, PubDef
 from carom.draws import stream
 from carom.errors import InputError
 from carom.identity import content_key, tensor_digest
@@ -492,7 +486,7 @@ def test_the_best_epoch_is_that_of_the_highest_weighted_accuracy(
 ) -> None:
     first = defense().build(here(recipe=plain(epochs=1)), (), pool)
     monkeypatch.setattr(
-        "carom.defenses.public_models.pubdef.weighted_accuracy", lambda state, copies: 0.9 - 0.1 * state.epoch
+        "carom.defenses.public_models.against_copies.weighted_accuracy", lambda state, copies: 0.9 - 0.1 * state.epoch
     )
     kept = defense().build(here(recipe=plain(select="best")), (), pool)
     assert tensor_digest(kept.members[0]) == tensor_digest(first.members[0])

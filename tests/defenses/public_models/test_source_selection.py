@@ -12,13 +12,7 @@ from carom.attacks import Iterative, Uniform
 from carom.budget import Budget
 from carom.defenses.defense import PublicModel
 from carom.defenses.public_models.adversarial_copies import adversarial_copy
-from carom.defenses.public_models.source_selection import (
-    check_pool,
-    drawn,
-    groups_of,
-    selected,
-    transfer_matrix,
-)
+from carom.defenses.public_models.source_selection import check_pool, drawn, groups_of, selected, transfer_matrix
 from carom.errors import InputError
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create, weights
