@@ -19,6 +19,7 @@ from carom.errors import InputError
 from carom.files import read_state, write_state
 from carom.identity import content_key, tensor_digest
 from carom.registry import checked
+from carom.stages import Entry
 from carom.typing import Images, Labels, Logits
 from carom.zoo.architectures import Architecture
 from carom.zoo.architectures.elastic.family import Elastic
@@ -317,4 +318,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             }
         )
     }
+)
+
+
+ENTRY = Entry(
+    summary="All sub-networks of a robust elastic network, distilled phase by phase; itself the largest.",
+    paper="Mousavi et al. 2025, arXiv:2506.07666",
+    stages=(ProARD(),),
+    presets=PRESETS,
 )

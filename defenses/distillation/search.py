@@ -17,6 +17,7 @@ from carom.defenses.defense import PublicModel
 from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
 from carom.zoo.architectures import Architecture
 from carom.zoo.architectures.elastic.family import Elastic
 from carom.zoo.architectures.elastic.space import Choice
@@ -294,3 +295,10 @@ class Search:
 
     def _keeps(self, sizes: Sizes, choice: Choice) -> bool:
         return all(excess <= 0 for excess in self._excess(sizes, choice))
+
+
+ENTRY = Entry(
+    summary="The most robust student within limits of size and accuracy, by predictor and NSGA-II.",
+    paper="Mousavi et al. 2025, arXiv:2506.07666",
+    stages=(Search(),),
+)

@@ -12,6 +12,7 @@ from carom.defenses.defense import PublicModel
 from carom.draws import stream
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
 from carom.zoo.architectures import Architecture
 from carom.zoo.architectures.elastic.family import Elastic
 from carom.zoo.architectures.elastic.space import Choice
@@ -221,3 +222,20 @@ class Twin(_Plain):
                 "seconds": trained.seconds,
             },
         )
+
+
+ENTRY = Entry(
+    summary="A sub-network of what came before, taken out as a plain network.",
+    paper="Mousavi et al. 2025, arXiv:2506.07666",
+    stages=(Student(),),
+)
+ENTRY_TWIN = Entry(
+    summary="A plain network of a student's sizes, distilled on its own from what came before.",
+    paper="Zi, Zhao, Ma and Jiang 2021, arXiv:2108.07969",
+    stages=(Twin(),),
+)
+ENTRY_SLICE = Entry(
+    summary="A part of the network that came before, without further training.",
+    paper="Mousavi et al. 2025, arXiv:2506.07666",
+    stages=(Slice(),),
+)

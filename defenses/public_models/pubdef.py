@@ -14,6 +14,7 @@ from carom.budget import Budget, Norm
 from carom.defenses.defense import PublicModel
 from carom.errors import InputError
 from carom.registry import checked, lookup
+from carom.stages import Entry
 from carom.zoo.architectures import Architecture
 from carom.zoo.tasks.images import ImageSet
 from carom.zoo.training.ground import Built, Ground, Progress, Weights
@@ -286,3 +287,11 @@ class _Making:
         self.done += 1
         if self.ground.progress is not None:
             self.ground.progress(self.done, self.sets + self.ground.recipe.epochs, {})
+
+
+ENTRY = Entry(
+    summary="Learns from attacks that transfer from public models, one of each training style.",
+    paper="Sitawarin, Chang, Huang, Altoyan and Wagner 2024, arXiv:2310.17645",
+    stages=(PubDef(),),
+    presets=PRESETS,
+)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from typing_extensions import override
 
+from carom.stages import Entry
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Slots
 from carom.zoo.training.state import State
@@ -112,3 +113,10 @@ class AccelAT(PGDAT):
         for accuracy in accuracies:
             control.feed(accuracy)
         return control.factor
+
+
+ENTRY = Entry(
+    summary="PGD-AT whose learning rate falls where accuracy under attack stops rising.",
+    paper="Nikfam, Marchisio, Martina and Shafique 2022, arXiv:2210.06888",
+    stages=(AccelAT(),),
+)

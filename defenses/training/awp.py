@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
+from carom.stages import Entry
 from carom.typing import Images, Labels, Logits
 from carom.zoo.training.recipes import Recipe, matrices
 from carom.zoo.training.slots import Loss, Slots
@@ -137,4 +138,12 @@ def _still(classifier: nn.Module) -> Iterator[None]:
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {"cifar10": MappingProxyType({"eps": Fraction(8, 255), "steps": 10, "step": 0.25, "gamma": 0.01, "warmup": 0})}
+)
+
+
+ENTRY = Entry(
+    summary="Adversarial training whose weights are moved against it as well.",
+    paper="Wu, Xia and Wang 2020, arXiv:2004.05884",
+    stages=(AWP(),),
+    presets=PRESETS,
 )

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from carom.registry import checked
+from carom.stages import Entry
 from carom.typing import Images, Labels, Logits, PerImage, per_image
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Slots
@@ -109,3 +110,10 @@ class Corruption:
             if len(index):
                 result[index] = corrupt(x[index], severity[index], generator)
         return result.clamp_(0, 1)
+
+
+ENTRY = Entry(
+    summary="Learns from noisy, blurred, faded, brighter or darker, and pixelated images.",
+    paper="Hendrycks and Dietterich 2019, arXiv:1903.12261",
+    stages=(Corruption(),),
+)

@@ -13,6 +13,7 @@ from torch import Tensor
 from carom.budget import Budget, Norm
 from carom.draws import stream
 from carom.registry import checked
+from carom.stages import Entry
 from carom.typing import Images, Labels, Logits
 from carom.zoo.models.classifier import load_weights, weights
 from carom.zoo.training.accuracy import macro_accuracy
@@ -171,4 +172,18 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
 )
 PRESETS_NFGSM: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {"cifar10": MappingProxyType({"eps": Fraction(8, 255), "step": 1.0})}
+)
+
+
+ENTRY = Entry(
+    summary="Adversarial training with one step from a random start, and a guard against collapse.",
+    paper="Wong, Rice and Kolter 2020, arXiv:2001.03994",
+    stages=(FastAT(),),
+    presets=PRESETS,
+)
+ENTRY_N_FGSM = Entry(
+    summary="One step from a start further out, without clipping.",
+    paper="de Jorge et al. 2022, arXiv:2202.01181",
+    stages=(NFGSM(),),
+    presets=PRESETS_NFGSM,
 )

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from carom.stages import Entry
 from carom.typing import Images, Labels, Logits
 from carom.zoo.training.slots import Loss
 from carom.zoo.training.state import State
@@ -77,4 +78,12 @@ def misclassification_aware(clean: Logits, attacked: Logits, y: Labels, beta: fl
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # the code's 0.031 and 0.007
     {"cifar10": MappingProxyType({"eps": Fraction(31, 1000), "steps": 10, "step": 7 / 31, "beta": 5.0})}
+)
+
+
+ENTRY = Entry(
+    summary="Adversarial training that minds the images it gets wrong.",
+    paper="Wang, Zou, Yi, Bailey, Ma and Gu 2020, ICLR",
+    stages=(MART(),),
+    presets=PRESETS,
 )

@@ -14,6 +14,7 @@ from typing_extensions import override
 from carom.budget import Budget, Norm
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
 from carom.typing import Images, Labels, Logits
 from carom.zoo.training.recipes import Recipe, adapted
 from carom.zoo.training.slots import Loss, Slots
@@ -153,4 +154,12 @@ def cross_entropy_attacked(settings: Adversarial, state: State, x: Images, y: La
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {"cifar10": MappingProxyType({"eps": Fraction(8, 255), "steps": 10, "step": 0.25})}
+)
+
+
+ENTRY = Entry(
+    summary="Learns from what PGD makes of each batch.",
+    paper="Madry, Makelov, Schmidt, Tsipras and Vladu 2018, arXiv:1706.06083",
+    stages=(PGDAT(),),
+    presets=PRESETS,
 )

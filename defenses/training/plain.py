@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from carom.stages import Entry
 from carom.zoo.training.recipes import Recipe
 
 
@@ -20,3 +21,10 @@ class Plain:
     def recipe(self, base: Recipe) -> Recipe:
         """As it is."""
         return base
+
+
+ENTRY = Entry(
+    summary="Trained as the scenario trains networks; what a stage goes on from.",
+    paper="Sitawarin, Chang, Huang, Altoyan and Wagner 2024, arXiv:2310.17645",
+    stages=(Plain(),),
+)

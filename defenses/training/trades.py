@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from carom.stages import Entry
 from carom.typing import Images, Labels, Logits, PerImage
 from carom.zoo.training.slots import Loss
 from carom.zoo.training.state import State
@@ -91,4 +92,12 @@ def divergence_attacked(settings: Adversarial, state: State, x: Images) -> Image
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     # the code's 0.031 and 0.007
     {"cifar10": MappingProxyType({"eps": Fraction(31, 1000), "steps": 10, "step": 7 / 31, "beta": 6.0})}
+)
+
+
+ENTRY = Entry(
+    summary="Clean cross-entropy, and a like answer near each image.",
+    paper="Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan 2019, arXiv:1901.08573",
+    stages=(TRADES(),),
+    presets=PRESETS,
 )

@@ -1,1 +1,1 @@
-"""Changes of the images before a classifier."""
+"""Changes of the images before a classifier: `wrapped.py` is how, each other file is one."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from carom.draws import Draws
 from carom.registry import checked
+from carom.stages import Entry
 from carom.typing import Images
 from carom.zoo.models.classifier import Classifier
 
@@ -42,3 +43,10 @@ class BitDepth:
         del draws
         top = 2**self.bits - 1
         return straight_through(x, (x.detach() * top).round().clamp(0, top) / top)
+
+
+ENTRY = Entry(
+    summary="The image is rounded to fewer bits first.",
+    paper="Xu, Evans and Qi 2018, arXiv:1704.01155",
+    stages=(BitDepth(),),
+)

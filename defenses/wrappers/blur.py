@@ -10,6 +10,7 @@ from torch import Tensor
 
 from carom.draws import Draws
 from carom.registry import checked
+from carom.stages import Entry
 from carom.typing import Images
 from carom.zoo.models.classifier import Classifier
 
@@ -58,3 +59,10 @@ class Blur:
         mirrored = torch.where(reads < side, reads, 2 * side - 1 - reads)
         matrix = torch.nn.functional.one_hot(mirrored, side).double().mul(weight[:, None]).sum(1)
         return matrix.to(like.dtype)
+
+
+ENTRY = Entry(
+    summary="The image is blurred first.",
+    paper="Xu, Evans and Qi 2018, arXiv:1704.01155",
+    stages=(Blur(),),
+)

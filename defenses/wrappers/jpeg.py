@@ -11,6 +11,7 @@ from PIL import Image
 from carom.draws import Draws
 from carom.errors import InputError
 from carom.registry import checked
+from carom.stages import Entry
 from carom.typing import Images
 from carom.zoo.models.classifier import Classifier
 
@@ -57,3 +58,10 @@ class JPEG:
             decoded[place] = np.asarray(Image.open(file)).reshape(image.shape)
         changed = torch.from_numpy(decoded).to(x.device).permute(0, 3, 1, 2)
         return straight_through(x, changed.to(x.dtype) / 255)
+
+
+ENTRY = Entry(
+    summary="The image is stored as JPEG first.",
+    paper="Guo, Rana, Cisse and van der Maaten 2018, arXiv:1711.00117",
+    stages=(JPEG(),),
+)

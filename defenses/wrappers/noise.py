@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from carom.draws import Draws
 from carom.registry import checked
+from carom.stages import Entry
 from carom.typing import Images
 from carom.zoo.models.classifier import Classifier
 
@@ -44,3 +45,10 @@ class Noise:
     def __call__(self, x: Images, draws: Draws, /) -> Images:
         """Noisy images, a little outside [0, 1] too."""
         return x + self.sigma * draws.normal("noise", x.shape[1:]).to(x.dtype)
+
+
+ENTRY = Entry(
+    summary="Gaussian noise is added first.",
+    paper="Qin, Fan, Zha and Wu 2021, arXiv:2104.11470",
+    stages=(Noise(),),
+)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from carom.draws import Draws
 from carom.registry import checked
+from carom.stages import Entry
 from carom.typing import Images
 from carom.zoo.models.classifier import Classifier
 
@@ -63,3 +64,10 @@ class ResizePad:
         inside = (place >= 0) & (place < size[:, None])
         source = torch.where(inside, place * side // size[:, None], -1)
         return (source[:, :, None] == pixel).float()
+
+
+ENTRY = Entry(
+    summary="The image is made smaller by a random amount and put at a random place first.",
+    paper="Xie, Wang, Zhang, Ren and Yuille 2018, arXiv:1711.01991",
+    stages=(ResizePad(),),
+)
