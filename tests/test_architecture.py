@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import graphlib
 import importlib
 import inspect
 import pkgutil
@@ -247,6 +248,94 @@ def test_a_room_refuses_to_be_imported_under_another_name(room: str) -> None:
     )
     assert done.returncode == 1
     assert f"ImportError: import carom.{room}, not {room}" in done.stderr
+
+
+# Rooms whose modules import each other one way.
+WITHOUT_CIRCLES = ("zoo", "surrogates", "defenses")
+
+# What stands on what inside a room, the ground first. A module may import what stands under its own name, and under all
+# names in lines before; of several names that fit a module the longest counts. "" is the room's face.
+STOREYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "zoo": (
+        ("preprocessing", "tasks"),
+        ("architectures",),
+        ("models",),
+        ("models.outside",),
+        ("models.references",),
+        ("training",),
+        ("",),
+    ),
+    "surrogates": (
+        ("surrogate",),
+        ("builder", "stack", "onward", "probe"),
+        ("networks", "untrained"),
+        ("posterior",),
+        ("trajectory",),
+        ("flatness",),
+        ("smoothness", "queries", "geometry"),
+        ("chain",),
+        ("",),
+    ),
+    "defenses": (
+        ("defense",),
+        ("training", "wrappers"),
+        ("distillation", "public_models", "masking"),
+        ("chain",),
+        ("",),
+    ),
+}
+
+
+def within(room: str) -> dict[str, set[str]]:
+    """For each module of a room those of the room that it imports, wherever it does so, for type checkers too.
+
+    A name that is imported from a package is the module of that name, or else in the package's face.
+    """
+    trees = {path.relative_to(ROOT): tree for r, path, tree in SOURCES if r == room}
+    names = {path: ".".join(("carom", *path.with_suffix("").parts)).removesuffix(".__init__") for path in trees}
+    known = set(names.values())
+    found: dict[str, set[str]] = {}
+    for path, tree in trees.items():
+        here = set(imported(tree))
+        package = ".".join(("carom", *path.parent.parts))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                base = f"{package}.{node.module}" if node.module else package
+                here |= {f"{base}.{alias.name}" for alias in node.names}
+        modules = {name if name in known else name.rpartition(".")[0] for name in here}
+        found[names[path]] = (modules & known) - {names[path]}
+    return found
+
+
+@pytest.mark.parametrize("room", WITHOUT_CIRCLES)
+def test_no_modules_of_a_room_import_each_other_in_a_circle(room: str) -> None:
+    graph = within(room)
+    assert sum(map(len, graph.values())) > len(graph) / 2
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" is imported by ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("room", STOREYS)
+def test_imports_inside_a_room_point_down(room: str) -> None:
+    storeys = {name: height for height, line in enumerate(STOREYS[room]) for name in line}
+
+    def part(module: str) -> str:
+        inside = module.removeprefix(f"carom.{room}").removeprefix(".")
+        fitting = [name for name in storeys if f"{inside}.".startswith(f"{name}.")]
+        assert fitting, f"{module} stands in no line of STOREYS"
+        return max(fitting, key=len)
+
+    graph = within(room)
+    assert {part(module) for module in graph} == set(storeys)
+    wrong = [
+        f"{module} imports {other}"
+        for module, others in graph.items()
+        for other in others
+        if part(other) != part(module) and storeys[part(other)] >= storeys[part(module)]
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 WITHOUT_TORCH = (
