@@ -30,6 +30,11 @@ from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import find_run
 from carom.scenarios.store.schema import artifacts, run_models
 from carom.scenarios.tables.rates import Shown, show_run
+from carom.scenarios.statistics import Outcomes, between
+from carom.scenarios.store.database import Store, artifacts, run_models
+from carom.scenarios.store.outcomes import find_run, list_surrogates, read_outcomes
+from carom.scenarios.tables.table import Table
+from carom.scenarios.tables.which import show_run
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "science" / "surrogates.md"
@@ -205,7 +210,7 @@ def settings_of(surrogate: str) -> str:
     return "tuned" if surrogate in TUNED else "none" if surrogate in PLAIN else "default"
 
 
-def with_settings(shown: Shown) -> Shown:
+def with_settings(shown: Table) -> Table:
     """The table with a column that says so."""
     place = list(shown.frame.columns).index("surrogate") + 1
     frame = shown.frame.copy()
@@ -216,7 +221,7 @@ def with_settings(shown: Shown) -> Shown:
     return replace(shown, frame=frame, forms=forms | {name: shown.forms[name] for name in names[at:]})
 
 
-def apart(shown: Shown, leave_out: Sequence[str] = ()) -> Iterator[str]:
+def apart(shown: Table, leave_out: Sequence[str] = ()) -> Iterator[str]:
     """A table for each kind of settings, so that what was tuned is not ranked beside what was not."""
     kinds = shown.frame["surrogate"].map(settings_of)
     for kind, title in (*SETTINGS.items(), ("default", "Settings at their defaults")):
@@ -231,7 +236,7 @@ def apart(shown: Shown, leave_out: Sequence[str] = ()) -> Iterator[str]:
     yield note
 
 
-def markdown(shown: Shown, leave_out: Sequence[str] = ()) -> Iterator[str]:
+def markdown(shown: Table, leave_out: Sequence[str] = ()) -> Iterator[str]:
     """A table of `carom show`, with its notes."""
     frame = shown.formatted().drop(columns=list(leave_out), errors="ignore")
     yield "| " + " | ".join(frame.columns) + " |"
@@ -242,7 +247,7 @@ def markdown(shown: Shown, leave_out: Sequence[str] = ()) -> Iterator[str]:
     yield " ".join(note[:1].upper() + note[1:] for note in shown.notes if not note.startswith("left out"))
 
 
-def figure(shown: Shown, path: Path) -> None:
+def figure(shown: Table, path: Path) -> None:
     """ASR of MI over training passes, logarithmic, with intervals."""
     import matplotlib as mpl
 

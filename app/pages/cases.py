@@ -10,7 +10,7 @@ from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
-from carom.scenarios.tables.rates import interval_words
+from carom.scenarios.tables.table import interval_words
 
 TABLES = (
     "cases",

@@ -12,7 +12,7 @@ from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
-from carom.scenarios.tables.rates import interval_words
+from carom.scenarios.tables.table import interval_words
 
 A_PAGE = 12  # images
 FIRST = 3  # victims that are chosen until somebody chooses

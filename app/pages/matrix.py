@@ -15,7 +15,7 @@ from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
-from carom.scenarios.tables.rates import interval_words
+from carom.scenarios.tables.table import interval, interval_words
 
 STRIP = 12  # images that are shown of a cell
 
@@ -163,7 +163,7 @@ def of_cell(opened: Opened, cell: "pd.Series[Any]") -> None:
     boxes = st.columns(3)
     boxes[0].metric("ASR", f"{rates['asr']:.1%}")
     boxes[0].caption(
-        f"k {int(rates['k']):,} of n {int(rates['n']):,}; {100 * rates['low']:.1f}–{100 * rates['high']:.1f}%, "
+        f"k {int(rates['k']):,} of n {int(rates['n']):,}; {interval(rates['low'], rates['high'])}, "
         "Wilson's 95% interval over images, these models"
     )
     boxes[1].metric("Clean accuracy", f"{rates['clean_accuracy']:.1%}")

@@ -29,7 +29,8 @@ from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import code, plain
 from carom.errors import CaromError
-from carom.scenarios.tables.rates import GEOMETRY, Shown
+from carom.scenarios.tables.surrogates import GEOMETRY
+from carom.scenarios.tables.table import Table
 
 SURROGATES = ("surrogates", "equal-training-cost", "geometry")
 ATTACKS = ("equal-attack-cost", "by-attack", "sets")
@@ -77,7 +78,7 @@ def page(opened: Opened) -> float:
 # ---------------------------------------------------------------------------------------------------------- surrogates
 
 
-def surrogates(tables: Mapping[str, Shown]) -> None:
+def surrogates(tables: Mapping[str, Table]) -> None:
     """What surrogates cost, what that buys, and how flat their loss is."""
     if "surrogates" not in tables:
         st.info("This run does not compare ways of building a surrogate; `builder` in a scenario's surrogates does.")
@@ -113,11 +114,11 @@ def surrogates(tables: Mapping[str, Shown]) -> None:
     papers(frame["surrogate"])
 
 
-def worth(shown: Shown, chosen: pd.DataFrame) -> Shown:
+def worth(shown: Table, chosen: pd.DataFrame) -> Table:
     """How many networks each surrogate is worth, beside what it costs."""
     notes = [note for note in shown.notes if note.startswith("T-DEE")]
     columns = ("surrogate", "trainings", "seeds", "n", "ASR", "95% interval", "T-DEE", "T-DEE interval")
-    return Shown(
+    return Table(
         name="t-dee",
         title="T-DEE: how many networks trained apart transfer as well",
         frame=chosen.sort_values("asr", ascending=False, ignore_index=True),
@@ -159,7 +160,7 @@ def flatness(geometry: pd.DataFrame, chosen: pd.DataFrame, rests: str) -> None:
 # ------------------------------------------------------------------------------------------------------------- attacks
 
 
-def attacks(tables: Mapping[str, Shown]) -> None:
+def attacks(tables: Mapping[str, Table]) -> None:
     """What attacks reach, over their radius, their steps, their passes and how visible they are."""
     if "by-attack" not in tables:
         st.info("No surrogate's set has met a victim of other weights yet; without that no attack can be compared.")
@@ -283,7 +284,7 @@ def against_visibility(met: pd.DataFrame, budget: str) -> None:
 # ------------------------------------------------------------------------------------------------------------ defences
 
 
-def defenses(tables: Mapping[str, Shown], opened: Opened) -> None:
+def defenses(tables: Mapping[str, Table], opened: Opened) -> None:
     """What defences keep, under whose attacks, and what they cost."""
     if "defenses" not in tables:
         st.info("This run has no defended victim; `defense` in a scenario's victims makes one.")
@@ -355,7 +356,7 @@ def students(opened: Opened) -> None:
         title="Early-student front",
     )
     parts.table(
-        Shown(
+        Table(
             name="students",
             title="Students on the front",
             frame=front.reset_index(drop=True),
@@ -392,7 +393,7 @@ def papers(labels: "pd.Series[str]") -> None:
     with st.spinner("Reading the registries …"):
         found = help.methods(dict.fromkeys(labels))
     forms = dict.fromkeys(found.columns, "text")
-    parts.table(Shown(name="papers", title="Methods and papers", frame=found, forms=forms))  # type: ignore[arg-type]
+    parts.table(Table(name="papers", title="Methods and papers", frame=found, forms=forms))  # type: ignore[arg-type]
 
 
 def _word(column: str, value: object) -> str:

@@ -25,6 +25,7 @@ from carom.scenarios.store.lists import (
     list_attempts,
     list_failures,
     list_models,
+    list_runs,
     list_sets,
     read_pictures,
 )
@@ -33,6 +34,11 @@ from carom.scenarios.store.runs import Run, changes, list_runs, run_size
 from carom.scenarios.store.schema import cells, planned_cells, run_cells
 from carom.scenarios.tables.counted import LARGE, LIVE, counted_tables
 from carom.scenarios.tables.rates import Form, Shown, compare_runs, show_run
+from carom.scenarios.tables.compare import compare_runs
+from carom.scenarios.tables.counted import LARGE, counted_tables
+from carom.scenarios.tables.table import Table
+from carom.scenarios.tables.which import show_run, too_many_to_read
+from carom.scenarios.tables.work import show_failed_jobs, show_failures, show_jobs, show_trained
 
 AXES = {
     "surrogate": "surrogate",
@@ -55,7 +61,7 @@ State = Literal["waiting", "running", "interrupted", "failed", "partial", "done"
 class View:
     """One run as the page shows it; `problem` says why there is nothing more."""
 
-    tables: Sequence[Shown] = ()
+    tables: Sequence[Table] = ()
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
     images: int = 0  # of each cell
     problem: str | None = None
@@ -135,14 +141,14 @@ def view(folder: Path, run: str) -> View:
             status, planned = run_size(store, run)
             if status == "published":
                 return View(tables=show_run(store, run))
-            aside = [t for t in (failures_shown(store, run), attempts_shown(store, run)) if len(t.frame)]
-            if planned > (LIVE if status == "running" else LARGE):
+            aside = [t for t in (show_failures(store, run), show_failed_jobs(store, run)) if len(t.frame)]
+            if too_many_to_read(status, planned):
                 return _large_view(store, run, aside)
             try:
                 outcomes = read_outcomes(store, run)
                 tables = [t for t in show_run(store, run) if t.name != "failures"]
             except CaromError as error:
-                return View(tables=[*aside, *models_shown(store, run)], problem=str(error))
+                return View(tables=[*aside, *show_trained(store, run)], problem=str(error))
             cells = cell_rates(outcomes)
             return View(
                 tables=[*tables, *aside], cells=cells.assign(budget=budgets(cells)), images=len(outcomes.labels)
@@ -151,26 +157,26 @@ def view(folder: Path, run: str) -> View:
         return View(problem=str(error))
 
 
-def _large_view(store: Store, run: str, aside: Sequence[Shown]) -> View:
+def _large_view(store: Store, run: str, aside: Sequence[Table]) -> View:
     """The view of a run whose predictions are too many to be read at once: from n and k of its cells."""
     try:
         cells = read_rates(store, run)
         images = count_images(store, run)
         tables = counted_tables(store, run, cells, images=images)
     except CaromError as error:
-        return View(tables=[*aside, *models_shown(store, run)], problem=str(error))
+        return View(tables=[*aside, *show_trained(store, run)], problem=str(error))
     return View(
         tables=[*tables, *aside], cells=cells.assign(asr=cells["k"] / cells["n"], budget=budgets(cells)), images=images
     )
 
 
-def about(folder: Path, run: str) -> list[Shown]:
+def about(folder: Path, run: str) -> list[Table]:
     """What failed in a run, its jobs and its models; empty tables are left out."""
     with Store(folder) as store:
         if run_size(store, run)[0] == "published":
             return []
-        tables = [failures_shown(store, run), attempts_shown(store, run), jobs_shown(store, run)]
-        return [*(t for t in tables if len(t.frame)), *models_shown(store, run)]
+        tables = [show_failures(store, run), show_failed_jobs(store, run), show_jobs(store, run)]
+        return [*(t for t in tables if len(t.frame)), *show_trained(store, run)]
 
 
 def comparison(folder: Path, first: str, second: str) -> View:
@@ -185,68 +191,10 @@ def comparison(folder: Path, first: str, second: str) -> View:
         return View(problem=str(error))
 
 
-def jobs_shown(store: Store, run: str) -> Shown:
-    """How many jobs of each kind were tried, and how long that took."""
-    frame = list_attempts(store, run)
-    if len(frame):
-        frame = frame.assign(failed=frame["failure"].notna())
-        kinds = frame.groupby("job", sort=False)
-        frame = kinds.agg(
-            jobs=("id", "size"), failed=("failed", "sum"), seconds=("seconds", "sum"), passes=("passes", "sum")
-        )
-        frame = frame.reset_index()
-    return Shown(
-        name="jobs",
-        title="Jobs",
-        frame=frame,
-        forms={"job": "text", "jobs": "count", "failed": "count", "seconds": "number", "passes": "count"},
-        notes=["Seconds and passes are sums over jobs, also of those that ran at once or failed."],
-    )
-
-
-def failures_shown(store: Store, run: str) -> Shown:
-    """Why cells have no outcome."""
-    frame = list_failures(store, run)
-    return Shown(
-        name="failures",
-        title=f"{int(frame['cells'].sum()) if len(frame) else 0:,} cells have no outcome",
-        frame=frame,
-        forms={"cells": "count", "reason": "text"},
-        notes=["Run the scenario again to try these once more."],
-    )
-
-
-def attempts_shown(store: Store, run: str) -> Shown:
-    """The jobs that failed, the latest first."""
-    frame = list_attempts(store, run)
-    if len(frame):
-        frame = frame[frame["failure"].notna()]
-    return Shown(
-        name="failed-jobs",
-        title="Jobs that failed, the latest first",
-        frame=frame,
-        forms={"finished": "text", "job": "text", "label": "text", "seconds": "number", "failure": "text"},
-        notes=["A job that failed once and then succeeded stands here too."],
-    )
-
-
-def models_shown(store: Store, run: str) -> list[Shown]:
-    """How far the models of a run without outcomes are."""
-    frame = list_models(store, run)
-    forms: dict[str, Form] = {
-        "role": "text",
-        "model": "text",
-        "trained": "text",
-        "passes": "count",
-        "seconds": "number",
-    }
-    return [Shown(name="models", title="Models", frame=frame, forms=forms)] if len(frame) else []
-
-
 # ------------------------------------------------------------------------------------------------------------- tables
 
 
-def displayed(shown: Shown) -> tuple[pd.DataFrame, list[str]]:
+def displayed(shown: Table) -> tuple[pd.DataFrame, list[str]]:
     """What a sortable table shows: the numbers of the shown columns, and words.
 
     Returns:
@@ -278,7 +226,7 @@ def _words(value: object) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def troubles(tables: Sequence[Shown]) -> pd.DataFrame:
+def troubles(tables: Sequence[Table]) -> pd.DataFrame:
     """The controls that failed, then those that warned."""
     for table in tables:
         if table.name == "controls":
@@ -722,7 +670,7 @@ def filtered(
 MOST_READ = 5_000  # cells whose answers are read one by one for a figure
 
 
-def case_points(tables: Sequence[Shown], cells: pd.DataFrame, *, attack: str | None = None) -> pd.DataFrame:
+def case_points(tables: Sequence[Table], cells: pd.DataFrame, *, attack: str | None = None) -> pd.DataFrame:
     """The table of cases as points of a figure: the columns of `case_table`, a budget, and in which `series` each is.
 
     A series is one combination of the further levels (whose answers were read, recipe, defence, ...) that cases are
@@ -743,7 +691,7 @@ def case_points(tables: Sequence[Shown], cells: pd.DataFrame, *, attack: str | N
     return _points_of(frame, fixed_axes(named["cases"]), cells)
 
 
-def fixed_axes(table: Shown) -> list[str]:
+def fixed_axes(table: Table) -> list[str]:
     """The columns that a table of cases is not pooled over, beside norm, eps and goal."""
     pooled = ("case", "mismatch", "95% interval", "norm", "eps", "targeted", "attack")
     return [c for c in table.forms if c in table.frame and table.is_text(c) and c not in pooled]
@@ -799,7 +747,7 @@ def _joined(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     return [" · ".join(str(w) for w in row if w) for row in table[list(columns)].itertuples(index=False)]
 
 
-def published_points(tables: Sequence[Shown]) -> pd.DataFrame:
+def published_points(tables: Sequence[Table]) -> pd.DataFrame:
     """The published columns of the table that sets them beside one's own: case (one's own), their case, whose, asr."""
     for table in tables:
         if table.name == "published":

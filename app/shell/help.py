@@ -17,7 +17,7 @@ def help_of(name: str, table: str | None = None) -> str | None:
 
     Args:
         name: As it is written there.
-        table: Where it stands, as `Shown.name`.
+        table: Where it stands, as `Table.name`.
     """
     term = term_of(name, table)
     if term is None:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from carom.app.queries import queries
 from carom.scenarios.cases import CONTROL
-from carom.scenarios.tables.rates import Shown
+from carom.scenarios.tables.table import Table
 
 from .address import write
 from .help import help_of
@@ -35,7 +35,7 @@ LINKED = {
 """Tables whose rows pool cells, and the axes of the matrix that shows these."""
 
 
-def table(shown: Shown) -> None:
+def table(shown: Table) -> None:
     """A table with its notes, sorted by a click and filtered by words; all columns, as raw numbers, can be taken along.
 
     Each column says what it is on hover, and rows that name an attack, a surrogate or a victim lead to the matrix.
@@ -104,7 +104,7 @@ def holds(frame: pd.DataFrame, words: str) -> "pd.Series[bool]":
     return found
 
 
-def cell_links(shown: Shown) -> list[str | None] | None:
+def cell_links(shown: Table) -> list[str | None] | None:
     """For each row the matrix that it pools, as an address; None for a table whose rows stand for no cells.
 
     A row of a control has none, as no surrogate made it; one that names a single pair opens that pair's cells.
@@ -173,7 +173,7 @@ def drawn(chart: alt.LayerChart, form: Literal["png", "svg"]) -> bytes:
     return text.getvalue().encode()
 
 
-def controls_notice(tables: Sequence[Shown]) -> None:
+def controls_notice(tables: Sequence[Table]) -> None:
     """Controls that did not pass, above everything that rests on them."""
     bad = queries.troubles(tables)
     for status, notice, icon in (

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from carom.app.queries import queries
-from carom.scenarios.tables.rates import Shown
+from carom.scenarios.tables.table import Table
 
 from . import parts
 from .frame import Opened
@@ -28,13 +28,13 @@ def of_run(opened: Opened) -> tuple[queries.View, float]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _about(folder: str, run: str, counter: int) -> tuple[Sequence[Shown], float]:
+def _about(folder: str, run: str, counter: int) -> tuple[Sequence[Table], float]:
     del counter
     start = time.perf_counter()
     return queries.about(Path(folder), run), time.perf_counter() - start
 
 
-def about(opened: Opened) -> tuple[Sequence[Shown], float]:
+def about(opened: Opened) -> tuple[Sequence[Table], float]:
     """What failed in the chosen run, its jobs and its models, and the seconds that reading them took."""
     return _about(str(opened.folder), opened.run.id, opened.counter)
 

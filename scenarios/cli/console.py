@@ -15,6 +15,8 @@ import rich.table
 if TYPE_CHECKING:
     from carom.scenarios.run.progress import Report, TimeLeft
     from carom.scenarios.tables.rates import Shown
+    from carom.scenarios.run.run import Report, TimeLeft
+    from carom.scenarios.tables.table import Table
 
     from .doctor import Finding
 
@@ -41,7 +43,7 @@ class Console:
         """A result for programs; numbers that are not there are null."""
         print(json.dumps(_finite(value), indent=1))
 
-    def tables(self, tables: "Sequence[Shown]") -> None:
+    def tables(self, tables: "Sequence[Table]") -> None:
         """Results for people."""
         for shown in tables:
             table = rich.table.Table(title=shown.title, title_justify="left", title_style="bold", box=rich.box.SIMPLE)

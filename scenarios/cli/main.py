@@ -171,6 +171,8 @@ def _show_brief(console: "Console", folder: Path, run_id: str) -> None:
     from carom.scenarios.store.database import Store
     from carom.scenarios.store.runs import find_run
     from carom.scenarios.tables.rates import show_run
+    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.tables.which import show_run
 
     with Store(folder) as store:
         if find_run(store, run_id).done:
@@ -315,6 +317,8 @@ def show(
     from carom.scenarios.store.database import Store
     from carom.scenarios.store.runs import find_run
     from carom.scenarios.tables.rates import show_run
+    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.tables.which import show_run
 
     from .console import Console
 
@@ -341,6 +345,8 @@ def compare(
     from carom.scenarios.store.database import Store
     from carom.scenarios.store.runs import find_run
     from carom.scenarios.tables.rates import compare_runs
+    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.tables.compare import compare_runs
 
     from .console import Console
 
@@ -479,6 +485,9 @@ def suite_build(
     from carom.scenarios.gates.suite import write_suite
     from carom.scenarios.gates.tables import about, check_output
     from carom.scenarios.spec.read import load_scenario
+    from carom.scenarios.gates.suite import check_output, write_suite
+    from carom.scenarios.gates.tables import show_suite
+    from carom.scenarios.spec.scenario import load_scenario
 
     from .console import Console
 
@@ -491,7 +500,7 @@ def suite_build(
     except KeyboardInterrupt:
         fail("interrupted; what was computed is kept, so the same command goes on from here", 130)
     write_suite(frozen, path)
-    table = about(frozen, path)
+    table = show_suite(frozen, path)
     console.json({table.name: table.records()}) if as_json else console.tables([table])
 
 
@@ -509,8 +518,9 @@ def suite_run(
     Example: carom suite run digits-standard '{model = "model.onnx", clean_accuracy = 0.95}'
     """
     from carom.scenarios.gates.ask import ask_suite
+    from carom.scenarios.gates.named import load_victim
     from carom.scenarios.gates.suite import find_suite, read_suite
-    from carom.scenarios.gates.tables import fared, load_victim
+    from carom.scenarios.gates.tables import show_answers
     from carom.scenarios.run.executors.processes import devices_of
 
     from .console import Console
@@ -518,7 +528,7 @@ def suite_run(
     console = Console()
     frozen = read_suite(find_suite(name))
     answers = ask_suite(load_victim(victim, frozen), frozen, name=victim, device=devices_of(device)[0])
-    table = fared(frozen, victim, answers)
+    table = show_answers(frozen, victim, answers)
     console.json({table.name: table.records()}) if as_json else console.tables([table])
 
 
@@ -538,8 +548,9 @@ def suite_calibrate(
     """
     from carom.scenarios.gates.ask import ask_suite
     from carom.scenarios.gates.calibrate import calibrate, check_trainings
+    from carom.scenarios.gates.named import load_victim
     from carom.scenarios.gates.suite import find_suite, read_suite
-    from carom.scenarios.gates.tables import calibrated, load_victim
+    from carom.scenarios.gates.tables import show_calibration
     from carom.scenarios.run.executors.processes import devices_of
 
     from .console import Console
@@ -548,7 +559,7 @@ def suite_calibrate(
     check_trainings(len(victims), share)
     frozen, place = read_suite(find_suite(name)), devices_of(device)[0]
     answers = [ask_suite(load_victim(v, frozen), frozen, name=v, device=place) for v in victims]
-    table = calibrated(frozen, victims, calibrate(answers, share))
+    table = show_calibration(frozen, victims, calibrate(answers, share))
     console.json({table.name: table.records()}) if as_json else console.tables([table])
 
 

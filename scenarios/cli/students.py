@@ -29,6 +29,11 @@ from carom.scenarios.store.artifacts import read_artifact
 from carom.scenarios.store.database import Store, store_errors
 from carom.scenarios.store.runs import find_run
 from carom.scenarios.tables.rates import Shown
+from carom.scenarios.run.run import Progress, TimeLeft
+from carom.scenarios.spec.scenario import BuiltModel, parse_scenario
+from carom.scenarios.store.database import Store, read_artifact, store_errors
+from carom.scenarios.store.outcomes import find_run
+from carom.scenarios.tables.table import Table
 from carom.surrogates.stack import unstacked
 from carom.zoo.architectures import table
 from carom.zoo.architectures.elastic.family import Elastic
@@ -57,10 +62,10 @@ class Students:
     candidates: Sequence[Candidate]
     measure: Measure
 
-    def shown(self, front: Sequence[Candidate]) -> Shown:
+    def shown(self, front: Sequence[Candidate]) -> Table:
         """A table of these."""
         budget, images = self.measure.budget, len(self.measure.ground.validation)
-        return Shown(
+        return Table(
             name="students",
             title=f"{self.model}: {len(front)} of {len(self.candidates)} measured students",
             frame=pd.DataFrame([record(c) for c in front]),

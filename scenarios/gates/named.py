@@ -1,11 +1,13 @@
 """A gate's model by its name, as scenarios name models that exist; loads the libraries that names need."""
 
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from carom.errors import InputError
 from carom.zoo.models.references import check_accuracy, load_reference, reference, stated_accuracy
 
 from .suite import Suite
@@ -57,3 +59,22 @@ def _found(value: str | Mapping[str, object], folder: Path | None) -> str | Mapp
         return str(folder / value) if (folder / value).is_file() else value
     except (OSError, ValueError):  # no name of a file
         return value
+
+
+def load_victim(text: str, suite: Suite) -> Callable[..., Any]:
+    """The model of a name, or of an inline table of TOML, for the images and classes of a suite.
+
+    Raises:
+        InputError: The text names no model.
+        MissingData: Its file is not there.
+        ModelError: It is a model of another task.
+    """
+    named: Any = text
+    if text.lstrip().startswith("{"):
+        try:
+            named = tomllib.loads(f"victim = {text}")["victim"]
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(
+                f"victim {text!r}: no inline table of TOML ({error}); write it as '{{model = \"model.onnx\"}}'"
+            ) from None
+    return named_model(named, suite, where="victim")

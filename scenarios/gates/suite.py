@@ -356,3 +356,15 @@ def _digest(array: NDArray[Any]) -> str:
 
 def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that could not be written, before anything is computed.
+
+    Raises:
+        InputError: Another suffix, or no such folder.
+    """
+    if path.suffix != SUFFIX:
+        raise InputError(f"carom suite build: {path}: expected a name that ends in {SUFFIX}")
+    if not path.resolve().parent.is_dir():
+        raise InputError(f"carom suite build: {path.parent} is not a folder; make it first")

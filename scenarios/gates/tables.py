@@ -1,58 +1,21 @@
 """Suites as tables: what is in one, how a model fared, how much equal trainings differ."""
 
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from carom.errors import InputError
 from carom.scenarios.statistics import wilson
-from carom.scenarios.tables.rates import Shown
+from carom.scenarios.tables.table import Table
 
 from .ask import Answers
-from .suite import SUFFIX, Suite
-
-if TYPE_CHECKING:
-    from .calibrate import Calibration
+from .calibrate import Calibration
+from .suite import Suite
 
 
-def load_victim(text: str, suite: Suite) -> Callable[..., Any]:
-    """The model of a name, or of an inline table of TOML, for the images and classes of a suite.
-
-    Raises:
-        InputError: The text names no model.
-        MissingData: Its file is not there.
-        ModelError: It is a model of another task.
-    """
-    from .named import named_model
-
-    named: Any = text
-    if text.lstrip().startswith("{"):
-        try:
-            named = tomllib.loads(f"victim = {text}")["victim"]
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(
-                f"victim {text!r}: no inline table of TOML ({error}); write it as '{{model = \"model.onnx\"}}'"
-            ) from None
-    return named_model(named, suite, where="victim")
-
-
-def check_output(path: Path) -> None:
-    """Refuse a file that could not be written, before anything is computed.
-
-    Raises:
-        InputError: Another suffix, or no such folder.
-    """
-    if path.suffix != SUFFIX:
-        raise InputError(f"carom suite build: {path}: expected a name that ends in {SUFFIX}")
-    if not path.resolve().parent.is_dir():
-        raise InputError(f"carom suite build: {path.parent} is not a folder; make it first")
-
-
-def about(suite: Suite, path: Path) -> Shown:
+def show_suite(suite: Suite, path: Path) -> Table:
     """What is in a suite."""
     rows = [
         {
@@ -66,7 +29,7 @@ def about(suite: Suite, path: Path) -> Shown:
         }
         for made in suite.sets
     ]
-    return Shown(
+    return Table(
         name="suite",
         title=f"{suite.name}: {len(suite.sets)} adversarial sets of the same {len(suite)} images of {suite.task}",
         frame=pd.DataFrame(rows),
@@ -85,7 +48,7 @@ def about(suite: Suite, path: Path) -> Shown:
     )
 
 
-def fared(suite: Suite, name: str, answers: Answers) -> Shown:
+def show_answers(suite: Suite, name: str, answers: Answers) -> Table:
     """How a model answered a suite."""
     n = int(answers.clean.sum())
     won = (~answers.adversarial & answers.clean).sum(1)
@@ -106,7 +69,7 @@ def fared(suite: Suite, name: str, answers: Answers) -> Shown:
     ]
     every = {"attack": "all", "budget": "", "surrogate": "", "n": n, "ASR": answers.asr}
     rows.append({**every, "low": np.nan, "high": np.nan, "robust accuracy": answers.robust_accuracy})
-    return Shown(
+    return Table(
         name="suite-run",
         title=f"{name} on {suite.name}: clean accuracy {answers.clean_accuracy:.1%} of {len(suite)} images",
         frame=pd.DataFrame(rows),
@@ -129,11 +92,11 @@ def fared(suite: Suite, name: str, answers: Answers) -> Shown:
     )
 
 
-def calibrated(suite: Suite, names: Sequence[str], found: "Calibration") -> Shown:
+def show_calibration(suite: Suite, names: Sequence[str], found: Calibration) -> Table:
     """How much equal trainings differ, and what a gate should allow."""
     frame = pd.DataFrame({"training": list(names), "robust accuracy": found.accuracies})
     k = len(names)
-    return Shown(
+    return Table(
         name="calibration",
         title=f"{suite.name}: allowance={found.allowance:.3f} for these trainings",
         frame=frame.assign(mean=found.mean, sd=found.sd, share=found.share, allowance=found.allowance),

@@ -12,6 +12,11 @@ from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import find_run
 from carom.scenarios.tables.published import published_rows_shown
 from carom.scenarios.tables.rates import Shown, cells_shown, show_run
+from carom.scenarios.store.outcomes import find_run, read_outcomes
+from carom.scenarios.tables.published import show_published_rows
+from carom.scenarios.tables.rates import show_cells
+from carom.scenarios.tables.table import Table
+from carom.scenarios.tables.which import show_run
 
 from .html import write_report
 
@@ -39,7 +44,7 @@ def export_run(store: Store, run: str, folder: Path, form: str) -> list[Path]:
         tables = show_run(store, run)
         if form in ("parquet", "csv"):
             published = find_run(store, run).status == "published"
-            tables.append(published_rows_shown(store, run) if published else cells_shown(read_outcomes(store, run)))
+            tables.append(show_published_rows(store, run) if published else show_cells(read_outcomes(store, run)))
         for table in tables:
             write[folder / f"{run}-{table.name}{suffix}"] = _writer(table, form, f"{run}-{table.name}")
     try:
@@ -52,7 +57,7 @@ def export_run(store: Store, run: str, folder: Path, form: str) -> list[Path]:
     return list(write)
 
 
-def _writer(table: Shown, form: str, name: str) -> Callable[[Path], object]:
+def _writer(table: Table, form: str, name: str) -> Callable[[Path], object]:
     if form == "parquet":
         described = table.frame.copy()
         described.attrs = {"title": table.title, "notes": list(table.notes), "forms": dict(table.forms)}
@@ -105,7 +110,7 @@ def escape_latex(text: object) -> str:
     return "".join(SPECIAL.get(c, c) for c in re.sub("([-–—])(?=[-–—])", "\\1\0", words))
 
 
-def latex(table: Shown, label: str) -> str:
+def latex(table: Table, label: str) -> str:
     """A table with booktabs, caption and label; over pages with longtable where it is long."""
     frame = table.formatted()
     columns = "".join("l" if table.is_text(c) else "r" for c in frame.columns)
@@ -157,7 +162,7 @@ def escape_markdown(text: object) -> str:
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\_", words)  # inside a word it is no markup
 
 
-def markdown(table: Shown) -> str:
+def markdown(table: Table) -> str:
     """A table under its title, its notes below."""
     frame = table.formatted()
 

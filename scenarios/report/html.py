@@ -15,7 +15,8 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import Run, find_run
 from carom.scenarios.tables.defenses import defense_names, several_configurations
-from carom.scenarios.tables.rates import Form, Shown, interval_notes, records, show_run, with_intervals
+from carom.scenarios.tables.table import Form, Table, interval_notes, records, with_intervals
+from carom.scenarios.tables.which import show_run
 
 from .figures import SERIES, Estimate, curves, dots, heat_map, short
 
@@ -42,7 +43,7 @@ class Figure:
     title: str
     svg: str
     caption: str
-    data: Shown
+    data: Table
 
 
 def write_report(store: Store, run: str) -> str:
@@ -118,7 +119,7 @@ def _unfinished(run: Run) -> str:
     return f"{begin}: {missing}. Every number below is over the cells that have one."
 
 
-def _in_short(tables: Mapping[str, Shown]) -> list[str]:
+def _in_short(tables: Mapping[str, Table]) -> list[str]:
     points = [
         *_controls_told(tables.get("controls")),
         *_defenses_told(tables.get("defenses")),
@@ -129,7 +130,7 @@ def _in_short(tables: Mapping[str, Shown]) -> list[str]:
     return ["<ul>", *(f"<li>{point}</li>" for point in points), "</ul>", f'<p class="note">{note}</p>']
 
 
-def _controls_told(table: Shown | None) -> list[str]:
+def _controls_told(table: Table | None) -> list[str]:
     if table is None:
         return []
     counts = table.frame["status"].value_counts()
@@ -143,7 +144,7 @@ def _controls_told(table: Shown | None) -> list[str]:
     return [f"Controls: {said}.", *told]
 
 
-def _cases_told(table: Shown) -> list[str]:
+def _cases_told(table: Table) -> list[str]:
     """A sentence for each budget and each level of what cases must not mix."""
     by = _by(table)
     frame = _headline(_attacked(table.frame, by))
@@ -168,7 +169,7 @@ def _cases_told(table: Shown) -> list[str]:
     return [*told[:HEADLINES], *([f"{more} more such lines are in the table of cases."] if more > 0 else [])]
 
 
-def _defenses_told(table: Shown | None) -> list[str]:
+def _defenses_told(table: Table | None) -> list[str]:
     """A sentence for each defence and budget."""
     if table is None:
         return []
@@ -187,7 +188,7 @@ def _defenses_told(table: Shown | None) -> list[str]:
     return told
 
 
-def _effects_told(table: Shown | None) -> list[str]:
+def _effects_told(table: Table | None) -> list[str]:
     if table is None:
         return []
     return [
@@ -208,7 +209,7 @@ def _rate(row: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------------------- figures
 
 
-def measured_figures(outcomes: Outcomes, tables: Mapping[str, Shown]) -> list[Figure]:
+def measured_figures(outcomes: Outcomes, tables: Mapping[str, Table]) -> list[Figure]:
     """All that a run has numbers for, from its tables by name."""
     return [
         *cases_drawn(tables["cases"]),
@@ -220,7 +221,7 @@ def measured_figures(outcomes: Outcomes, tables: Mapping[str, Shown]) -> list[Fi
     ]
 
 
-def cases_drawn(table: Shown) -> list[Figure]:
+def cases_drawn(table: Table) -> list[Figure]:
     """ASR of each case, for the largest eps of each norm."""
     order = table.frame["case_number"].where(table.frame["case_number"] >= 0, len(table.frame) + 100)
     frame = table.frame.assign(label=table.frame["case"] + " · " + table.frame["mismatch"], order=order)
@@ -228,7 +229,7 @@ def cases_drawn(table: Shown) -> list[Figure]:
     return _ranked(_attacked(frame, _by(table)).sort_values("order", kind="stable"), _by(table), "ASR by case", note)
 
 
-def attacks_drawn(table: Shown | None) -> list[Figure]:
+def attacks_drawn(table: Table | None) -> list[Figure]:
     """ASR of each attack, the strongest first, for the largest eps of each norm."""
     if table is None or table.frame["attack"].nunique() < 2:
         return []
@@ -278,7 +279,7 @@ def _ranked(frame: pd.DataFrame, by: list[str], title: str, note: str) -> list[F
     return figures
 
 
-def eps_drawn(table: Shown | None) -> list[Figure]:
+def eps_drawn(table: Table | None) -> list[Figure]:
     """ASR over eps, a line an attack, for each norm that has several eps above 0."""
     if table is None:
         return []
@@ -366,7 +367,7 @@ def pairs_drawn(outcomes: Outcomes) -> list[Figure]:
     return figures
 
 
-def surrogates_drawn(table: Shown | None) -> list[Figure]:
+def surrogates_drawn(table: Table | None) -> list[Figure]:
     """ASR over what a surrogate cost to train, for each attack and budget."""
     if table is None:
         return []
@@ -403,7 +404,7 @@ def surrogates_drawn(table: Shown | None) -> list[Figure]:
     return figures
 
 
-def defenses_drawn(table: Shown | None) -> list[Figure]:
+def defenses_drawn(table: Table | None) -> list[Figure]:
     """What each defence keeps: clean, under the best transfer pair, and in the white box, for each budget."""
     if table is None:
         return []
@@ -441,7 +442,7 @@ def defenses_drawn(table: Shown | None) -> list[Figure]:
                     else "mean over pairs of surrogate and attack. "
                 )
                 + _caption(long, "images"),
-                data=Shown(
+                data=Table(
                     name="data",
                     title=title,
                     frame=shown,
@@ -458,7 +459,7 @@ def defenses_drawn(table: Shown | None) -> list[Figure]:
     return figures
 
 
-def _by(table: Shown) -> list[str]:
+def _by(table: Table) -> list[str]:
     """The columns that name a row of rates: those of words before the counts, but the case itself."""
     names = list(table.forms)
     until = names.index("cells")
@@ -544,9 +545,9 @@ def _caption(frame: pd.DataFrame, of: str = "answers that were right on clean im
     return " ".join((f"{n} {of}.", *interval_notes(frame)))
 
 
-def _data(frame: pd.DataFrame, by: Sequence[str]) -> Shown:
+def _data(frame: pd.DataFrame, by: Sequence[str]) -> Table:
     forms: dict[str, Form] = {**dict.fromkeys(by, "text"), **FORMS}
-    return Shown(name="data", title="", frame=frame, forms=forms)
+    return Table(name="data", title="", frame=frame, forms=forms)
 
 
 # ---------------------------------------------------------------------------------------------------------------- html
@@ -562,7 +563,7 @@ def _figure(figure: Figure, run: str, number: int) -> str:
     )
 
 
-def _section(table: Shown, run: str) -> str:
+def _section(table: Table, run: str) -> str:
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
     body = _table(table)
     if len(table.frame) > OPEN_ROWS:
@@ -570,7 +571,7 @@ def _section(table: Shown, run: str) -> str:
     return f"<section><h3>{escape(table.title)}</h3>{body}{notes}{_csv(table, f'{run}-{table.name}')}</section>"
 
 
-def _table(table: Shown) -> str:
+def _table(table: Table) -> str:
     frame = table.formatted()
 
     def cells(tag: str, values: Iterable[object]) -> str:
@@ -588,7 +589,7 @@ def _table(table: Shown) -> str:
     return f'<div class="wide"><table><thead>{head}</thead><tbody>\n{body}</tbody></table></div>'
 
 
-def _csv(table: Shown, name: str) -> str:
+def _csv(table: Table, name: str) -> str:
     """All columns as numbers, rates from 0 to 1, inside the link itself."""
     text = quote(table.frame.to_csv(index=False), safe=",()=+:")
     href = f"data:text/csv;charset=utf-8,{escape(text)}"

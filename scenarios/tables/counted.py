@@ -9,7 +9,8 @@ from carom.scenarios.statistics.outcomes import eps_value
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 
-from .rates import Form, Shown, models_shown, with_intervals
+from .table import INTERVAL, Form, Table, ranges_note, with_intervals
+from .work import show_models
 
 LARGE = 10_000  # cells; of a run with more, predictions are read for single cells only
 LIVE = 2_000  # the same while a run writes, so that its tables keep up with it
@@ -17,13 +18,13 @@ FORMS: dict[str, Form] = {
     "cells": "count",
     "n": "count",
     "ASR": "percent",
-    "95% interval": "text",
+    INTERVAL: "text",
     "clean accuracy": "percent",
 }
 OF_FEW = ("white box", "zero gradients", "size / eps")  # controls that rest on few predictions, or on none
 
 
-def counted_tables(store: Store, run: str, cells: pd.DataFrame, *, images: int) -> list[Shown]:
+def counted_tables(store: Store, run: str, cells: pd.DataFrame, *, images: int) -> list[Table]:
     """The tables of a run.
 
     Args:
@@ -40,16 +41,16 @@ def counted_tables(store: Store, run: str, cells: pd.DataFrame, *, images: int) 
         tables.append(_cases(cells, ("attack", *fixed), run, images))
     tables.append(_controls(store, run, cells))
     tables += [_groups(transfer, column, fixed, images) for column in ("attack", "surrogate", "victim")]
-    tables.append(models_shown(store, run))
+    tables.append(show_models(store, run))
     return [table for table in tables if len(table.frame)]
 
 
-def _cases(cells: pd.DataFrame, by: tuple[str, ...], run: str, images: int) -> Shown:
+def _cases(cells: pd.DataFrame, by: tuple[str, ...], run: str, images: int) -> Table:
     table = _words(counted_table(cells, (*by, "case"), images=images)).rename(columns={"case": "case_number"})
     cases = [case_of(int(number)) for number in table["case_number"]]
     table = table.assign(case=[c.name for c in cases], mismatch=[c.mismatch for c in cases])
     per_attack = "attack" in by
-    return Shown(
+    return Table(
         name="cases-by-attack" if per_attack else "cases",
         title=f"{run}: attack success by case" + ("" if per_attack else ", all attacks"),
         frame=table,
@@ -61,9 +62,9 @@ def _cases(cells: pd.DataFrame, by: tuple[str, ...], run: str, images: int) -> S
     )
 
 
-def _groups(cells: pd.DataFrame, column: str, fixed: tuple[str, ...], images: int) -> Shown:
+def _groups(cells: pd.DataFrame, column: str, fixed: tuple[str, ...], images: int) -> Table:
     table = _words(counted_table(cells, (column, *fixed), images=images)) if len(cells) else pd.DataFrame()
-    return Shown(
+    return Table(
         name=f"by-{column}",
         title=f"Transfer by {column} (C0 excluded)",
         frame=table,
@@ -83,11 +84,11 @@ def _notes(table: pd.DataFrame) -> list[str]:
         f"A run of more than {LARGE:,} cells, or of more than {LIVE:,} that still runs: from n and k of each cell, "
         "without its predictions. So there is no robust accuracy, lift, relative transfer, effect of a mismatch or "
         "rate by class or source of the images; a single cell has them.",
-        f"95% intervals range over: {'; '.join(dict.fromkeys(table['ranges_over']))}; the images are taken as given.",
+        f"{ranges_note(table)}; the images are taken as given.",
     ]
 
 
-def _controls(store: Store, run: str, cells: pd.DataFrame) -> Shown:
+def _controls(store: Store, run: str, cells: pd.DataFrame) -> Table:
     """Whether the run can be trusted, from counts, and from the predictions of the surrogates' own models."""
     own = np.unique(cells.loc[cells["case"] == 0, "victim_id"])
     met = own if len(own) else cells["victim_id"][:1]
@@ -96,7 +97,7 @@ def _controls(store: Store, run: str, cells: pd.DataFrame) -> Shown:
         few = few.where((few.cells["case"] == 0).to_numpy(dtype=bool))
     checks = [_no_budget(cells), *(check for check in controls(few) if check.name in OF_FEW)]
     rows = [{"control": c.name, "status": c.status, "expected": c.expected, "came": c.came} for c in checks]
-    return Shown(
+    return Table(
         name="controls",
         title="Controls",
         frame=pd.DataFrame(rows),

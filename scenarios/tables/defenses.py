@@ -1,12 +1,11 @@
 """The tables of a run with defended victims: what each keeps, against whom, at what price, and what is doubtful."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from carom.alarms import alarms as alarms_of
 from carom.errors import InputError
 from carom.scenarios.statistics import (
     NOT_RUN,
@@ -22,7 +21,8 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.store.lists import list_victims
 from carom.scenarios.store.outcomes import read_outcomes
 
-from .rates import Form, Shown, interval_notes, interval_words, records
+from .masking import count_alarms, find_alarms, show_alarms
+from .table import Form, Table, interval_notes, interval_words, records
 
 WRITTEN: Mapping[str, str] = {
     "victim_config": "configuration",
@@ -44,7 +44,7 @@ COST_FORMS: Mapping[str, Form] = {
 PLAYED = 1e-6  # a strategy of less probability is the solver's rounding
 
 
-def defense_tables(store: Store, run: str, outcomes: Outcomes, *, split: str = "test") -> list[Shown]:
+def defense_tables(store: Store, run: str, outcomes: Outcomes, *, split: str = "test") -> list[Table]:
     """All of them; none where no victim of the run has a defence.
 
     Args:
@@ -65,7 +65,7 @@ def defense_tables(store: Store, run: str, outcomes: Outcomes, *, split: str = "
     known = list_victims(store, run)
     below = transfer_below_white_box(outcomes, chosen)
     by_victim = defended(outcomes, chosen, by="victim")
-    alarms = _alarms(by_victim, known, below)
+    alarms = find_alarms(by_victim, known, below)
     rows = defended(outcomes, chosen)
     main = _main(rows, known, alarms, by_victim)
     tables = [main, _behind(main)]
@@ -74,18 +74,18 @@ def defense_tables(store: Store, run: str, outcomes: Outcomes, *, split: str = "
     apart = defended_by_attacker(outcomes, chosen)
     if apart["attackers"].nunique() > 1:
         tables.append(_by_attacker(apart))
-    tables += [_white_boxes(outcomes), _leaking(rows), _sources(known), _alarms_shown(alarms), _game(outcomes)]
+    tables += [_white_boxes(outcomes), _leaking(rows), _sources(known), show_alarms(alarms), _game(outcomes)]
     return [table for table in tables if len(table.frame)]
 
 
-def _main(rows: pd.DataFrame, known: pd.DataFrame, alarms: pd.DataFrame, by_victim: pd.DataFrame) -> Shown:
+def _main(rows: pd.DataFrame, known: pd.DataFrame, alarms: pd.DataFrame, by_victim: pd.DataFrame) -> Table:
     costs = _costs(known)
     found = (
         rows.join(costs, on=["defense", "victim_config"]) if len(costs) else rows.assign(**dict.fromkeys(COST_FORMS))
     )
-    found["alarms"] = [_count(row, alarms, by_victim) for row in records(rows)]
+    found["alarms"] = [count_alarms(row, alarms, by_victim) for row in records(rows)]
     table = _written(found)
-    return Shown(
+    return Table(
         name="defenses",
         title="Defences: what they keep and what they cost",
         frame=table,
@@ -117,9 +117,9 @@ def _main(rows: pd.DataFrame, known: pd.DataFrame, alarms: pd.DataFrame, by_vict
     )
 
 
-def _behind(main: Shown) -> Shown:
+def _behind(main: Table) -> Table:
     """What stands behind the accuracies of the main table, which would be too wide with it."""
-    return Shown(
+    return Table(
         name="defenses-intervals",
         title="Defences: intervals, and the attacks that are strongest",
         frame=main.frame,
@@ -133,9 +133,9 @@ def _behind(main: Shown) -> Shown:
     )
 
 
-def _each_victim(by_victim: pd.DataFrame) -> Shown:
+def _each_victim(by_victim: pd.DataFrame) -> Table:
     table = _written(by_victim)
-    return Shown(
+    return Table(
         name="defenses-by-victim",
         title="Defences: each victim",
         frame=table,
@@ -157,9 +157,9 @@ def _each_victim(by_victim: pd.DataFrame) -> Shown:
     )
 
 
-def _by_attacker(rows: pd.DataFrame) -> Shown:
+def _by_attacker(rows: pd.DataFrame) -> Table:
     table = _written(rows)
-    return Shown(
+    return Table(
         name="defenses-by-attacker",
         title="Defences: whose attacks they withstand",
         frame=table,
@@ -183,10 +183,10 @@ def _by_attacker(rows: pd.DataFrame) -> Shown:
     )
 
 
-def _white_boxes(outcomes: Outcomes) -> Shown:
+def _white_boxes(outcomes: Outcomes) -> Table:
     rows = white_box_accuracy(outcomes)
     table = _written(rows)
-    return Shown(
+    return Table(
         name="white-box-attacks",
         title="Defences: each attack on the victim itself",
         frame=table,
@@ -195,10 +195,10 @@ def _white_boxes(outcomes: Outcomes) -> Shown:
     )
 
 
-def _leaking(rows: pd.DataFrame) -> Shown:
+def _leaking(rows: pd.DataFrame) -> Table:
     table = _written(rows)
     table["gain"] = table["best"] - table["clean"]
-    return Shown(
+    return Table(
         name="label-leaking",
         title="Defences: do they read the label from the attack?",
         frame=table[table["pairs"] > 0].reset_index(drop=True),
@@ -226,7 +226,7 @@ def _leaking(rows: pd.DataFrame) -> Shown:
     )
 
 
-def _sources(known: pd.DataFrame) -> Shown:
+def _sources(known: pd.DataFrame) -> Table:
     """The public models that victims could learn from, how well their attacks transfer, and which were chosen."""
     rows = []
     for victim in records(known):
@@ -244,7 +244,7 @@ def _sources(known: pd.DataFrame) -> Shown:
                         "chosen": "yes" if label in record["sources"] else "no",
                     }
                 )
-    return Shown(
+    return Table(
         name="public-sources",
         title="Defences: the public models that they learned from",
         frame=pd.DataFrame(rows),
@@ -262,22 +262,7 @@ def _sources(known: pd.DataFrame) -> Shown:
     )
 
 
-def _alarms_shown(alarms: pd.DataFrame) -> Shown:
-    return Shown(
-        name="masking",
-        title="Defences: signs of masked gradients",
-        frame=alarms,
-        forms={"defense": "text", "victim": "text", "sign": "text"},
-        notes=[
-            "Each says that attacks on the victim itself prove little, not that it is weak. What a victim's own "
-            "numbers say rests on validation images. Transfer below the white box: on the images of this table's run, "
-            "by the pair that is lowest on validation images, where the whole interval is below 0; without "
-            "validation images by the lowest pair, its interval at 95% over all pairs."
-        ],
-    )
-
-
-def _game(outcomes: Outcomes) -> Shown:
+def _game(outcomes: Outcomes) -> Table:
     """Mixed strategies of a zero-sum game of defences against pairs; where there is a choice on both sides."""
     rows: list[dict[str, Any]] = []
     for (norm, eps), payoff in payoffs(outcomes).items():
@@ -298,7 +283,7 @@ def _game(outcomes: Outcomes) -> Shown:
             )
             if p > PLAYED
         ]
-    return Shown(
+    return Table(
         name="game",
         title="Defences: the game of who trains against who transfers",
         frame=pd.DataFrame(rows),
@@ -323,49 +308,6 @@ def _game(outcomes: Outcomes) -> Shown:
 
 
 # --------------------------------------------------------------------------------------------------------------- parts
-
-
-def _alarms(by_victim: pd.DataFrame, known: pd.DataFrame, below: pd.DataFrame) -> pd.DataFrame:
-    """One row an alarm: defense, victim, sign, and norm and eps where it is of one budget; or a row that says none."""
-    numbers: dict[str, Mapping[str, float]] = {}
-    if len(known):
-        numbers = dict(zip(known["victim"], known["numbers"], strict=True))
-    rows: list[dict[str, Any]] = []
-    for row in records(by_victim.drop_duplicates("victim")):
-        who = {"defense": row["defense"], "victim": row["victim"], "norm": "", "eps": ""}
-        signs = _signs(numbers.get(row["victim"], {}))
-        if signs is None:
-            rows.append({**who, "sign": "not examined", "alarm": False})
-        else:
-            rows += [{**who, "sign": sign, "alarm": True} for sign in signs]
-    for row in records(below[below["alarm"]] if len(below) else below):
-        level = f"{100 * (1 - 0.05 / row['judged']):.4g}%"
-        sign = (
-            f"{row['norm']} {row['eps']}: {row['pair']} leaves {row['transfer']:.1%} right, {row['white_box_attack']} "
-            f"{row['white_box']:.1%}: {100 * row['difference']:+.1f} points, {level} interval {100 * row['low']:+.1f} "
-            f"to {100 * row['high']:+.1f} over {row['images']:,} images"
-        )
-        rows.append({**{c: row[c] for c in ("defense", "victim", "norm", "eps")}, "sign": sign, "alarm": True})
-    if not rows:
-        rows.append({"defense": "all", "victim": "all", "norm": "", "eps": "", "sign": "none", "alarm": False})
-    return pd.DataFrame(rows)
-
-
-def _signs(numbers: Mapping[str, float]) -> Sequence[str] | None:
-    """What the numbers of a victim say; None where nobody looked."""
-    if "pgd20" not in numbers:  # of a function there are no gradients to look at
-        return None
-
-    return alarms_of(numbers)
-
-
-def _count(row: Mapping[str, Any], alarms: pd.DataFrame, by_victim: pd.DataFrame) -> float:
-    """Alarms of the victims of a row at its budget; NaN where there is none because nobody looked at some."""
-    of = by_victim[(by_victim["defense"] == row["defense"]) & (by_victim["victim_config"] == row["victim_config"])]
-    mine = alarms[alarms["victim"].isin(of["victim"])]
-    here = (mine["norm"] == "") | ((mine["norm"] == row["norm"]) & (mine["eps"] == row["eps"]))
-    count = int((here & mine["alarm"].astype(bool)).sum())
-    return np.nan if not count and (mine["sign"] == "not examined").any() else float(count)
 
 
 def _costs(known: pd.DataFrame) -> pd.DataFrame:

@@ -52,7 +52,7 @@ def term_of(name: str, table: str | None = None) -> Term | None:
 
     Args:
         name: Case does not matter.
-        table: Where the name stands, as `Shown.name`; its own meaning there wins.
+        table: Where the name stands, as `Table.name`; its own meaning there wins.
     """
     asked = name.casefold()
     if table is not None and (found := _NAMES.get(f"{table}/{asked}")) is not None:

@@ -9,7 +9,7 @@ from carom.scenarios.cases import BY_WEIGHT, CASES, case_of
 from carom.scenarios.published.dumb import IMAGES, means_by_case, published_by_case, read_published
 from carom.scenarios.store.database import Store
 
-from .rates import Form, Shown
+from .table import INTERVAL, Form, Table
 
 KINDS = {True: "math", False: "non-math"}
 SAME_WEIGHTS = "C1 is the same weights here, which carom calls C0; there is no second seed, so nothing is carom's C1."
@@ -24,7 +24,7 @@ ADJUSTED = (
 )
 
 
-def published_tables(store: Store, run: str) -> list[Shown]:
+def published_tables(store: Store, run: str) -> list[Table]:
     """The tables of a published run.
 
     Raises:
@@ -50,19 +50,19 @@ def published_tables(store: Store, run: str) -> list[Shown]:
     return tables
 
 
-def published_rows_shown(store: Store, run: str) -> Shown:
+def show_published_rows(store: Store, run: str) -> Table:
     """Every row, for exports."""
-    return Shown(name="rows", title="Rows", frame=read_published(store, run), forms={})
+    return Table(name="rows", title="Rows", frame=read_published(store, run), forms={})
 
 
-def _cases(rows: pd.DataFrame, by: Sequence[str], title: str) -> Shown:
+def _cases(rows: pd.DataFrame, by: Sequence[str], title: str) -> Table:
     table = means_by_case(rows, (*by, "attacks")).rename(columns={"case": "case_number"})
     table["case"] = [f"C{n}" for n in table["case_number"]]
     table["mismatch"] = [CASES[0 if n == 1 else n].mismatch for n in table["case_number"]]
     table["ASR"], table["wrong filter"] = table["asr"], table["wrong_filter"]
     forms: dict[str, Form] = {column: "text" for column in (*by, "attacks", "case", "mismatch")}
     forms |= {"rows": "count", "ASR": "percent", "wrong filter": "count", "adjusted": "percent"}
-    return Shown(
+    return Table(
         name="-".join(("cases", *(f"by-{column}" for column in by))),
         title=title,
         frame=table,
@@ -78,7 +78,7 @@ def _cases(rows: pd.DataFrame, by: Sequence[str], title: str) -> Shown:
     )
 
 
-def _wide(rows: pd.DataFrame, by: Sequence[str], name: str, title: str) -> Shown:
+def _wide(rows: pd.DataFrame, by: Sequence[str], name: str, title: str) -> Table:
     """One row for each level, its mean in each case."""
     table = means_by_case(rows, by)
     wide = table.assign(case="C" + table["case"].astype(str)).pivot_table(
@@ -88,7 +88,7 @@ def _wide(rows: pd.DataFrame, by: Sequence[str], name: str, title: str) -> Shown
     counted = rows.groupby(list(by), sort=False).size().rename("rows")
     wide = wide[cases].join(counted).reset_index()
     wide.columns.name = None
-    return Shown(
+    return Table(
         name=name,
         title=f"{title}: mean ASR in each case, as published",
         frame=wide,
@@ -97,10 +97,10 @@ def _wide(rows: pd.DataFrame, by: Sequence[str], name: str, title: str) -> Shown
     )
 
 
-def _architectures(rows: pd.DataFrame) -> Shown:
+def _architectures(rows: pd.DataFrame) -> Table:
     groups = rows.groupby(["attacks", "architecture_s", "architecture_v"], sort=False)
     table = groups.agg(rows=("asr", "size"), ASR=("asr", "mean")).reset_index()
-    return Shown(
+    return Table(
         name="published-by-architecture",
         title="By architecture of surrogate and victim",
         frame=table.rename(columns={"architecture_s": "surrogate", "architecture_v": "victim"}),
@@ -109,7 +109,7 @@ def _architectures(rows: pd.DataFrame) -> Shown:
     )
 
 
-def _effects(rows: pd.DataFrame) -> Shown:
+def _effects(rows: pd.DataFrame) -> Table:
     table = []
     tasks = list(dict.fromkeys(rows["task"]))
     for task in ["all", *tasks] if len(tasks) > 1 else tasks:
@@ -131,7 +131,7 @@ def _effects(rows: pd.DataFrame) -> Shown:
                         - match["adjusted"].mean(skipna=False),
                     }
                 )
-    return Shown(
+    return Table(
         name="effects",
         title="Effect of a mismatch on ASR, in points: differences of plain means",
         frame=pd.DataFrame(table),
@@ -155,7 +155,7 @@ def _effects(rows: pd.DataFrame) -> Shown:
     )
 
 
-def _controls(rows: pd.DataFrame) -> Shown:
+def _controls(rows: pd.DataFrame) -> Table:
     """Whether the clean filter was the same within a source and across."""
     pairs = rows.drop_duplicates(["task", "training", "source_s", "source_v", "architecture_v", "balance_v"])
     across, within = pairs[pairs["source_s"] != pairs["source_v"]], pairs[pairs["source_s"] == pairs["source_v"]]
@@ -180,7 +180,7 @@ def _controls(rows: pd.DataFrame) -> Shown:
             },
         ]
     )
-    return Shown(
+    return Table(
         name="controls",
         title="Controls",
         frame=frame,
@@ -198,7 +198,7 @@ def _range(pairs: pd.DataFrame) -> str:
     return f", {of[0]} and {of[1]} on images of its own"
 
 
-def beside_shown(store: Store, run: str, cases: Shown) -> Shown | None:
+def show_beside(store: Store, run: str, cases: Table) -> Table | None:
     """One's own cases with those of every published run of the store beside them; None where it has none.
 
     Args:
@@ -210,7 +210,7 @@ def beside_shown(store: Store, run: str, cases: Shown) -> Shown | None:
     if not len(theirs):
         return None
     table = cases.frame[cases.frame["case_number"].isin([c.number for c in CASES])]
-    by = [c for c in cases.forms if c in table and cases.is_text(c) and c not in ("case", "mismatch", "95% interval")]
+    by = [c for c in cases.forms if c in table and cases.is_text(c) and c not in ("case", "mismatch", INTERVAL)]
     table = table[[*by, "case_number", "case", "mismatch", "n", "ASR"]].reset_index(drop=True)
     # one's own C0 and their C1 are the same weights; they have nothing like one's own C1
     counterpart = table["case_number"].map({0: 1} | {c.number: c.number for c in CASES[2:]})
@@ -222,7 +222,7 @@ def beside_shown(store: Store, run: str, cases: Shown) -> Shown | None:
             title = " ".join((str(name), KINDS[bool(is_math)], *(["adjusted"] if column == "adjusted" else [])))
             table[title] = counterpart.map(dict(zip(rows["case"], rows[column], strict=True)))
             forms[title] = "percent"
-    return Shown(
+    return Table(
         name="published",
         title=f"{run} beside published results",
         frame=table,

@@ -22,6 +22,8 @@ from carom.scenarios.store.lists import list_answering, list_sets, read_pictures
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.schema import cells
 from carom.scenarios.tables.rates import Form, Shown
+from carom.scenarios.store.outcomes import list_answering, list_sets, read_outcomes, read_pictures
+from carom.scenarios.tables.table import Form, Table
 
 
 @pytest.fixture
@@ -250,7 +252,7 @@ def test_published_points_stand_beside_ones_own() -> None:
         }
     )
     forms: dict[str, Form] = {c: "text" for c in ("norm", "case", "mismatch", "their case")}
-    table = Shown(name="published", title="", frame=frame, forms={**forms, "ASR": "percent", "dumb math": "percent"})
+    table = Table(name="published", title="", frame=frame, forms={**forms, "ASR": "percent", "dumb math": "percent"})
     points = queries.published_points([table])
     assert points.to_dict("list") == {
         "case": ["C0", "C5"],

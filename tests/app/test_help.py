@@ -16,7 +16,8 @@ from carom.app.queries import queries
 from carom.app.shell import parts
 from carom.app.shell.help import help_of
 from carom.scenarios.store.database import Store
-from carom.scenarios.tables.rates import Shown, compare_runs
+from carom.scenarios.tables.compare import compare_runs
+from carom.scenarios.tables.table import Table
 
 APP = Path(carom.app.__file__).parent
 
@@ -42,7 +43,7 @@ def test_every_axis_has_a_term() -> None:
     assert not [name for name in queries.AXES.values() if help_of(name) is None]
 
 
-def unexplained(tables: list[Shown]) -> list[str]:
+def unexplained(tables: list[Table]) -> list[str]:
     return [
         f"{table.name}: {column}"
         for table in tables
@@ -79,11 +80,11 @@ SCRIPT = """
 import altair as alt
 import pandas as pd
 from carom.app import parts
-from carom.scenarios.tables.rates import Shown
+from carom.scenarios.tables.table import Table
 rows = ROWS
 frame = pd.DataFrame({"attack": [f"mi+di {i}" for i in range(rows)], "norm": "linf", "eps": "8/255", "n": range(rows)})
 forms = {"attack": "text", "norm": "text", "eps": "text", "n": "count"}
-parts.table(Shown(name="by-attack", title="By attack", frame=frame, forms=forms))
+parts.table(Table(name="by-attack", title="By attack", frame=frame, forms=forms))
 """
 
 
@@ -152,23 +153,23 @@ def test_rows_lead_to_the_matrix(table: Callable[..., AppTest]) -> None:
         "budget": "linf 8/255",
     }
     targeted = pd.DataFrame({"victim": ["v"], "norm": ["l2"], "eps": ["1"], "targeted": [True]})
-    shown = Shown(name="by-victim", title="x", frame=targeted, forms={})
+    shown = Table(name="by-victim", title="x", frame=targeted, forms={})
     assert parts.holds(targeted, "V l2").tolist() == [True]
     assert parts.holds(targeted, "v linf").tolist() == [False]
-    assert parts.cell_links(Shown(name="models", title="x", frame=targeted, forms={})) is None
+    assert parts.cell_links(Table(name="models", title="x", frame=targeted, forms={})) is None
     assert "targeted" in str((parts.cell_links(shown) or [""])[0])
 
 
 def test_a_white_box_and_a_control_lead_where_they_can() -> None:
     frame = pd.DataFrame({"attack": ["mi", "sign-noise 1"], "norm": "linf", "eps": "8/255", "case_number": [0, -1]})
-    first, second = parts.cell_links(Shown(name="cases-by-attack", title="x", frame=frame, forms={})) or []
+    first, second = parts.cell_links(Table(name="cases-by-attack", title="x", frame=frame, forms={})) or []
     assert "white-box=with" in str(first)
     assert second is None
 
 
 def test_a_pair_of_models_leads_to_its_cells() -> None:
     frame = pd.DataFrame({"surrogate": ["a/s1", ""], "victim": "b/s2", "attack": "mi", "norm": "l2", "eps": "1"})
-    first, second = parts.cell_links(Shown(name="compare-cells", title="x", frame=frame, forms={})) or []
+    first, second = parts.cell_links(Table(name="compare-cells", title="x", frame=frame, forms={})) or []
     where = parse_qs(urlsplit(str(first)).query)
     assert (where["row"], where["column"], where["budget"]) == (["a/s1"], ["b/s2"], ["l2 1"])
     assert second is None

@@ -30,8 +30,8 @@ from carom.app.queries import queries
 from carom.app.shell.help import methods
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store.database import Store
-from carom.scenarios.tables import defenses as defenses_shown
-from carom.scenarios.tables.rates import Shown
+from carom.scenarios.tables import defenses
+from carom.scenarios.tables.table import Table
 
 PAGE = Path(carom.app.__file__).parent / "pages" / "methods.py"
 KEPT = {"none": (20, 5), "pgd-at": (60, 40), "**pubdef**": (70, 10)}  # of 100, under transfer and in the white box
@@ -53,7 +53,7 @@ def outcomes() -> Outcomes:
 
 
 @pytest.fixture
-def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Shown]:
+def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Table]:
     """The tables of these outcomes."""
     everything = outcomes()
     costs = {"forward": 100, "backward": 100, "seconds": 1.0, "parameters": 50}
@@ -62,10 +62,10 @@ def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Shown]:
         for d in KEPT
     ]
     frame = pd.DataFrame(known).assign(forward=[100, 1000, 200])
-    monkeypatch.setattr(defenses_shown, "read_outcomes", lambda *_, **__: everything)
-    monkeypatch.setattr(defenses_shown, "list_victims", lambda *_: frame)
+    monkeypatch.setattr(defenses, "read_outcomes", lambda *_, **__: everything)
+    monkeypatch.setattr(defenses, "list_victims", lambda *_: frame)
     with Store(tmp_path / "none", write=True) as store:
-        return defenses_shown.defense_tables(store, "run", everything)
+        return defenses.defense_tables(store, "run", everything)
 
 
 def visit(folder: Path, monkeypatch: pytest.MonkeyPatch, **address: str) -> AppTest:
@@ -80,11 +80,11 @@ def visit(folder: Path, monkeypatch: pytest.MonkeyPatch, **address: str) -> AppT
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[Shown]], None]]:
+def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[Table]], None]]:
     """Every view has these tables instead of those of the same names."""
     plain: Callable[..., queries.View] = queries.view
 
-    def give(tables: list[Shown]) -> None:
+    def give(tables: list[Table]) -> None:
         def view(folder: Path, run: str) -> queries.View:
             found = plain(folder, run)
             others = [t for t in found.tables if t.name not in {mine.name for mine in tables}]
@@ -119,7 +119,7 @@ def test_a_run_without_defences_says_how_to_get_some(finished: Path, monkeypatch
 
 
 def test_defences_have_a_chart_and_every_table(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, tables: list[Shown], given: Callable[[list[Shown]], None]
+    finished: Path, monkeypatch: pytest.MonkeyPatch, tables: list[Table], given: Callable[[list[Table]], None]
 ) -> None:
     given(tables)
     at = visit(finished, monkeypatch, methods="defences", budget="linf 8/255")
@@ -155,7 +155,7 @@ STUDENTS = pd.DataFrame(
 
 
 def test_students_stand_on_a_front_and_one_is_exported(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, tables: list[Shown], given: Callable[[list[Shown]], None]
+    finished: Path, monkeypatch: pytest.MonkeyPatch, tables: list[Table], given: Callable[[list[Table]], None]
 ) -> None:
     given(tables)
     st.cache_data.clear()  # of the students
@@ -189,7 +189,7 @@ def test_attacks_are_drawn_over_passes_and_visibility(finished: Path, monkeypatc
     assert at.query_params["visibility"] in ("SSIM", ["SSIM"])
 
 
-def by_attack() -> Shown:
+def by_attack() -> Table:
     """Nine attacks at three radii, a trace of three steps, and the same as targeted ones."""
     rows: list[dict[str, Any]] = []
     for targeted in (False, True):
@@ -205,11 +205,11 @@ def by_attack() -> Shown:
     frame = pd.DataFrame(rows).assign(low=lambda t: t["asr"] - 0.02, high=lambda t: t["asr"] + 0.02, n=50, cells=4)
     frame["ASR"], frame["95% interval"], frame["ranges_over"] = frame["asr"], "x", "images, these models"
     forms = {"attack": "text", "norm": "text", "eps": "text", "targeted": "text", "n": "count", "ASR": "percent"}
-    return Shown(name="by-attack", title="Transfer by attack", frame=frame, forms=forms)  # type: ignore[arg-type]
+    return Table(name="by-attack", title="Transfer by attack", frame=frame, forms=forms)  # type: ignore[arg-type]
 
 
 def test_attacks_are_drawn_over_eps_and_steps(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Shown]], None]
+    finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Table]], None]
 ) -> None:
     given([by_attack()])
     at = visit(finished, monkeypatch, methods="attacks")
@@ -238,7 +238,7 @@ def test_steps_and_radii_are_read_from_names() -> None:
 # ---------------------------------------------------------------------------------------------------------- surrogates
 
 
-def built() -> list[Shown]:
+def built() -> list[Table]:
     """Four surrogates, and the geometry of three of them."""
     frame = pd.DataFrame(
         {
@@ -260,13 +260,13 @@ def built() -> list[Shown]:
     forms = {**text, "trainings": number, "seeds": "count", "n": "count", "ASR": "percent", "95% interval": "text"}
     flat = pd.DataFrame({"surrogate": ["single", "2 DNN", "lgv"], "seeds": 1, "top eigenvalue": [30.0, 20.0, 5.0]})
     return [
-        Shown(name="surrogates", title="Surrogates: what", frame=frame, forms=forms),  # type: ignore[arg-type]
-        Shown(name="geometry", title="Geometry", frame=flat, forms={"surrogate": "text", "top eigenvalue": "number"}),
+        Table(name="surrogates", title="Surrogates: what", frame=frame, forms=forms),  # type: ignore[arg-type]
+        Table(name="geometry", title="Geometry", frame=flat, forms={"surrogate": "text", "top eigenvalue": "number"}),
     ]
 
 
 def test_surrogates_are_drawn_over_cost_and_flatness(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Shown]], None]
+    finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Table]], None]
 ) -> None:
     given(built())
     at = visit(finished, monkeypatch, methods="surrogates")
@@ -323,7 +323,7 @@ def test_methods_are_found_in_labels() -> None:
     assert methods(["nothing"]).empty
 
 
-def test_points_of_the_chart(tables: list[Shown]) -> None:
+def test_points_of_the_chart(tables: list[Table]) -> None:
     frame = tables[0].frame
     here = frame[frame["eps"] == "8/255"]
     points = {(p["name"], p["attack"]): p for p in defense_chart.points(here, "best").to_dict("records")}

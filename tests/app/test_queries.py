@@ -17,6 +17,10 @@ from carom.scenarios.store.outcomes import read_outcomes, read_rates
 from carom.scenarios.store.runs import Run
 from carom.scenarios.store.schema import attempts, cells, meta, run_cells, runs
 from carom.scenarios.tables.rates import Shown, show_run
+from carom.scenarios.store.database import Store, attempts, cells, meta, run_cells, runs
+from carom.scenarios.store.outcomes import Run, read_outcomes, read_rates
+from carom.scenarios.tables.table import Table
+from carom.scenarios.tables.which import show_run
 
 
 def only_run(folder: Path) -> Run:
@@ -190,7 +194,7 @@ def test_troubles_are_failed_before_warned(finished: Path) -> None:
     controls = next(t for t in tables if t.name == "controls")
     worse = controls.frame.assign(status=["warned", "failed", "passed", "not run", "failed", "passed", "passed"])
     assert list(queries.troubles([replace(controls, frame=worse)])["status"]) == ["failed", "failed", "warned"]
-    nothing: list[Shown] = []
+    nothing: list[Table] = []
     assert queries.troubles(nothing).empty
 
 

@@ -6,15 +6,17 @@ from surrogate_orderings import PLAIN, TUNED, apart, epochs, settings_of, with_s
 
 from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.tables.rates import Shown
+from carom.scenarios.spec.scenario import load_scenario
+from carom.scenarios.tables.table import Table
 
 
 @pytest.fixture
-def costs() -> Shown:
+def costs() -> Table:
     frame = pd.DataFrame({"surrogate": ["single", "lgv", "fge", "rd"], "n": [1, 2, 3, 4]})
-    return Shown(name="x", title="X", frame=frame, forms={"surrogate": "text", "n": "count"}, notes=("what it is.",))
+    return Table(name="x", title="X", frame=frame, forms={"surrogate": "text", "n": "count"}, notes=("what it is.",))
 
 
-def test_rows_that_were_tuned_stand_apart_from_rows_that_were_not(costs: Shown) -> None:
+def test_rows_that_were_tuned_stand_apart_from_rows_that_were_not(costs: Table) -> None:
     lines = list(apart(costs))
     titles = [line for line in lines if line.startswith("**")]
     assert len(titles) == 3
@@ -24,7 +26,7 @@ def test_rows_that_were_tuned_stand_apart_from_rows_that_were_not(costs: Shown) 
     assert lines[-1] == "What it is."
 
 
-def test_a_table_that_ranks_both_says_which_is_which(costs: Shown) -> None:
+def test_a_table_that_ranks_both_says_which_is_which(costs: Table) -> None:
     shown = with_settings(costs)
     assert list(shown.forms) == ["surrogate", "settings", "n"]
     assert shown.frame["settings"].tolist() == ["none", "tuned", "default", "tuned"]

@@ -23,8 +23,8 @@ from carom.scenarios.statistics import (
 )
 from carom.scenarios.statistics.intervals import wilson
 from carom.scenarios.store.database import Store
-from carom.scenarios.tables import defenses as defenses_shown
-from carom.scenarios.tables.rates import Shown
+from carom.scenarios.tables import defenses
+from carom.scenarios.tables.table import Table
 
 from .made_outcomes import Hits, first, made
 
@@ -391,12 +391,12 @@ def victims_of(outcomes: Outcomes, **changed: Mapping[str, float]) -> pd.DataFra
 
 
 @pytest.fixture
-def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Shown]]:
+def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Table]]:
     """The tables of outcomes, by name."""
 
     def shown(
         outcomes: Outcomes, validation: Outcomes | None, known: pd.DataFrame, split: str = "test"
-    ) -> dict[str, Shown]:
+    ) -> dict[str, Table]:
         def read(store: object, run: str, *, split: str, role: str | None = None, decoys: bool = False) -> Outcomes:
             if decoys:
                 return outcomes
@@ -405,11 +405,11 @@ def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dic
                 raise InputError("none")
             return validation
 
-        monkeypatch.setattr(defenses_shown, "read_outcomes", read)
-        monkeypatch.setattr(defenses_shown, "list_victims", lambda store, run: known)
+        monkeypatch.setattr(defenses, "read_outcomes", read)
+        monkeypatch.setattr(defenses, "list_victims", lambda store, run: known)
         with Store(tmp_path / "store", write=True) as store:
             attacks = outcomes.where(~np.asarray(outcomes.cells.get("decoy", outcomes.control), dtype=bool))
-            found = defenses_shown.defense_tables(store, "run", attacks, split=split)
+            found = defenses.defense_tables(store, "run", attacks, split=split)
         for table in found:
             assert len(table.formatted()) == len(table.frame) > 0
             assert {c for c, form in table.forms.items() if c in table.frame} == set(table.forms), table.name
@@ -418,7 +418,7 @@ def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dic
     return shown
 
 
-def test_tables_of_a_run_with_defences(tables: Callable[..., dict[str, Shown]]) -> None:
+def test_tables_of_a_run_with_defences(tables: Callable[..., dict[str, Table]]) -> None:
     outcomes, validation = random_outcomes(20), random_outcomes(21)
     known = victims_of(outcomes, pubdef={**GOOD, "pgd20": 0.6, "zero_gradients": 0.5}, none={})
     found = tables(outcomes, validation, known)
@@ -454,7 +454,7 @@ def test_tables_of_a_run_with_defences(tables: Callable[..., dict[str, Shown]]) 
     assert "configuration" not in found["defenses"].forms
 
 
-def test_no_alarm_is_said(tables: Callable[..., dict[str, Shown]]) -> None:
+def test_no_alarm_is_said(tables: Callable[..., dict[str, Table]]) -> None:
     outcomes = random_outcomes(22, own=())
     found = tables(outcomes, None, victims_of(outcomes))
     assert found["masking"].frame["sign"].tolist() == ["none"]
@@ -464,13 +464,13 @@ def test_no_alarm_is_said(tables: Callable[..., dict[str, Shown]]) -> None:
     assert found["defenses"].formatted()["best"].tolist() == ["–"] * 6
 
 
-def test_on_validation_no_best_pair_is_chosen(tables: Callable[..., dict[str, Shown]]) -> None:
+def test_on_validation_no_best_pair_is_chosen(tables: Callable[..., dict[str, Table]]) -> None:
     outcomes = random_outcomes(23)
     found = tables(outcomes, outcomes, victims_of(outcomes), split="validation")
     assert set(found["defenses"].frame["best pair"]) == {NOT_RUN}
 
 
-def test_the_game_is_worth_what_both_sides_get(tables: Callable[..., dict[str, Shown]]) -> None:
+def test_the_game_is_worth_what_both_sides_get(tables: Callable[..., dict[str, Table]]) -> None:
     outcomes = random_outcomes(24)
     game = tables(outcomes, None, pd.DataFrame())["game"].frame
     for eps, rows in game.groupby("eps"):
@@ -484,7 +484,7 @@ def test_the_game_is_worth_what_both_sides_get(tables: Callable[..., dict[str, S
         assert payoff[attack.index].mul(attack, axis=1).sum(axis=1).max() == pytest.approx(value, abs=1e-6)
 
 
-def test_runs_without_defences_have_no_such_tables(tables: Callable[..., dict[str, Shown]]) -> None:
+def test_runs_without_defences_have_no_such_tables(tables: Callable[..., dict[str, Table]]) -> None:
     assert tables(made({("a", 0, "v", 7): first(30)}), None, pd.DataFrame()) == {}
     plain_run = made({("a", 0, "v", 7): first(30)}, rows=[{"defense_v": "none"}])
     assert tables(plain_run, None, pd.DataFrame()) == {}

@@ -9,7 +9,7 @@ import pytest
 
 from carom.scenarios.report.files import PAGE, SPECIAL, escape_latex, escape_markdown, latex, markdown
 from carom.scenarios.report.files import _writer as writer
-from carom.scenarios.tables.rates import Shown
+from carom.scenarios.tables.table import Table
 
 PRINTED = {  # what a command of LaTeX puts on the page
     r"\textbackslash{}": "\\",
@@ -69,8 +69,8 @@ def test_hyphens_signs_and_lines() -> None:
     assert all(typeset(command) for character, command in SPECIAL.items() if command in PRINTED and character != "\0")
 
 
-def table(rows: int = 2) -> Shown:
-    return Shown(
+def table(rows: int = 2) -> Table:
+    return Table(
         name="made",
         title="A_title & more",
         frame=pd.DataFrame({"name": ["[a|b]", "*c\nd`"] * (rows // 2), "rate": [0.5, float("nan")] * (rows // 2)}),

@@ -20,7 +20,7 @@ from carom.scenarios.run.run import run_id_of, run_scenario
 from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.spec.scenario import Scenario
 from carom.scenarios.store.database import Store
-from carom.scenarios.tables.rates import show_run
+from carom.scenarios.tables.which import show_run
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import restore

@@ -23,6 +23,8 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import find_run, list_runs
 from carom.scenarios.tables.rates import show_run
+from carom.scenarios.store.outcomes import find_run, list_runs, read_outcomes
+from carom.scenarios.tables.which import show_run
 
 from .conftest import TINY, Carom
 

@@ -37,6 +37,10 @@ from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.runs import find_run
 from carom.scenarios.tables.rates import Shown, groups_shown, show_run
+from carom.scenarios.store.outcomes import find_run
+from carom.scenarios.tables.rates import show_groups
+from carom.scenarios.tables.table import Table
+from carom.scenarios.tables.which import show_run
 
 from .conftest import TINY
 from .made_outcomes import made
@@ -194,7 +198,7 @@ def test_a_large_heat_map_is_cut_and_says_so() -> None:
 
 def test_attacks_are_ranked_and_cut() -> None:
     outcomes = many(2, 2, RANKED + 5)
-    (figure,) = attacks_drawn(groups_shown(outcomes, "attack", ("norm", "eps")))
+    (figure,) = attacks_drawn(show_groups(outcomes, "attack", ("norm", "eps")))
     places = marks(drawn(figure.svg))
     assert len(places) == RANKED
     by_row = [x for _, x, y in sorted(places, key=lambda m: m[2])]
@@ -203,19 +207,19 @@ def test_attacks_are_ranked_and_cut() -> None:
 
 
 def test_eps_is_drawn_where_there_are_several() -> None:
-    by_attack = groups_shown(many(2, 2, SERIES + 2, ("4/255", "8/255", "1/10")), "attack", ("norm", "eps"))
+    by_attack = show_groups(many(2, 2, SERIES + 2, ("4/255", "8/255", "1/10")), "attack", ("norm", "eps"))
     (figure,) = eps_drawn(by_attack)
     assert len(marks(drawn(figure.svg))) == 3 * SERIES
     assert f"Only the {SERIES} strongest of {SERIES + 2}" in figure.caption
     assert {"4/255", "8/255", "1/10"} <= set(words(drawn(figure.svg)))
-    assert not eps_drawn(groups_shown(many(2, 2), "attack", ("norm", "eps")))
+    assert not eps_drawn(show_groups(many(2, 2), "attack", ("norm", "eps")))
 
 
 def test_more_groups_than_colours_are_rows() -> None:
     outcomes = many(SERIES + 1, 1, 2)
     recipes = outcomes.cells["surrogate"].str[:2]
     outcomes = replace(outcomes, cells=outcomes.cells.assign(recipe_s=recipes))
-    (figure,) = attacks_drawn(groups_shown(outcomes, "attack", ("norm", "eps", "recipe_s")))
+    (figure,) = attacks_drawn(show_groups(outcomes, "attack", ("norm", "eps", "recipe_s")))
     assert {colour for colour, _, _ in marks(drawn(figure.svg))} == {"mark s0"}
     assert len(marks(drawn(figure.svg))) == 2 * (SERIES + 1)
     assert "attack-0, surrogate's recipe s0" in words(drawn(figure.svg))
@@ -239,13 +243,13 @@ def test_surrogates_are_drawn_over_cost() -> None:
         }
     )
     frame["95% interval"] = "x"
-    (figure,) = surrogates_drawn(Shown(name="surrogates", title="", frame=frame, forms={}))
+    (figure,) = surrogates_drawn(Table(name="surrogates", title="", frame=frame, forms={}))
     (second, x2, y2), (first_, x1, y1) = marks(drawn(figure.svg))  # the better one lies on top
     assert (first_, second) == ("mark s0", "mark s1")
     assert x1 < x2
     assert y1 > y2
     assert {"single", "lgv"} <= set(words(drawn(figure.svg)))
-    assert not surrogates_drawn(Shown(name="surrogates", title="", frame=frame[:1], forms={}))
+    assert not surrogates_drawn(Table(name="surrogates", title="", frame=frame[:1], forms={}))
 
 
 def test_defenses_are_drawn_clean_and_attacked() -> None:
@@ -256,7 +260,7 @@ def test_defenses_are_drawn_clean_and_attacked() -> None:
     for column, values in kept.items():
         raw = column.replace(" ", "_")
         frame[column], frame[f"{raw}_low"], frame[f"{raw}_high"] = values, 0.1, 0.95
-    (figure,) = defenses_drawn(Shown(name="defenses", title="", frame=frame, forms={}))
+    (figure,) = defenses_drawn(Table(name="defenses", title="", frame=frame, forms={}))
     assert [colour for colour, _, _ in marks(drawn(figure.svg))] == ["mark s0"] * 2 + ["mark s1"] * 2 + ["mark s2"]
     assert {"none", "trades", "clean", "best transfer pair", "white box"} <= set(words(drawn(figure.svg)))
     assert "n = 300 images" in figure.caption

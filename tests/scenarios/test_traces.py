@@ -12,7 +12,7 @@ from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes, read_rates
 from carom.scenarios.tables.counted import counted_tables
-from carom.scenarios.tables.rates import show_run
+from carom.scenarios.tables.which import show_run
 from carom.scenarios.traces import name_after, snapshots, trace_of
 
 SCENARIO = """

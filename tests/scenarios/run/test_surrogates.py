@@ -25,7 +25,7 @@ from carom.scenarios.store.free import collect
 from carom.scenarios.store.lists import list_failures, list_surrogates
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.unchanged import find_unchanged, stamp
-from carom.scenarios.tables.rates import show_run
+from carom.scenarios.tables.which import show_run
 from carom.surrogates import SURROGATES
 from carom.surrogates.geometry import measured
 

@@ -1,0 +1,75 @@
+"""The tables of what was done: models and how they were trained, jobs, and what failed."""
+
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.outcomes import list_attempts, list_failures, list_models
+
+from .table import Form, Table
+
+
+def show_models(store: Store, run: str) -> Table:
+    """How the models of a run were trained."""
+    table = list_models(store, run)
+    return Table(
+        name="models",
+        title="Models",
+        frame=table,
+        forms={"role": "text", "model": "text", "n": "text", "passes": "count", "seconds": "number"},
+    )
+
+
+def show_trained(store: Store, run: str) -> list[Table]:
+    """How far the models of a run without outcomes are."""
+    frame = list_models(store, run)
+    forms: dict[str, Form] = {
+        "role": "text",
+        "model": "text",
+        "trained": "text",
+        "passes": "count",
+        "seconds": "number",
+    }
+    return [Table(name="models", title="Models", frame=frame, forms=forms)] if len(frame) else []
+
+
+def show_jobs(store: Store, run: str) -> Table:
+    """How many jobs of each kind were tried, and how long that took."""
+    frame = list_attempts(store, run)
+    if len(frame):
+        frame = frame.assign(failed=frame["failure"].notna())
+        kinds = frame.groupby("job", sort=False)
+        frame = kinds.agg(
+            jobs=("id", "size"), failed=("failed", "sum"), seconds=("seconds", "sum"), passes=("passes", "sum")
+        )
+        frame = frame.reset_index()
+    return Table(
+        name="jobs",
+        title="Jobs",
+        frame=frame,
+        forms={"job": "text", "jobs": "count", "failed": "count", "seconds": "number", "passes": "count"},
+        notes=["Seconds and passes are sums over jobs, also of those that ran at once or failed."],
+    )
+
+
+def show_failures(store: Store, run: str) -> Table:
+    """Why cells have no outcome."""
+    frame = list_failures(store, run)
+    return Table(
+        name="failures",
+        title=f"{int(frame['cells'].sum()) if len(frame) else 0:,} cells have no outcome",
+        frame=frame,
+        forms={"reason": "text", "cells": "count"},
+        notes=["Run the scenario again to try these once more."],
+    )
+
+
+def show_failed_jobs(store: Store, run: str) -> Table:
+    """The jobs that failed, the latest first."""
+    frame = list_attempts(store, run)
+    if len(frame):
+        frame = frame[frame["failure"].notna()]
+    return Table(
+        name="failed-jobs",
+        title="Jobs that failed, the latest first",
+        frame=frame,
+        forms={"finished": "text", "job": "text", "label": "text", "seconds": "number", "failure": "text"},
+        notes=["A job that failed once and then succeeded stands here too."],
+    )
