@@ -349,7 +349,6 @@ WITHOUT_TORCH = (
     "carom.scenarios.store.runs",
     "carom.scenarios.store.unchanged",
     "carom.scenarios.tables.which",
-    "carom.scenarios.gates.tables",
     "carom.scenarios.tables.defenses",
     "carom.scenarios.published.dumb",
     "carom.scenarios.tables.published",

@@ -1,0 +1,164 @@
+"""Commands that read: show, compare, export, list, describe, and the explorer."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import STORE, JsonOption, StoreOption, fail
+
+
+def show(
+    run: Annotated[str | None, typer.Argument(help="Run or scenario; default the latest run.")] = None,
+    store: StoreOption = STORE,
+    split: Annotated[str, typer.Option(help="test, or validation for validation victims.")] = "test",
+    as_json: JsonOption = False,
+) -> None:
+    """Tables of a run, with its controls.
+
+    By case, effect, attack, surrogate, victim and samples; adversarial sets, models and failures.
+
+    Example: carom show digits-dumb
+    """
+    from carom.scenarios.store.database import Store
+    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.tables.which import show_run
+
+    from .console import Console
+
+    console = Console()
+    with Store(store) as opened:
+        found = find_run(opened, run)
+        tables = show_run(opened, found.id, split=split)
+    console.json({t.name: t.records() for t in tables}) if as_json else console.tables(tables)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="Run or scenario.")],
+    second: Annotated[str, typer.Argument(help="Run or scenario to compare it with.")],
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Differences of two runs on the same images.
+
+    With intervals and paired tests, by attack, by victim and for the cells that differ most.
+
+    Example: carom compare digits-quick my-scenario
+    """
+    from carom.scenarios.store.database import Store
+    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.tables.compare import compare_runs
+
+    from .console import Console
+
+    console = Console()
+    with Store(store) as opened:
+        tables = compare_runs(opened, find_run(opened, first).id, find_run(opened, second).id)
+    console.json({t.name: t.records() for t in tables}) if as_json else console.tables(tables)
+
+
+def export(
+    run: Annotated[str | None, typer.Argument(help="Run or scenario; default the latest run.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")] = Path("export"),
+    form: Annotated[str, typer.Option("--format", help="parquet, csv, latex, markdown or html.")] = "csv",
+    store: StoreOption = STORE,
+) -> None:
+    """Write the tables of a run into a folder, or a report.
+
+    parquet and csv hold numbers, rates from 0 to 1, and also the cells one by one; latex and markdown what `carom show`
+    prints. html is one file that needs nothing else: what matters, figures with their data, every table.
+
+    Example: carom export digits-dumb --format html -o report
+    """
+    from carom.scenarios.report.files import export_run
+    from carom.scenarios.store.database import Store
+    from carom.scenarios.store.outcomes import find_run
+
+    from .console import Console
+
+    console = Console()
+    with Store(store) as opened:
+        for path in export_run(opened, find_run(opened, run).id, output, form):
+            console.out(str(path))
+
+
+def list_(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="attacks, controls, surrogates, defenses, architectures, recipes, balances, tasks, presets, suites, "
+            "or terms."
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Everything of one kind, with its paper.
+
+    What a scenario can name, suites, or the terms of tables and figures.
+
+    Example: carom list attacks --json
+    """
+    from .catalogue import catalogue
+    from .console import Console
+
+    console = Console()
+    entries = catalogue(kind)
+    console.json(entries) if as_json else console.entries(kind, entries)
+
+
+def describe(
+    name: Annotated[str, typer.Argument(help="A name of any kind, such as mi, lenet or digits.")],
+    as_json: JsonOption = False,
+) -> None:
+    """One name in full: what it is, its paper, its defaults.
+
+    Example: carom describe mi+di
+    """
+    from .catalogue import description
+    from .console import Console
+
+    console = Console()
+    entry = description(name)
+    console.json(entry) if as_json else console.pairs(entry)
+
+
+def app_(
+    stores: Annotated[
+        list[Path] | None,
+        typer.Option("--store", help="Folder of results; several times for several. Default: CAROM_STORE, or .carom."),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port.")] = 8501,
+    host: Annotated[str, typer.Option(help="Address to serve on; others than localhost can be reached by others.")] = (
+        "localhost"
+    ),
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+) -> None:
+    """The explorer, read-only, on localhost.
+
+    Example: carom app
+    """
+    from importlib.util import find_spec
+
+    if find_spec("streamlit") is None:
+        fail("the explorer needs streamlit; install it with: pip install 'carom[app]'", 2)
+    from carom.scenarios.store.database import Store
+
+    folders = stores or [Path(os.environ.get("CAROM_STORE", STORE))]
+    for folder in folders:
+        if (folder / "carom.db").exists() or not (folder / "gates").is_dir():  # gates need no run
+            Store(folder).close()  # says at once when there is nothing to show
+
+    page = Path(__file__).resolve().parents[2] / "app" / "explorer.py"
+    arguments = [
+        "run",
+        str(page),
+        f"--server.port={port}",
+        f"--server.address={host}",
+        f"--server.headless={'false' if browser else 'true'}",
+        "--browser.gatherUsageStats=false",
+    ]
+    os.environ["CAROM_STORE"] = os.pathsep.join(str(folder.resolve()) for folder in folders)
+    os.environ["CAROM_HOST"] = host
+    os.execv(sys.executable, [sys.executable, "-m", "carom.app.shell.serve", *arguments])
