@@ -27,7 +27,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app.queries import queries
+from carom.app.queries import runs as run_queries
 from carom.app.shell import frame, serve
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.schema import cells, run_cells
@@ -138,7 +138,7 @@ def new_cells(folder: Path) -> dict[str, float]:
                 seconds = drawn(at, copy)
                 found[page] = round(frame.wait_of(seconds) + seconds, 2)
             start = time.perf_counter()
-            queries.progress(copy, run)
+            run_queries.progress(copy, run)
             found["progress"] = round(frame.POLL + time.perf_counter() - start, 2)
     return found
 

@@ -354,7 +354,7 @@ WITHOUT_TORCH = (
     "carom.scenarios.tables.published",
     "carom.scenarios.report.files",
     "carom.scenarios.statistics",
-    "carom.app.queries.queries",
+    "carom.app.queries.runs",
 )
 
 

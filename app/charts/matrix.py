@@ -5,7 +5,7 @@ import json
 import altair as alt
 import pandas as pd
 
-from carom.app.queries.queries import AXES, shortened
+from carom.app.queries.matrix import AXES, shortened
 
 DARK = 0.45  # below it white is read better on viridis, above it black
 LONGEST = 240  # pixels of a name
@@ -17,7 +17,7 @@ def chart(table: pd.DataFrame, rows: str, columns: str) -> alt.LayerChart:
     """A heat map of ASR, viridis from 0 to 1, with n, k and ASR in the tooltip.
 
     Args:
-        table: As from `queries.matrix`.
+        table: As from `matrix_queries.matrix`.
         rows: Name of its first axis.
         columns: Name of its second.
     """

@@ -4,7 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from carom.app.charts import cases as case_chart
-from carom.app.queries import queries
+from carom.app.queries import cases as case_queries
+from carom.app.queries import cells as cell_queries
+from carom.app.queries import runs as run_queries
 from carom.app.shell import cell_views, parts, views
 from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
@@ -37,7 +39,7 @@ def page(opened: Opened) -> float:
     if views.explained(opened, view):
         return seconds
     tables = {table.name: table for table in view.tables}
-    if queries.state(opened.run) == "published":
+    if run_queries.state(opened.run) == "published":
         published_figure(tables["cases"].frame)
     else:
         cases_figure(opened, view)
@@ -49,13 +51,13 @@ def page(opened: Opened) -> float:
     return seconds
 
 
-def cases_figure(opened: Opened, view: queries.View) -> None:
+def cases_figure(opened: Opened, view: run_queries.View) -> None:
     """C0 to C8 with intervals, of all attacks and surrogates or of some."""
-    cells = queries.attacked(view.cells)
+    cells = cell_queries.attacked(view.cells)
     if cells.empty:
         st.info("No surrogate's set has an outcome yet; controls alone make no case.")
         return
-    beside = queries.published_points(view.tables)
+    beside = case_queries.published_points(view.tables)
     boxes = st.columns(4)
     attack = pick(boxes[0].selectbox, "Attacks", [ALL, *cells["attack"].unique()], "case-attack", ALL)
     of_attack = cells if attack == ALL else cells[cells["attack"] == attack]
@@ -64,22 +66,19 @@ def cases_figure(opened: Opened, view: queries.View) -> None:
     configs = [ALL, *(c for c in cells["surrogate_config"].unique() if c)]
     config = pick(boxes[2].selectbox, "Surrogates", configs, "surrogates", ALL)
     of = None if attack == ALL else attack
-    points = queries.case_points(view.tables, view.cells, attack=of)
+    points = case_queries.case_points(view.tables, view.cells, attack=of)
     if config != ALL:
-        fixed = queries.fixed_axes(next(t for t in view.tables if t.name == "cases"))
+        fixed = case_queries.fixed_axes(next(t for t in view.tables if t.name == "cases"))
         try:
             points = cell_views.case_points(opened, view, fixed, of, config)
         except CaromError as error:
             st.warning(plain(error))
             return
     points = points[(points["budget"] == budget) & points["asr"].notna()]
-    found = points[points["case_number"] >= 0]
-    if found.empty:
+    series = case_queries.series_of(points)
+    if not series:
         st.info("No cell has this attack, budget and surrogate together; choose others.")
         return
-    points = points[points["series"].isin(found["series"])]
-    # on its own model a surrogate has other levels than elsewhere; what transfers comes first
-    series = list(dict.fromkeys([*found.loc[found["case_number"] > 0, "series"], *found["series"]]))
     if len(series) > 1:
         level = pick(boxes[3].selectbox, "Levels", [ALL, *series], "levels", ALL)
         series = [level] if level != ALL else series
@@ -106,8 +105,7 @@ def cases_figure(opened: Opened, view: queries.View) -> None:
 
 def published_figure(table: pd.DataFrame) -> None:
     """The cases of a published run, which come without intervals."""
-    points = table.assign(series=table["attacks"], low=table["ASR"], high=table["ASR"], interval="not published")
-    points = points.assign(n=points["rows"], cells=points["rows"])
+    points = case_queries.published_case_points(table)
     parts.figure(
         case_chart.cases(points, pd.DataFrame()),
         points,
@@ -119,19 +117,7 @@ def published_figure(table: pd.DataFrame) -> None:
 
 def effects_figure(table: pd.DataFrame) -> None:
     """What each mismatch costs the attacker, in points."""
-    drawn = pd.DataFrame(
-        {
-            "name": table["mismatch in"],
-            "effect": 100 * table["effect"],
-            "low": 100 * table["low"] if "low" in table else float("nan"),
-            "high": 100 * table["high"] if "high" in table else float("nan"),
-            "interval": table.get("95% interval", "not published"),
-            "p": table.get("p_holm", float("nan")),
-            "kind": table.get("attacks", "all"),
-        }
-    )
-    if "task" in table:
-        drawn = drawn[(table["task"] == table["task"].iloc[0]).to_numpy()]
+    drawn = case_queries.effect_points(table)
     ranges = "; ".join(dict.fromkeys(str(r) for r in table.get("ranges_over", [])))
     st.subheader("What a mismatch costs the attacker")
     parts.figure(

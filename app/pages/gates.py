@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from carom.app.charts import gates as gate_chart
-from carom.app.queries import queries
+from carom.app.queries import gates as gate_queries
 from carom.app.shell import parts
 from carom.app.shell.address import pick
 from carom.app.shell.frame import show_gates
@@ -20,11 +20,11 @@ SHOWN = 12  # of what moved most
 def page(folder: Path) -> None:
     """All gates, then one of them."""
     st.title("Gates")
-    found = queries.gates(folder)
+    found = gate_queries.gates(folder)
     if found.damaged:
         st.warning(
-            f"{found.damaged:,} files below {plain(folder / queries.GATES)} cannot be read, and are left out: damaged, "
-            "or of another version of carom."
+            f"{found.damaged:,} files below {plain(folder / gate_queries.GATES)} cannot be read, and are left out: "
+            "damaged, or of another version of carom."
         )
     if found.verdicts.empty:
         st.info(
@@ -33,9 +33,7 @@ def page(folder: Path) -> None:
             f"{code(f'pytest --robustness-history={folder}')}; each gate that is judged then appears here by itself."
         )
         return
-    latest = found.verdicts.groupby("gate", sort=False).head(1)
-    worst_first = latest["verdict"].map(list(SIGNS).index).sort_values(kind="stable").index
-    latest = latest.loc[worst_first].reset_index(drop=True)
+    latest = gate_queries.latest(found)
     red = int((latest["verdict"] == "weaker").sum())
     doubt = int((latest["verdict"] == "cannot tell").sum())
     st.caption(
@@ -43,17 +41,17 @@ def page(folder: Path) -> None:
         f"of the latest, {red:,} weaker, {doubt:,} cannot tell."
     )
     overview(found, latest)
-    names = dict(zip(latest["gate"], (queries.gate_label(row) for row in latest.to_dict("records")), strict=True))
+    names = dict(zip(latest["gate"], (gate_queries.gate_label(row) for row in latest.to_dict("records")), strict=True))
     gate = pick(st.selectbox, "Gate", list(names), "gate", latest["gate"].iloc[0], format_func=names.__getitem__)
     one(found, gate)
 
 
-def overview(found: queries.Gates, latest: pd.DataFrame) -> None:
+def overview(found: gate_queries.Gates, latest: pd.DataFrame) -> None:
     """The latest verdict of each gate."""
     count = found.verdicts.groupby("gate")["time"].size()
     table = pd.DataFrame(
         {
-            "gate": [queries.gate_label(row) for row in latest.to_dict("records")],
+            "gate": [gate_queries.gate_label(row) for row in latest.to_dict("records")],
             "latest verdict": latest["verdict"].map(lambda verdict: SIGNS.get(verdict, verdict)),
             "when (UTC)": latest["time"].dt.floor("s"),
             "robust accuracy": latest["now"],
@@ -70,11 +68,11 @@ def overview(found: queries.Gates, latest: pd.DataFrame) -> None:
     st.dataframe(styled, hide_index=True)
 
 
-def one(found: queries.Gates, gate: str) -> None:
+def one(found: gate_queries.Gates, gate: str) -> None:
     """One gate over time, its chosen verdict, and what moved in it."""
     verdicts = found.verdicts[found.verdicts["gate"] == gate].reset_index(drop=True)
     last = verdicts.iloc[0]
-    st.subheader(plain(queries.gate_label(last.to_dict())))
+    st.subheader(plain(gate_queries.gate_label(last.to_dict())))
     if verdicts["digest"].nunique() > 1:
         st.info("The suite changed on the way: robust accuracies of different suites are not comparable.")
     parts.figure(
@@ -101,10 +99,10 @@ def one(found: queries.Gates, gate: str) -> None:
     moved(found, row)
 
 
-def moved(found: queries.Gates, row: "pd.Series[Any]") -> None:
+def moved(found: gate_queries.Gates, row: "pd.Series[Any]") -> None:
     """The sets and classes that changed most."""
     st.subheader("What moved")
-    table = queries.moved(found, str(row["gate"]), pd.Timestamp(str(row["time"])))
+    table = gate_queries.moved(found, str(row["gate"]), pd.Timestamp(str(row["time"])))
     if not table["drop"].abs().max() > 0:
         st.info("Nothing: every set and class has the robust accuracy of the baseline.")
         return

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from carom.app.queries import queries
+from carom.app.queries import cells as cell_queries
+from carom.app.queries import matrix as matrix_queries
+from carom.app.queries import runs as run_queries
 from carom.app.shell import cell_views, parts, picture
 from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
@@ -30,7 +32,7 @@ MARKS: dict[str, str] = {
 def page(opened: Opened) -> float:
     """The images of one adversarial set, filtered by what victims answered."""
     header(opened, "Images")
-    if queries.state(opened.run) == "published":
+    if run_queries.state(opened.run) == "published":
         st.info("A published run has rates only, no images. Choose a run of your own on the left.")
         return 0.0
     sets = cell_views.adversarial_sets(opened)
@@ -99,7 +101,7 @@ def choose_victims(labels: Sequence[str]) -> list[str]:
     return chosen
 
 
-def rates(found: queries.Answered) -> None:
+def rates(found: cell_queries.Answered) -> None:
     """How these victims did on the whole set."""
     cells = found.cells
     table = pd.DataFrame(
@@ -126,18 +128,18 @@ def rates(found: queries.Answered) -> None:
     )
 
 
-def choose_images(found: queries.Answered, victims: list[str]) -> list[int]:
+def choose_images(found: cell_queries.Answered, victims: list[str]) -> list[int]:
     """Places of the images that pass the filters."""
     boxes = st.columns(4)
     classes = list(dict.fromkeys(found.by_class["class"]))
     label = pick(boxes[0].selectbox, "Class", [ANY, *classes], "class", ANY)
-    words = {ANY: "any", **{str(name): said for name, said in queries.OUTCOMES.items()}}
+    words = {ANY: "any", **{str(name): said for name, said in cell_queries.OUTCOMES.items()}}
     outcome = pick(boxes[1].selectbox, "Outcome", list(words), "outcome", ANY, format_func=lambda o: words.get(o, o))
     of, agree = victims[0], ANY
     if len(victims) > 1:
         of = pick(boxes[2].selectbox, "Outcome on", victims, "of", victims[0])
         agree = pick(boxes[3].selectbox, "Agreement", list(AGREE), "agree", ANY, format_func=lambda a: AGREE.get(a, a))
-    return queries.filtered(
+    return cell_queries.filtered(
         found,
         label=None if label == ANY else label,
         outcome=None if outcome == ANY else outcome,
@@ -146,7 +148,7 @@ def choose_images(found: queries.Answered, victims: list[str]) -> list[int]:
     )
 
 
-def grid(opened: Opened, made: int, found: queries.Answered, places: list[int]) -> None:
+def grid(opened: Opened, made: int, found: cell_queries.Answered, places: list[int]) -> None:
     """A page of images, two beside each other."""
     pages = [str(i + 1) for i in range(-(-len(places) // A_PAGE))]
     left, right = st.columns([1, 3], vertical_alignment="bottom")
@@ -176,7 +178,7 @@ def grid(opened: Opened, made: int, found: queries.Answered, places: list[int]) 
     )
 
 
-def described(found: queries.Answered, place: int, pair: tuple[picture.Picture, picture.Picture] | None) -> None:
+def described(found: cell_queries.Answered, place: int, pair: tuple[picture.Picture, picture.Picture] | None) -> None:
     """What an image is, and how much was added to it."""
     image = found.images.iloc[place]
     said = [f"Label **{plain(image['label'])}**"]
@@ -199,10 +201,10 @@ def three(clean: picture.Picture, adversarial: picture.Picture) -> None:
         box.image(picture.png(image), caption=plain(caption), width="stretch", output_format="PNG")
 
 
-def answers(found: queries.Answered, place: int) -> None:
+def answers(found: cell_queries.Answered, place: int) -> None:
     """What each victim answered, clean and adversarial."""
     lines = []
-    for i, victim in enumerate(queries.shortened(list(found.cells["victim"]))):
+    for i, victim in enumerate(matrix_queries.shortened(list(found.cells["victim"]))):
         seen = f"{plain(found.clean[i, place])} → {plain(found.adversarial[i, place])}"
         lines.append(f"{MARKS[found.outcome[i, place]]} **{seen}** · {plain(victim)}")
     st.markdown("  \n".join(lines))

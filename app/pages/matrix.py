@@ -8,7 +8,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from carom.app.charts import cell as cell_charts
 from carom.app.charts import matrix as heat_map
-from carom.app.queries import queries
+from carom.app.queries import cells as cell_queries
+from carom.app.queries import matrix as matrix_queries
+from carom.app.queries import runs as run_queries
 from carom.app.shell import cell_views, parts, picture, views
 from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
@@ -30,37 +32,37 @@ def page(opened: Opened) -> float:
     return seconds
 
 
-def matrix(opened: Opened, view: queries.View) -> None:
+def matrix(opened: Opened, view: run_queries.View) -> None:
     """Who fools whom, along any two axes."""
-    cells = queries.attacked(view.cells)
+    cells = cell_queries.attacked(view.cells)
     if cells.empty:
         st.info("No surrogate's set has an outcome yet; controls alone make no matrix.")
         return
-    known = queries.axes(cells)
+    known = matrix_queries.axes(cells)
     left, right, fifth = st.columns(3)
     third, fourth, last = st.columns(3)
-    rows = pick(left.selectbox, "Rows", known, "rows", "surrogate", format_func=queries.AXES.__getitem__)
+    rows = pick(left.selectbox, "Rows", known, "rows", "surrogate", format_func=matrix_queries.AXES.__getitem__)
     others = [a for a in known if a != rows]
     second = "victim" if rows != "victim" else "surrogate"
-    columns = pick(right.selectbox, "Columns", others, "columns", second, format_func=queries.AXES.__getitem__)
+    columns = pick(right.selectbox, "Columns", others, "columns", second, format_func=matrix_queries.AXES.__getitem__)
     attack = only(third, "Attack", cells, "attack", (rows, columns))
     of_attack = cells if attack is None else cells[cells["attack"] == attack]
     budget = only(fourth, "Budget", of_attack, "budget", (rows, columns))
-    names = {str(name): said for name, said in queries.ORDERS.items()}
+    names = {str(name): said for name, said in matrix_queries.ORDERS.items()}
     asked = pick(fifth.selectbox, "Order", list(names), "order", "run", format_func=lambda name: names.get(name, name))
-    order = next(name for name in queries.ORDERS if name == asked)
+    order = next(name for name in matrix_queries.ORDERS if name == asked)
     white_box = pick(last.segmented_control, "White box (C0)", ["without", "with"], "white-box", "without") == "with"
-    whole = queries.matrix(view.cells, rows, columns, attack=attack, budget=budget, white_box=white_box)
+    whole = matrix_queries.matrix(view.cells, rows, columns, attack=attack, budget=budget, white_box=white_box)
     if whole.empty:
         st.info("No cell has both of these with this attack and budget; choose others.")
         return
-    whole = queries.ordered(whole, rows, columns, order)
-    found, cut = queries.limited(whole, rows, columns)
+    whole = matrix_queries.ordered(whole, rows, columns, order)
+    found, cut = matrix_queries.limited(whole, rows, columns)
     for axis, levels in cut.items():
         st.warning(
-            f"Of {levels:,} levels of {queries.AXES[axis]} the first {queries.MOST_LEVELS} in this order are drawn; "
-            "the CSV has all. A configuration or a condition as the axis pools them, and the order by mean ASR puts "
-            "the highest first."
+            f"Of {levels:,} levels of {matrix_queries.AXES[axis]} the first {matrix_queries.MOST_LEVELS} in this order "
+            "are drawn; the CSV has all. A configuration or a condition as the axis pools them, and the order by mean "
+            "ASR puts the highest first."
         )
     what = f"{attack or 'all attacks'}, {budget or 'all budgets'}"
     event = parts.figure(
@@ -80,16 +82,16 @@ def matrix(opened: Opened, view: queries.View) -> None:
     st.subheader("Cells of a field")
     one, two = st.columns(2)
     levels_of = {axis: [str(level) for level in whole[axis].cat.categories] for axis in (rows, columns)}
-    row = choose(one, f"Row: {queries.AXES[rows]}", levels_of[rows], "row")
-    column = choose(two, f"Column: {queries.AXES[columns]}", levels_of[columns], "column")
+    row = choose(one, f"Row: {matrix_queries.AXES[rows]}", levels_of[rows], "row")
+    column = choose(two, f"Column: {matrix_queries.AXES[columns]}", levels_of[columns], "column")
     if row and column:
         where = {rows: row, columns: column}
-        pooled = queries.field_cells(view.cells, where, attack=attack, budget=budget, white_box=white_box)
+        pooled = cell_queries.field_cells(view.cells, where, attack=attack, budget=budget, white_box=white_box)
         if not pooled.count:
             st.info("No cell has this row and this column; click a field of the matrix, or choose another pair.")
             return
     else:
-        pooled = queries.named_cell(cells, st.query_params.get("cell", ""))
+        pooled = cell_queries.named_cell(cells, st.query_params.get("cell", ""))
         if not pooled.count:
             st.info("Click a field of the matrix, or choose a row and a column, to see the cells behind it.")
             return
@@ -121,7 +123,7 @@ def take_click(event: Any) -> None:
     st.session_state["clicked"] = clicked
 
 
-def of_field(opened: Opened, pooled: queries.Pooled) -> None:
+def of_field(opened: Opened, pooled: cell_queries.Pooled) -> None:
     """The cells of a field, one of them in full."""
     shown = pooled.cells
     if pooled.count > 1:
@@ -178,7 +180,7 @@ def of_cell(opened: Opened, cell: "pd.Series[Any]") -> None:
     strip(opened, cell, found)
 
 
-def classes_figure(found: queries.Answered) -> None:
+def classes_figure(found: cell_queries.Answered) -> None:
     """ASR within each class."""
     table = found.by_class[found.by_class["n"] > 0]
     table = table.assign(interval=interval_words(table["low"], table["high"]))
@@ -198,10 +200,10 @@ def classes_figure(found: queries.Answered) -> None:
     )
 
 
-def confusion_figure(found: queries.Answered) -> None:
+def confusion_figure(found: cell_queries.Answered) -> None:
     """What the victim answered before and after."""
-    table = queries.confusion(found)
-    classes = [*dict.fromkeys(found.by_class["class"]), queries.NO_ANSWER]
+    table = cell_queries.confusion(found)
+    classes = [*dict.fromkeys(found.by_class["class"]), cell_queries.NO_ANSWER]
     drawn, more = table, ""
     seen = pd.concat([found.images["label"], pd.Series([*found.clean[0], *found.adversarial[0]])]).value_counts()
     if len(set(table["clean"]) | set(table["adversarial"])) > cell_charts.MOST_CLASSES:
@@ -217,9 +219,9 @@ def confusion_figure(found: queries.Answered) -> None:
     )
 
 
-def strip(opened: Opened, cell: "pd.Series[Any]", found: queries.Answered) -> None:
+def strip(opened: Opened, cell: "pd.Series[Any]", found: cell_queries.Answered) -> None:
     """Some of the images on which the attack succeeded."""
-    fooled = queries.filtered(found, outcome="fooled")
+    fooled = cell_queries.filtered(found, outcome="fooled")
     st.subheader(f"{len(fooled):,} images on which the attack succeeded")
     places = fooled[:STRIP]
     if places:

@@ -23,13 +23,12 @@ from carom.app.charts import (
 from carom.app.charts import (
     students as student_chart,
 )
-from carom.app.queries import queries
+from carom.app.queries import methods as method_queries
 from carom.app.shell import help, parts, views
 from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import code, plain
 from carom.errors import CaromError
-from carom.scenarios.tables.surrogates import GEOMETRY
 from carom.scenarios.tables.table import Table
 
 SURROGATES = ("surrogates", "equal-training-cost", "geometry")
@@ -86,7 +85,7 @@ def surrogates(tables: Mapping[str, Table]) -> None:
             if name in tables:
                 parts.table(tables[name])
         return
-    frame = tables["surrogates"].frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
+    frame = method_queries.with_budget(tables["surrogates"].frame)
     first, second, third = st.columns(3)
     attack = pick(first.selectbox, "Attack", list(dict.fromkeys(frame["attack"])), "attack", frame["attack"].iloc[-1])
     budget = pick(second.selectbox, "Budget", list(dict.fromkeys(frame["budget"])), "budget", frame["budget"].iloc[-1])
@@ -105,7 +104,7 @@ def surrogates(tables: Mapping[str, Table]) -> None:
                 title="ASR against cost",
             )
         if "T-DEE" in chosen:
-            parts.table(worth(tables["surrogates"], chosen))
+            parts.table(method_queries.worth(tables["surrogates"], chosen))
         if "geometry" in tables:
             flatness(tables["geometry"].frame, chosen, rests)
     for name in SURROGATES:
@@ -114,31 +113,14 @@ def surrogates(tables: Mapping[str, Table]) -> None:
     papers(frame["surrogate"])
 
 
-def worth(shown: Table, chosen: pd.DataFrame) -> Table:
-    """How many networks each surrogate is worth, beside what it costs."""
-    notes = [note for note in shown.notes if note.startswith("T-DEE")]
-    columns = ("surrogate", "trainings", "seeds", "n", "ASR", "95% interval", "T-DEE", "T-DEE interval")
-    return Table(
-        name="t-dee",
-        title="T-DEE: how many networks trained apart transfer as well",
-        frame=chosen.sort_values("asr", ascending=False, ignore_index=True),
-        forms={c: shown.forms[c] for c in columns},
-        notes=notes,
-    )
-
-
 def flatness(geometry: pd.DataFrame, chosen: pd.DataFrame, rests: str) -> None:
     """Whether surrogates of a flatter loss transfer better."""
-    known = [m for m in GEOMETRY.values() if m in geometry and geometry[m].notna().sum() > 1]
-    if not known:
-        return
-    measured = chosen.drop(columns="seeds").merge(geometry, on="surrogate")
-    known = [m for m in known if measured[m].notna().sum() > 1]
+    measured, known = method_queries.measured(geometry, chosen)
     if not known:
         return
     measure = pick(st.selectbox, "Geometry measure", known, "geometry", known[0])
     found = measured[measured[measure].notna()].reset_index(drop=True)
-    ranks = found[measure].rank().corr(found["asr"].rank())
+    ranks = method_queries.rank_correlation(found, measure)
     said = f"Spearman's rank correlation {ranks:+.2f}" if math.isfinite(ranks) else "No rank correlation"
     parts.figure(
         scatter_chart.chart(
@@ -165,13 +147,8 @@ def attacks(tables: Mapping[str, Table]) -> None:
     if "by-attack" not in tables:
         st.info("No surrogate's set has met a victim of other weights yet; without that no attack can be compared.")
         return
-    shown = tables["by-attack"]
-    frame = shown.frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
-    apart = [c for c in shown.forms if shown.is_text(c) and c not in ("attack", "norm", "eps", "95% interval")]
-    apart = [c for c in apart if c in frame and frame[c].nunique() > 1]
-    if apart:  # rows that no figure may mix: goals, whose answers were read, recipes, defences
-        words = [frame[c].map(lambda v, c=c: _word(c, v)) for c in apart]
-        frame = frame.assign(kind=[" · ".join(row) for row in zip(*words, strict=True)])
+    frame, apart = method_queries.by_kind(tables["by-attack"])
+    if apart:
         first, second = st.columns(2)
         kinds = list(dict.fromkeys(frame["kind"]))
         kind = pick(first.selectbox, f"Rows ({', '.join(apart)})", kinds, "kind", kinds[0], help=KINDS)
@@ -184,8 +161,7 @@ def attacks(tables: Mapping[str, Table]) -> None:
     over_eps(frame)
     over_steps(here, budget)
     if "sets" in tables:
-        sets = tables["sets"].frame[["attack", "norm", "eps", "L2", "SSIM", "passes per image"]]
-        met = here.merge(sets, on=["attack", "norm", "eps"])
+        met = method_queries.beside_sets(here, tables["sets"].frame)
         against_passes(met, budget)
         against_visibility(met, budget)
     for name in ATTACKS:
@@ -289,7 +265,7 @@ def defenses(tables: Mapping[str, Table], opened: Opened) -> None:
     if "defenses" not in tables:
         st.info("This run has no defended victim; `defense` in a scenario's victims makes one.")
         return
-    frame = tables["defenses"].frame.assign(budget=lambda t: t["norm"] + " " + t["eps"])
+    frame = method_queries.with_budget(tables["defenses"].frame)
     first, second, third = st.columns(3)
     budgets = list(dict.fromkeys(frame["budget"]))
     budget = pick(first.selectbox, "Budget", budgets, "budget", budgets[-1])
@@ -325,14 +301,16 @@ def defenses(tables: Mapping[str, Table], opened: Opened) -> None:
 @st.cache_data(show_spinner="Reading the students …", max_entries=4)
 def _students(folder: str, run: str, counter: int, files: Sequence[tuple[str, int]]) -> dict[str, pd.DataFrame]:
     del counter, files  # read again only when the store or what was measured has changed
-    return queries.students(Path(folder), run)
+    return method_queries.students(Path(folder), run)
 
 
 def students(opened: Opened) -> None:
     """The students of ProARD's networks that were measured, and how one is exported."""
     command = f"carom students {shlex.quote(opened.run.id)} --store {shlex.quote(str(opened.folder))}"
     try:
-        found = _students(str(opened.folder), opened.run.id, opened.counter, queries.student_files(opened.folder))
+        found = _students(
+            str(opened.folder), opened.run.id, opened.counter, method_queries.student_files(opened.folder)
+        )
     except CaromError as error:
         st.warning(f"Students cannot be read: {plain(error)}")
         return
@@ -394,12 +372,6 @@ def papers(labels: "pd.Series[str]") -> None:
         found = help.methods(dict.fromkeys(labels))
     forms = dict.fromkeys(found.columns, "text")
     parts.table(Table(name="papers", title="Methods and papers", frame=found, forms=forms))  # type: ignore[arg-type]
-
-
-def _word(column: str, value: object) -> str:
-    if column == "targeted":
-        return "targeted" if value in (True, "True") else "untargeted"
-    return f"{column.replace('_', ' ')}: {value}"
 
 
 def _rests(rows: pd.DataFrame, drawn: str = "lines") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from carom.app.queries import queries
+from carom.app.queries import runs as run_queries
 from carom.app.shell import parts, views
 from carom.app.shell.address import pick
 from carom.app.shell.frame import STANDS, Opened, header, moment, show
@@ -40,7 +40,7 @@ def overview(runs: list[Run]) -> None:
         [
             {
                 "run": run.id,
-                "state": STANDS[queries.state(run)],
+                "state": STANDS[run_queries.state(run)],
                 "outcomes": run.done / run.cells if run.cells else float("nan"),
                 "cells": run.cells,
                 "failed": run.failed,
@@ -81,7 +81,7 @@ def chosen(table: Any, ids: list[str]) -> None:
 
 def took(run: Run) -> str:
     """From start to end, in words; nothing for a run that goes on or was imported."""
-    if run.finished is None or queries.state(run) == "published":
+    if run.finished is None or run_queries.state(run) == "published":
         return "–"
     seconds = int((datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.started)).total_seconds())
     hours, minutes = seconds // 3600, seconds // 60 % 60
@@ -92,8 +92,8 @@ def took(run: Run) -> str:
 
 def compared(opened: Opened) -> float:
     """How the chosen run differs from another one."""
-    others = [run for run in opened.runs if run.id != opened.run.id and queries.state(run) != "published"]
-    if not others or queries.state(opened.run) == "published":
+    others = [run for run in opened.runs if run.id != opened.run.id and run_queries.state(run) != "published"]
+    if not others or run_queries.state(opened.run) == "published":
         return 0.0
     st.subheader("Compared with another run")
     other = pick(

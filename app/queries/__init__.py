@@ -1,1 +1,4 @@
-"""All questions that the explorer asks a store; no Streamlit."""
+"""All questions of the explorer to a store, a file a page, without Streamlit.
+
+`runs.py` first: what a page shows of a run. `cells.py` and `tables.py` serve several pages.
+"""

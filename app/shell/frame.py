@@ -13,7 +13,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from carom.app.queries import queries
+from carom.app.queries import gates as gate_queries
+from carom.app.queries import runs as run_queries
 from carom.errors import CaromError, one_line
 from carom.scenarios.store.runs import Run
 
@@ -27,7 +28,7 @@ STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
 [data-testid=stAppDeployButton] {display: none}
 </style>"""
-STANDS: dict[queries.State, str] = {
+STANDS: dict[run_queries.State, str] = {
     "waiting": "running",
     "running": "running",
     "interrupted": "interrupted",
@@ -82,9 +83,9 @@ def show_gates(page: Callable[[Path], None]) -> None:
     """A page about the gates of a store, which needs no run; what goes wrong is a sentence, as in `show`."""
 
     def draw(folder: Path) -> None:
-        counter = queries.gates_counter(folder)
+        counter = gate_queries.gates_counter(folder)
         page(folder)
-        watch(lambda: queries.gates_counter(folder), counter, POLL)
+        watch(lambda: gate_queries.gates_counter(folder), counter, POLL)
 
     _guarded(draw)
 
@@ -105,7 +106,7 @@ def _guarded(draw: Callable[[Path], None]) -> None:
     except CaromError as error:
         st.warning(plain(error))
         st.caption("This page looks again by itself.")
-        watch(lambda: queries.counter(folder), None, POLL)
+        watch(lambda: run_queries.counter(folder), None, POLL)
     except Exception as error:
         logging.getLogger("carom").exception("the explorer could not show this view")
         st.error(
@@ -117,21 +118,21 @@ def _guarded(draw: Callable[[Path], None]) -> None:
 def _show(page: Callable[[Opened], float | None], folder: Path) -> None:
     runs: list[Run] = []
     counter: int | None = None
-    if (folder / "carom.db").exists() or not queries.has_gates(folder):
-        counter = queries.counter(folder)
-        runs = kept_runs(str(folder), counter, queries.writer_is_gone(folder))
+    if (folder / "carom.db").exists() or not gate_queries.has_gates(folder):
+        counter = run_queries.counter(folder)
+        runs = kept_runs(str(folder), counter, run_queries.writer_is_gone(folder))
     if not runs or counter is None:
-        gates = " It holds gates; page Gates shows them." if queries.has_gates(folder) else ""
+        gates = " It holds gates; page Gates shows them." if gate_queries.has_gates(folder) else ""
         st.info(
             f"{plain(folder)} holds no run yet. Start one, such as {code(f'carom demo --store {folder}')}; "
             f"it appears here by itself.{gates}"
         )
-        watch(lambda: queries.counter(folder), counter, POLL)
+        watch(lambda: run_queries.counter(folder), counter, POLL)
         return
     with st.sidebar:
         run = choose(runs)
     seconds = page(Opened(folder=folder, counter=counter, runs=runs, run=run))
-    watch(lambda: queries.counter(folder), counter, wait_of(seconds or 0.0))
+    watch(lambda: run_queries.counter(folder), counter, wait_of(seconds or 0.0))
 
 
 def wait_of(seconds: float) -> float:
@@ -143,14 +144,14 @@ def wait_of(seconds: float) -> float:
 def kept_runs(folder: str, counter: int, gone: bool) -> list[Run]:
     """The runs of a store, counted once for each state of it."""
     del counter, gone
-    return queries.runs(Path(folder))
+    return run_queries.runs(Path(folder))
 
 
 def choose(runs: list[Run]) -> Run:
     """The run that the address or the user names; the latest otherwise."""
     ids = [r.id for r in runs]
     asked = st.query_params.get("run")
-    labels = {r.id: f"{r.id} · {STANDS[queries.state(r)]}" for r in runs}
+    labels = {r.id: f"{r.id} · {STANDS[run_queries.state(r)]}" for r in runs}
     chosen = pick(st.selectbox, "Run", ids, "run", ids[0], format_func=lambda run: labels.get(run, run))
     if asked is not None and asked not in ids:
         st.warning(f"This store has no run named {plain(asked)}. Shown is {plain(chosen)}; the list above has all.")
@@ -163,7 +164,7 @@ def header(opened: Opened, title: str) -> None:
     st.title(title)
     if run.description:
         st.text(run.description)
-    stand = queries.state(run)
+    stand = run_queries.state(run)
     facts = f"{plain(run.id)} · task {plain(run.task)} · started {plain(moment(run.started))} UTC"
     complete = stand == "done" and run.done == run.cells
     st.caption(f"{facts} · done: all {run.done:,} cells have an outcome" if complete else facts)
@@ -204,7 +205,7 @@ def moment(written: str) -> str:
 def follow(folder: str, run: str) -> None:
     """The progress of a run, more often than its tables."""
     try:
-        done, planned = queries.progress(Path(folder), run)
+        done, planned = run_queries.progress(Path(folder), run)
     except CaromError as error:
         st.warning(plain(error))
         return

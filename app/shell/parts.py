@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from carom.app.queries import queries
+from carom.app.queries import tables as table_queries
 from carom.scenarios.cases import CONTROL
 from carom.scenarios.tables.table import Table
 
@@ -40,7 +40,7 @@ def table(shown: Table) -> None:
 
     Each column says what it is on hover, and rows that name an attack, a surrogate or a victim lead to the matrix.
     """
-    frame, shared = queries.displayed(shown)
+    frame, shared = table_queries.displayed(shown)
     title = shown.title.split(": ", 1)[-1]
     st.subheader(plain(title[:1].upper() + title[1:]), help=help_of(shown.name.replace("-", " ")))
     links = cell_links(shown)
@@ -175,7 +175,7 @@ def drawn(chart: alt.LayerChart, form: Literal["png", "svg"]) -> bytes:
 
 def controls_notice(tables: Sequence[Table]) -> None:
     """Controls that did not pass, above everything that rests on them."""
-    bad = queries.troubles(tables)
+    bad = table_queries.troubles(tables)
     for status, notice, icon in (
         ("failed", st.error, ":material/error:"),
         ("warned", st.warning, ":material/warning:"),

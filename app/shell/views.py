@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from carom.app.queries import queries
+from carom.app.queries import runs as run_queries
 from carom.scenarios.tables.table import Table
 
 from . import parts
@@ -16,13 +16,13 @@ from .plain import plain
 
 # Resources are handed out as they are: a copy of a million cells for each look would cost seconds and memory.
 @st.cache_resource(show_spinner="Reading the run …", max_entries=4)
-def _read(folder: str, run: str, counter: int) -> tuple[queries.View, float]:
+def _read(folder: str, run: str, counter: int) -> tuple[run_queries.View, float]:
     del counter  # read again only when the store's change counter has moved
     start = time.perf_counter()
-    return queries.view(Path(folder), run), time.perf_counter() - start
+    return run_queries.view(Path(folder), run), time.perf_counter() - start
 
 
-def of_run(opened: Opened) -> tuple[queries.View, float]:
+def of_run(opened: Opened) -> tuple[run_queries.View, float]:
     """The tables and cells of the chosen run, not to be changed, and the seconds that reading them took."""
     return _read(str(opened.folder), opened.run.id, opened.counter)
 
@@ -31,7 +31,7 @@ def of_run(opened: Opened) -> tuple[queries.View, float]:
 def _about(folder: str, run: str, counter: int) -> tuple[Sequence[Table], float]:
     del counter
     start = time.perf_counter()
-    return queries.about(Path(folder), run), time.perf_counter() - start
+    return run_queries.about(Path(folder), run), time.perf_counter() - start
 
 
 def about(opened: Opened) -> tuple[Sequence[Table], float]:
@@ -40,22 +40,22 @@ def about(opened: Opened) -> tuple[Sequence[Table], float]:
 
 
 @st.cache_resource(show_spinner="Comparing the runs …", max_entries=4)
-def _comparison(folder: str, first: str, second: str, counter: int) -> tuple[queries.View, float]:
+def _comparison(folder: str, first: str, second: str, counter: int) -> tuple[run_queries.View, float]:
     del counter
     start = time.perf_counter()
-    return queries.comparison(Path(folder), first, second), time.perf_counter() - start
+    return run_queries.comparison(Path(folder), first, second), time.perf_counter() - start
 
 
-def comparison(opened: Opened, other: str) -> tuple[queries.View, float]:
+def comparison(opened: Opened, other: str) -> tuple[run_queries.View, float]:
     """How the chosen run differs from another, and the seconds that reading took."""
     return _comparison(str(opened.folder), opened.run.id, other, opened.counter)
 
 
-def explained(opened: Opened, view: queries.View) -> bool:
+def explained(opened: Opened, view: run_queries.View) -> bool:
     """Say why there is no table of outcomes yet, and show what there is instead; False where there is one."""
     if view.problem is None:
         return False
-    if queries.state(opened.run) == "waiting":
+    if run_queries.state(opened.run) == "waiting":
         st.info("No outcome yet. Tables appear here by themselves as soon as the first victims have answered.")
     elif opened.run.done:
         st.warning(plain(view.problem))

@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
-from carom.app.queries import queries
+from carom.app.queries import cases as case_queries
+from carom.app.queries import runs as run_queries
 from carom.scenarios.published.dumb import read_in
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.schema import cells, run_sets, runs
@@ -48,7 +49,7 @@ def test_figures_and_tables(explore: Explore, read: Read, finished: Path) -> Non
 
 def test_one_attack_one_budget_one_surrogate(explore: Explore, read: Read, finished: Path) -> None:
     at = explore(finished, "cases")
-    run = queries.runs(finished)[0].id
+    run = run_queries.runs(finished)[0].id
     at.selectbox(key="pick-case-attack").set_value("mi").run()
     at.selectbox(key="pick-budget").set_value("l2 0.5").run()
     config = at.selectbox(key="pick-surrogates").options[1]
@@ -63,7 +64,7 @@ def test_one_attack_one_budget_one_surrogate(explore: Explore, read: Read, finis
 def test_too_much_to_read_is_said(
     explore: Explore, read: Read, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "MOST_READ", 3)
+    monkeypatch.setattr(case_queries, "MOST_READ", 3)
     config = explore(finished, "cases").selectbox(key="pick-surrogates").options[1]
     at = explore(finished, "cases", case_attack="fgsm", levels="gone", surrogates=config)
     assert "expected at most 3" in read(at.warning)
@@ -105,7 +106,7 @@ def published(tmp_path: Path, store: Path) -> str:
     rows = "\n".join(f"bing,True,PGD,net,20/80,net,{victim}" for victim in victims)
     path.write_text(f"{HEADER},asr,asr_0,asr_1\n{rows}\n")
     read_in(tmp_path / "DUMB", store)
-    return next(r.id for r in queries.runs(store) if queries.state(r) == "published")
+    return next(r.id for r in run_queries.runs(store) if run_queries.state(r) == "published")
 
 
 def test_published_results_stand_beside_ones_own(explore: Explore, read: Read, copy: Path, tmp_path: Path) -> None:

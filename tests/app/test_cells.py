@@ -12,7 +12,11 @@ from PIL import Image
 from carom.app.charts import cases as case_chart
 from carom.app.charts import cell as cell_charts
 from carom.app.charts import matrix as heat_map
-from carom.app.queries import queries
+from carom.app.queries import cases as case_queries
+from carom.app.queries import cells as cell_queries
+from carom.app.queries import images as image_queries
+from carom.app.queries import matrix as matrix_queries
+from carom.app.queries import runs as run_queries
 from carom.app.shell import picture
 from carom.errors import CaromError, StoreError
 from carom.scenarios.cases import CASES
@@ -28,12 +32,12 @@ from carom.scenarios.tables.table import Form, Table
 
 @pytest.fixture
 def run(finished: Path) -> str:
-    return queries.runs(finished)[0].id
+    return run_queries.runs(finished)[0].id
 
 
 @pytest.fixture
 def all_cells(finished: Path, run: str) -> pd.DataFrame:
-    return queries.view(finished, run).cells
+    return run_queries.view(finished, run).cells
 
 
 # --------------------------------------------------------------------------------------------------------------- cells
@@ -44,8 +48,8 @@ def test_a_cell_read_alone_is_the_cell_of_the_run(finished: Path, run: str) -> N
         everything = read_outcomes(store, run)
     for row in (0, 17, len(everything.cells) - 1):
         cell = everything.cells.iloc[row]
-        found = queries.answered(finished, run, int(cell["set_id"]), [int(cell["victim_id"])])
-        names = np.array([*everything.classes, queries.NO_ANSWER], dtype=object)
+        found = cell_queries.answered(finished, run, int(cell["set_id"]), [int(cell["victim_id"])])
+        names = np.array([*everything.classes, cell_queries.NO_ANSWER], dtype=object)
         assert list(found.adversarial[0]) == list(names[everything.adversarial[row]])
         assert list(found.clean[0]) == list(names[everything.clean_predictions[cell["victim_index"]]])
         assert (found.outcome[0] == "fooled").sum() == everything.success[row].sum() == found.cells["k"].iloc[0]
@@ -56,36 +60,36 @@ def test_a_cell_read_alone_is_the_cell_of_the_run(finished: Path, run: str) -> N
 
 def test_several_victims_come_in_the_order_asked_for(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
     set_id = int(all_cells["set_id"].iloc[0])
-    known = queries.answering(finished, run, set_id)
+    known = cell_queries.answering(finished, run, set_id)
     ids = [int(i) for i in known["victim_id"]][::-1]
-    found = queries.answered(finished, run, set_id, ids)
+    found = cell_queries.answered(finished, run, set_id, ids)
     assert found.cells["victim_id"].tolist() == ids
     assert found.cells["victim"].tolist() == known["victim"].tolist()[::-1]
     for i, victim in enumerate(ids):
-        assert list(queries.answered(finished, run, set_id, [victim]).adversarial[0]) == list(found.adversarial[i])
+        assert list(cell_queries.answered(finished, run, set_id, [victim]).adversarial[0]) == list(found.adversarial[i])
 
 
 def test_no_outcome_is_an_error_in_words(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
     with pytest.raises(CaromError, match="no outcome"):
-        queries.answered(finished, run, int(all_cells["set_id"].iloc[0]), [10_000])
+        cell_queries.answered(finished, run, int(all_cells["set_id"].iloc[0]), [10_000])
     with pytest.raises(CaromError, match="no adversarial set 10000"):
-        queries.pictures(finished, run, 10_000, [0])
+        image_queries.pictures(finished, run, 10_000, [0])
 
 
 def test_who_answered_a_set(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
     for set_id in all_cells["set_id"].unique()[:6]:
         mine = all_cells[all_cells["set_id"] == set_id]
-        known = queries.answering(finished, run, int(set_id))
+        known = cell_queries.answering(finished, run, int(set_id))
         columns = ["victim_id", "victim", "case", "n", "k"]
         expected = mine.sort_values("victim_id")[columns].reset_index(drop=True)
         got = known.sort_values("victim_id").reset_index(drop=True)
         assert got.astype(str).equals(expected.astype(str))
-    own = queries.answering(finished, run, int(all_cells.loc[all_cells["case"] == 0, "set_id"].iloc[0]))
+    own = cell_queries.answering(finished, run, int(all_cells.loc[all_cells["case"] == 0, "set_id"].iloc[0]))
     assert own["case"].tolist()[-1] == 0
 
 
 def test_the_sets_of_a_run(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
-    sets = queries.adversarial_sets(finished, run)
+    sets = image_queries.adversarial_sets(finished, run)
     assert set(sets["set_id"]) == set(all_cells["set_id"])
     assert set(sets["budget"]) == set(all_cells["budget"])
     with Store(finished) as store:
@@ -95,8 +99,8 @@ def test_the_sets_of_a_run(finished: Path, run: str, all_cells: pd.DataFrame) ->
 
 def test_answers_are_counted(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
     cell = all_cells[all_cells["k"] > 2].iloc[0]
-    found = queries.answered(finished, run, int(cell["set_id"]), [int(cell["victim_id"])])
-    table = queries.confusion(found)
+    found = cell_queries.answered(finished, run, int(cell["set_id"]), [int(cell["victim_id"])])
+    table = cell_queries.confusion(found)
     assert table["images"].sum() == len(found.images)
     assert table.groupby("clean")["share"].sum().to_numpy() == pytest.approx(1)
     row = table.iloc[0]
@@ -106,46 +110,46 @@ def test_answers_are_counted(finished: Path, run: str, all_cells: pd.DataFrame) 
 
 def test_filters(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
     set_id = int(all_cells.loc[all_cells["k"] > 2, "set_id"].iloc[0])
-    victims = [int(v) for v in queries.answering(finished, run, set_id)["victim_id"]]
-    found = queries.answered(finished, run, set_id, victims)
+    victims = [int(v) for v in cell_queries.answering(finished, run, set_id)["victim_id"]]
+    found = cell_queries.answered(finished, run, set_id, victims)
     every = set(range(len(found.images)))
-    assert set(queries.filtered(found)) == every
-    parts = [queries.filtered(found, outcome=outcome, victim=1) for outcome in queries.OUTCOMES]
+    assert set(cell_queries.filtered(found)) == every
+    parts = [cell_queries.filtered(found, outcome=outcome, victim=1) for outcome in cell_queries.OUTCOMES]
     assert sorted(place for part in parts for place in part) == sorted(every)
     assert len(parts[0]) == found.cells["k"].iloc[1]
-    alike = queries.filtered(found, agree=True)
-    assert sorted([*alike, *queries.filtered(found, agree=False)]) == sorted(every)
+    alike = cell_queries.filtered(found, agree=True)
+    assert sorted([*alike, *cell_queries.filtered(found, agree=False)]) == sorted(every)
     assert all(len(set(found.adversarial[:, place])) == 1 for place in alike)
     label = found.images["label"].iloc[0]
-    both = queries.filtered(found, label=label, outcome="fooled")
-    assert set(both) == {p for p in queries.filtered(found, outcome="fooled") if found.images["label"][p] == label}
+    both = cell_queries.filtered(found, label=label, outcome="fooled")
+    assert set(both) == {p for p in cell_queries.filtered(found, outcome="fooled") if found.images["label"][p] == label}
 
 
 # -------------------------------------------------------------------------------------------------------------- fields
 
 
 def test_a_field_pools_the_cells_of_the_matrix(all_cells: pd.DataFrame) -> None:
-    table = queries.matrix(all_cells, "attack", "budget", white_box=True)
+    table = matrix_queries.matrix(all_cells, "attack", "budget", white_box=True)
     for row in table.to_dict("records"):
-        pooled = queries.field_cells(all_cells, {a: row[a] for a in ("attack", "budget")}, white_box=True)
+        pooled = cell_queries.field_cells(all_cells, {a: row[a] for a in ("attack", "budget")}, white_box=True)
         assert (pooled.n, pooled.k, pooled.count) == (row["n"], row["k"], row["cells"])
         assert pooled.cells["asr"].is_monotonic_decreasing
         assert (pooled.cells["low"] <= pooled.cells["asr"]).all()
-    some = queries.field_cells(all_cells, {"attack": "mi", "budget": "l2 0.5"})
+    some = cell_queries.field_cells(all_cells, {"attack": "mi", "budget": "l2 0.5"})
     assert 0 not in set(some.cells["case"])
-    one = queries.named_cell(all_cells, some.cells["cell"].iloc[0])
+    one = cell_queries.named_cell(all_cells, some.cells["cell"].iloc[0])
     assert (one.count, one.k) == (1, some.cells["k"].iloc[0])
 
 
 @pytest.mark.parametrize("name", ["", "x", "1", "1-", "-1", "99999-1", "1-²"])
 def test_an_id_that_is_none(all_cells: pd.DataFrame, name: str) -> None:
-    assert queries.named_cell(all_cells, name).count == 0
+    assert cell_queries.named_cell(all_cells, name).count == 0
 
 
 def test_only_so_many_cells_are_listed(all_cells: pd.DataFrame) -> None:
     many = pd.concat([all_cells] * 5, ignore_index=True)
-    pooled = queries.field_cells(many, {}, white_box=True)
-    assert len(pooled.cells) == queries.MOST_LISTED < pooled.count
+    pooled = cell_queries.field_cells(many, {}, white_box=True)
+    assert len(pooled.cells) == cell_queries.MOST_LISTED < pooled.count
 
 
 def made(asr: list[list[float | None]]) -> pd.DataFrame:
@@ -166,56 +170,56 @@ def order_of(table: pd.DataFrame, axis: str) -> list[str]:
 
 def test_orders_of_a_matrix() -> None:
     table = made([[0.1, 0.9, 0.1], [0.5, 0.1, 0.6], [0.1, 0.8, 0.2], [0.6, 0.1, 0.5]])
-    assert queries.ordered(table, "r", "c", "run") is table
-    by_mean = queries.ordered(table, "r", "c", "mean")
+    assert matrix_queries.ordered(table, "r", "c", "run") is table
+    by_mean = matrix_queries.ordered(table, "r", "c", "mean")
     assert order_of(by_mean, "c") == ["c1", "c2", "c0"]
     assert order_of(by_mean, "r")[0] in ("r1", "r3")
-    alike = order_of(queries.ordered(table, "r", "c", "clustered"), "r")
+    alike = order_of(matrix_queries.ordered(table, "r", "c", "clustered"), "r")
     assert {frozenset(alike[:2]), frozenset(alike[2:])} == {frozenset({"r0", "r2"}), frozenset({"r1", "r3"})}
     assert by_mean["ASR"].sum() == pytest.approx(table["ASR"].sum())
 
 
 def test_a_matrix_with_holes_and_one_of_a_single_field_are_ordered() -> None:
     holes = made([[0.1, None, 0.3], [None, 0.2, None], [0.1, 0.2, None]])
-    for order in queries.ORDERS:
-        assert len(queries.ordered(holes, "r", "c", order)) == len(holes)
-        assert len(queries.ordered(made([[0.5]]), "r", "c", order)) == 1
+    for order in matrix_queries.ORDERS:
+        assert len(matrix_queries.ordered(holes, "r", "c", order)) == len(holes)
+        assert len(matrix_queries.ordered(made([[0.5]]), "r", "c", order)) == 1
 
 
 def test_ten_thousand_victims_are_limited_and_said() -> None:
     table = made([[i / 10_000 for i in range(10_000)]])
-    found, cut = queries.limited(queries.ordered(table, "r", "c", "clustered"), "r", "c")
+    found, cut = matrix_queries.limited(matrix_queries.ordered(table, "r", "c", "clustered"), "r", "c")
     assert cut == {"c": 10_000}
-    assert len(found) == queries.MOST_LEVELS
+    assert len(found) == matrix_queries.MOST_LEVELS
     assert found["c"].iloc[0] == "c9999"  # the highest come first
-    assert not queries.limited(made([[0.1]]), "r", "c")[1]
+    assert not matrix_queries.limited(made([[0.1]]), "r", "c")[1]
     heat_map.chart(found.rename(columns={"r": "surrogate", "c": "victim"}), "surrogate", "victim").to_dict()
 
 
 def test_names_leave_out_what_they_share() -> None:
-    assert queries.shortened(["uci/a/vgg/s1", "fonts/a/vgg/s1"]) == ["uci", "fonts"]
-    assert queries.shortened(["a/b"]) == ["a/b"]
-    assert queries.shortened(["a/b", "a"]) == ["a/b", "a"]  # nothing would be left of the second
-    assert queries.shortened(["x/y", "y/x"]) == ["x/y", "y/x"]
+    assert matrix_queries.shortened(["uci/a/vgg/s1", "fonts/a/vgg/s1"]) == ["uci", "fonts"]
+    assert matrix_queries.shortened(["a/b"]) == ["a/b"]
+    assert matrix_queries.shortened(["a/b", "a"]) == ["a/b", "a"]  # nothing would be left of the second
+    assert matrix_queries.shortened(["x/y", "y/x"]) == ["x/y", "y/x"]
 
 
 # --------------------------------------------------------------------------------------------------------------- cases
 
 
 def test_points_of_cases_are_the_rows_of_the_table(finished: Path, run: str) -> None:
-    view = queries.view(finished, run)
-    points = queries.case_points(view.tables, view.cells)
+    view = run_queries.view(finished, run)
+    points = case_queries.case_points(view.tables, view.cells)
     (table,) = [t for t in view.tables if t.name == "cases"]
     assert points["asr"].tolist() == pytest.approx(table.frame["asr"].tolist(), nan_ok=True)
     assert set(points["budget"]) >= {"linf 32/255", "l2 0.5"}
     assert set(points["series"]) == {""}
-    assert queries.fixed_axes(table) == []
-    assert queries.case_points([], view.cells).empty
+    assert case_queries.fixed_axes(table) == []
+    assert case_queries.case_points([], view.cells).empty
 
 
 def test_points_of_one_attack_are_its_rows_in_the_table_by_attack(finished: Path, run: str) -> None:
-    view = queries.view(finished, run)
-    points = queries.some_case_points(finished, run, view.cells, [], attack="mi")
+    view = run_queries.view(finished, run)
+    points = case_queries.some_case_points(finished, run, view.cells, [], attack="mi")
     (table,) = [t for t in view.tables if t.name == "cases-by-attack"]
     mine = table.frame[(table.frame["attack"] == "mi") & (table.frame["case_number"] >= 0)]
     got = points[points["case_number"] >= 0]
@@ -223,20 +227,20 @@ def test_points_of_one_attack_are_its_rows_in_the_table_by_attack(finished: Path
     pd.testing.assert_frame_equal(
         got[columns].reset_index(drop=True), mine[columns].reset_index(drop=True), check_dtype=False
     )
-    table_points = queries.case_points(view.tables, view.cells, attack="mi")
+    table_points = case_queries.case_points(view.tables, view.cells, attack="mi")
     left, right = (f.sort_values(["norm", "eps", "case"], ignore_index=True)[columns] for f in (points, table_points))
     pd.testing.assert_frame_equal(left, right, check_dtype=False)
     config = view.cells.loc[~view.cells["control"], "surrogate_config"].iloc[0]
-    one = queries.some_case_points(finished, run, view.cells, [], attack="mi", config=config)
+    one = case_queries.some_case_points(finished, run, view.cells, [], attack="mi", config=config)
     assert one.loc[one["case_number"] >= 0, "n"].sum() < got["n"].sum()
 
 
 def test_too_many_cells_for_a_figure(
     finished: Path, run: str, all_cells: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "MOST_READ", 3)
+    monkeypatch.setattr(case_queries, "MOST_READ", 3)
     with pytest.raises(CaromError, match="expected at most 3"):
-        queries.some_case_points(finished, run, all_cells, [], attack="mi")
+        case_queries.some_case_points(finished, run, all_cells, [], attack="mi")
 
 
 def test_published_points_stand_beside_ones_own() -> None:
@@ -253,40 +257,40 @@ def test_published_points_stand_beside_ones_own() -> None:
     )
     forms: dict[str, Form] = {c: "text" for c in ("norm", "case", "mismatch", "their case")}
     table = Table(name="published", title="", frame=frame, forms={**forms, "ASR": "percent", "dumb math": "percent"})
-    points = queries.published_points([table])
+    points = case_queries.published_points([table])
     assert points.to_dict("list") == {
         "case": ["C0", "C5"],
         "their case": ["C1", "C5"],
         "whose": ["dumb math", "dumb math"],
         "asr": [0.9, 0.3],
     }
-    assert queries.published_points([]).empty
+    assert case_queries.published_points([]).empty
 
 
 # -------------------------------------------------------------------------------------------------------------- images
 
 
 def test_pictures_are_the_stored_ones(finished: Path, run: str) -> None:
-    sets = queries.adversarial_sets(finished, run)
+    sets = image_queries.adversarial_sets(finished, run)
     one = sets[(sets["attack"] == "fgsm") & (sets["budget"] == "linf 32/255")].iloc[0]
-    clean, adversarial = queries.pictures(finished, run, int(one["set_id"]), [3, 0])
+    clean, adversarial = image_queries.pictures(finished, run, int(one["set_id"]), [3, 0])
     assert clean.shape == adversarial.shape == (2, 1, 6, 5)
     assert np.abs(adversarial - clean).max() == pytest.approx(32 / 255, abs=1e-6)
-    again, _ = queries.pictures(finished, run, int(one["set_id"]), [0])
+    again, _ = image_queries.pictures(finished, run, int(one["set_id"]), [0])
     assert np.array_equal(again[0], clean[1])
     with Store(finished) as store, pytest.raises(StoreError, match="cannot be read"):
         read_pictures(store, int(one["set_id"]), int(one["image_set"]), [10_000])
 
 
 def test_freed_and_damaged_sets_are_words(copy: Path, run: str) -> None:
-    set_id = int(queries.adversarial_sets(copy, run)["set_id"].iloc[0])
+    set_id = int(image_queries.adversarial_sets(copy, run)["set_id"].iloc[0])
     collect(copy, sets=True)
     with pytest.raises(StoreError, match=r"carom gc --sets.*numbers .* stay"):
-        queries.pictures(copy, run, set_id, [0])
+        image_queries.pictures(copy, run, set_id, [0])
     for path in (copy / "artifacts" / "images").glob("*.safetensors"):
         path.write_bytes(b"nothing")
     with pytest.raises(StoreError, match="cannot be read"):
-        queries.pictures(copy, run, set_id, [0])
+        image_queries.pictures(copy, run, set_id, [0])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -337,8 +341,10 @@ def test_the_white_box_stands_apart_in_the_chart_of_cases() -> None:
 
 
 def test_charts_of_a_cell(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
-    found = queries.answered(finished, run, int(all_cells["set_id"].iloc[0]), [int(all_cells["victim_id"].iloc[0])])
-    table = queries.confusion(found)
+    found = cell_queries.answered(
+        finished, run, int(all_cells["set_id"].iloc[0]), [int(all_cells["victim_id"].iloc[0])]
+    )
+    table = cell_queries.confusion(found)
     spec = cell_charts.confusion(table, [*found.by_class["class"]]).to_dict()
     assert len(spec["layer"]) == 2  # few classes, so the fields say their numbers
     cell_charts.by_class(found.by_class.assign(interval="")).to_dict()
@@ -348,5 +354,5 @@ def test_a_cell_that_was_lost(changed: Callable[..., Path], run: str, all_cells:
     set_id, victim_id = int(all_cells["set_id"].iloc[0]), int(all_cells["victim_id"].iloc[0])
     folder = changed(cells.delete().where(cells.c.adversarial_set == set_id))
     with pytest.raises(CaromError, match="no outcome"):
-        queries.answered(folder, run, set_id, [victim_id])
-    assert queries.answering(folder, run, set_id).empty
+        cell_queries.answered(folder, run, set_id, [victim_id])
+    assert cell_queries.answering(folder, run, set_id).empty

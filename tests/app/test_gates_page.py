@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app.queries import queries
+from carom.app.queries import gates as gate_queries
 from carom.scenarios.gates.ask import Answers
 from carom.scenarios.gates.judge import Limits, judge
 from carom.scenarios.gates.suite import AdversarialSet, Suite
@@ -95,14 +95,14 @@ def words(elements: Any) -> str:
 
 
 def test_verdicts_are_read_the_latest_first(store: Path) -> None:
-    found = queries.gates(store)
+    found = gate_queries.gates(store)
     assert found.damaged == 0
     assert found.verdicts["verdict"].tolist() == ["holds", "weaker", "cannot tell", "holds"]
     assert found.verdicts["now"].tolist() == pytest.approx([0.9, 0.5, 0.79, 0.9])
     assert set(found.verdicts["commit"]) == {"0123456789abcdef"}
     assert found.checks["what"].tolist()[:2] == ["robust accuracy", "class zero"]
     fell = found.verdicts.iloc[1]
-    moved = queries.moved(found, fell["gate"], fell["time"])
+    moved = gate_queries.moved(found, fell["gate"], fell["time"])
     assert moved["drop"].abs().is_monotonic_decreasing
     assert set(moved["kind"]) == {"set", "class"}
     assert moved.loc[moved["kind"] == "set", "drop"].tolist() == pytest.approx([0.3])
@@ -112,7 +112,7 @@ def test_damaged_files_are_counted_and_left_out(store: Path, visit: Callable[...
     folder = next((store / "gates").iterdir())
     for i, content in enumerate(("{", "[]", '{"format": 99}', json.dumps({"format": 1, "time": "x"}))):
         (folder / f"9{i}.json").write_text(content)
-    found = queries.gates(store)
+    found = gate_queries.gates(store)
     assert (len(found.verdicts), found.damaged) == (4, 4)
     assert "4 files below" in words(visit(store).warning)
 
@@ -130,7 +130,7 @@ def test_a_store_of_gates_alone(store: Path, visit: Callable[..., AppTest]) -> N
 
 
 def test_the_address_names_gate_and_verdict(store: Path, visit: Callable[..., AppTest]) -> None:
-    found = queries.gates(store).verdicts
+    found = gate_queries.gates(store).verdicts
     fell = found.iloc[1]
     at = visit(store, gate=fell["gate"])
     assert "fell from 80.0% to 50.0%" in words(at.error)
@@ -143,7 +143,7 @@ def test_the_address_names_gate_and_verdict(store: Path, visit: Callable[..., Ap
 
 
 def test_names_with_markup_are_text(store: Path, visit: Callable[..., AppTest]) -> None:
-    other = next(row for row in queries.gates(store).verdicts.to_dict("records") if row["name"] == "other")
+    other = next(row for row in gate_queries.gates(store).verdicts.to_dict("records") if row["name"] == "other")
     at = visit(store, gate=other["gate"])
     for element in [*at.caption, *at.subheader, *at.info, *at.warning, *at.error, *at.success, *at.markdown]:
         bare = re.sub(r"`[^`]*`", "", element.value)
@@ -161,9 +161,9 @@ def test_without_a_verdict_the_page_says_how_to_record_one(
 
 def test_a_new_verdict_appears(store: Path, visit: Callable[..., AppTest]) -> None:
     at = visit(store)
-    before = queries.gates_counter(store)
+    before = gate_queries.gates_counter(store)
     record(store, 0.2)
-    assert queries.gates_counter(store) == before + 1
+    assert gate_queries.gates_counter(store) == before + 1
     at.run()
     assert "5 verdicts" in words(at.caption)
 

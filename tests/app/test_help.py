@@ -12,7 +12,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app.queries import queries
+from carom.app.queries import matrix as matrix_queries
+from carom.app.queries import runs as run_queries
+from carom.app.queries import tables as table_queries
 from carom.app.shell import parts
 from carom.app.shell.help import help_of
 from carom.scenarios.store.database import Store
@@ -40,28 +42,28 @@ def test_every_choice_has_a_term() -> None:
 
 
 def test_every_axis_has_a_term() -> None:
-    assert not [name for name in queries.AXES.values() if help_of(name) is None]
+    assert not [name for name in matrix_queries.AXES.values() if help_of(name) is None]
 
 
 def unexplained(tables: list[Table]) -> list[str]:
     return [
         f"{table.name}: {column}"
         for table in tables
-        for column in queries.displayed(table)[0].columns
+        for column in table_queries.displayed(table)[0].columns
         if help_of(str(column), table.name) is None
     ]
 
 
 def test_every_column_of_a_run_has_a_term(finished: Path) -> None:
-    (run,) = queries.runs(finished)
-    tables = list(queries.view(finished, run.id).tables)
+    (run,) = run_queries.runs(finished)
+    tables = list(run_queries.view(finished, run.id).tables)
     assert {"cases", "effects", "controls", "by-attack", "sets", "models"} <= {t.name for t in tables}
     assert not unexplained(tables)
     assert not [t.name for t in tables if help_of(t.name.replace("-", " ")) is None]
 
 
 def test_every_column_of_a_comparison_has_a_term(finished: Path) -> None:
-    (run,) = queries.runs(finished)
+    (run,) = run_queries.runs(finished)
     with Store(finished) as store:
         assert not unexplained(compare_runs(store, run.id, run.id))
 

@@ -7,6 +7,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from carom.app.queries import queries
+from carom.app.queries import cells as cell_queries
+from carom.app.queries import images as image_queries
+from carom.app.queries import runs as run_queries
+from carom.scenarios.store.database import artifacts, cells
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.schema import artifacts, cells
 
@@ -35,20 +39,20 @@ def test_images_with_the_answers_of_three_victims(explore: Explore, read: Read, 
 
 
 def test_filters_and_pages_stand_in_the_address(explore: Explore, read: Read, finished: Path) -> None:
-    run = queries.runs(finished)[0].id
-    sets = queries.adversarial_sets(finished, run)
+    run = run_queries.runs(finished)[0].id
+    sets = image_queries.adversarial_sets(finished, run)
     one = sets[(sets["attack"] == "mi") & (sets["budget"] == "linf 32/255") & (sets["surrogate"] != "")].iloc[0]
-    known = queries.answering(finished, run, int(one["set_id"]))
+    known = cell_queries.answering(finished, run, int(one["set_id"]))
     victims = known["victim"].tolist()[:2]
-    found = queries.answered(finished, run, int(one["set_id"]), [int(v) for v in known["victim_id"][:2]])
+    found = cell_queries.answered(finished, run, int(one["set_id"]), [int(v) for v in known["victim_id"][:2]])
     address = {"surrogate": one["surrogate"], "attack": "mi", "budget": "linf 32/255", "victims": victims}
     at = explore(finished, "images", **address, outcome="fooled", of=victims[1])
-    fooled = queries.filtered(found, outcome="fooled", victim=1)
+    fooled = cell_queries.filtered(found, outcome="fooled", victim=1)
     assert f"of {len(fooled):,} that pass" in read(at.text)
     assert labels(at, read)[0].startswith(f"Label **{found.images['label'][fooled[0]]}**")
     at.selectbox(key="pick-outcome").set_value("any").run()
     at.selectbox(key="pick-agree").set_value("disagree").run()
-    differ = queries.filtered(found, agree=False)
+    differ = cell_queries.filtered(found, agree=False)
     assert f"of {len(differ):,} that pass" in read(at.text) or (not differ and "No image passes" in read(at.info))
     at.selectbox(key="pick-agree").set_value("any").run()
     at.selectbox(key="pick-page").set_value("3").run()

@@ -11,6 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from carom.app.charts import matrix as heat_map
 from carom.app.queries import queries
+from carom.app.queries import cells as cell_queries
+from carom.app.queries import matrix as matrix_queries
+from carom.app.queries import runs as run_queries
+from carom.scenarios.store.database import cells, runs
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.schema import cells, runs
 
@@ -31,9 +35,9 @@ def test_the_heat_map_can_be_clicked_and_ordered(explore: Explore, finished: Pat
     at = explore(finished, "matrix", order="mean")
     by_mean = spec(at)["layer"][0]["encoding"]["y"]["sort"]
     assert sorted(by_mean) == sorted(run_order)
-    view = queries.view(finished, queries.runs(finished)[0].id)
+    view = run_queries.view(finished, run_queries.runs(finished)[0].id)
     budget = at.query_params["budget"]
-    table = queries.matrix(view.cells, "surrogate", "victim", attack="mi", budget=budget)
+    table = matrix_queries.matrix(view.cells, "surrogate", "victim", attack="mi", budget=budget)
     means = table.astype({"surrogate": str}).groupby("surrogate")["ASR"].mean()
     assert [means[name] for name in by_mean] == sorted(means, reverse=True)
     assert sorted(spec(explore(finished, "matrix", order="clustered"))["layer"][0]["encoding"]["y"]["sort"]) == sorted(
@@ -47,8 +51,8 @@ def test_a_field_of_several_cells_leads_to_one(explore: Explore, read: Read, fin
     at.selectbox(key="pick-row").set_value("mi").run()
     at.selectbox(key="pick-column").set_value("l2 0.5").run()
     assert not at.exception
-    view = queries.view(finished, queries.runs(finished)[0].id)
-    pooled = queries.field_cells(view.cells, {"attack": "mi", "budget": "l2 0.5"})
+    view = run_queries.view(finished, run_queries.runs(finished)[0].id)
+    pooled = cell_queries.field_cells(view.cells, {"attack": "mi", "budget": "l2 0.5"})
     assert f"{pooled.count} cells, pooled: ASR {pooled.k / pooled.n:.1%}" in read(at.text)
     assert at.dataframe[0].value["ASR"].tolist() == pytest.approx(pooled.cells["asr"].tolist())
     second = pooled.cells.iloc[1]
@@ -58,8 +62,8 @@ def test_a_field_of_several_cells_leads_to_one(explore: Explore, read: Read, fin
 
 
 def test_a_cell_of_the_address(explore: Explore, read: Read, finished: Path) -> None:
-    view = queries.view(finished, queries.runs(finished)[0].id)
-    chosen = queries.field_cells(view.cells, {"attack": "fgsm", "budget": "linf 32/255"}).cells.iloc[0]
+    view = run_queries.view(finished, run_queries.runs(finished)[0].id)
+    chosen = cell_queries.field_cells(view.cells, {"attack": "fgsm", "budget": "linf 32/255"}).cells.iloc[0]
     at = explore(finished, "matrix", cell=chosen["cell"])
     assert at.query_params["cell"] == chosen["cell"]
     assert f"{chosen['surrogate']}** → **{chosen['victim']}" in read(at.markdown)
@@ -85,7 +89,7 @@ def test_a_cell_that_is_none(explore: Explore, read: Read, finished: Path, cell:
 
 
 def test_a_field_that_is_empty(explore: Explore, read: Read, finished: Path) -> None:
-    view = queries.view(finished, queries.runs(finished)[0].id)
+    view = run_queries.view(finished, run_queries.runs(finished)[0].id)
     own = view.cells[view.cells["case"] == 0].iloc[0]
     at = explore(finished, "matrix", row=own["surrogate"], column=own["victim"])  # a white box, which is not shown
     assert "cells behind it" in read(at.info) or "No cell has this row" in read(at.info)
@@ -95,8 +99,8 @@ def test_a_field_that_is_empty(explore: Explore, read: Read, finished: Path) -> 
 
 def test_freed_images_are_words(explore: Explore, read: Read, copy: Path) -> None:
     collect(copy, sets=True)
-    view = queries.view(copy, queries.runs(copy)[0].id)
-    chosen = queries.field_cells(view.cells, {"attack": "fgsm"}).cells.iloc[0]
+    view = run_queries.view(copy, run_queries.runs(copy)[0].id)
+    chosen = cell_queries.field_cells(view.cells, {"attack": "fgsm"}).cells.iloc[0]
     at = explore(copy, "matrix", cell=chosen["cell"])
     assert "carom gc --sets" in read(at.warning)
     assert len(at.metric) == 3
@@ -105,7 +109,7 @@ def test_freed_images_are_words(explore: Explore, read: Read, copy: Path) -> Non
 def test_too_many_levels_are_limited(
     explore: Explore, read: Read, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "MOST_LEVELS", 2)
+    monkeypatch.setattr(matrix_queries, "MOST_LEVELS", 2)
     at = explore(finished, "matrix")
     assert "Of 4 levels of victim the first 2 in this order are drawn" in read(at.warning)
     assert len(spec(at)["layer"][0]["encoding"]["x"]["sort"]) == 2

@@ -26,7 +26,8 @@ from carom.app.charts import (
 from carom.app.charts import (
     scatter as scatter_chart,
 )
-from carom.app.queries import queries
+from carom.app.queries import methods as method_queries
+from carom.app.queries import runs as run_queries
 from carom.app.shell.help import methods
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store.database import Store
@@ -82,15 +83,15 @@ def visit(folder: Path, monkeypatch: pytest.MonkeyPatch, **address: str) -> AppT
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[Table]], None]]:
     """Every view has these tables instead of those of the same names."""
-    plain: Callable[..., queries.View] = queries.view
+    plain: Callable[..., run_queries.View] = run_queries.view
 
     def give(tables: list[Table]) -> None:
-        def view(folder: Path, run: str) -> queries.View:
+        def view(folder: Path, run: str) -> run_queries.View:
             found = plain(folder, run)
             others = [t for t in found.tables if t.name not in {mine.name for mine in tables}]
             return replace(found, tables=[*others, *tables])
 
-        monkeypatch.setattr(queries, "view", view)
+        monkeypatch.setattr(run_queries, "view", view)
         st.cache_resource.clear()
 
     yield give
@@ -159,7 +160,7 @@ def test_students_stand_on_a_front_and_one_is_exported(
 ) -> None:
     given(tables)
     st.cache_data.clear()  # of the students
-    monkeypatch.setattr(queries, "students", lambda *_: {"elastic/s2": STUDENTS})
+    monkeypatch.setattr(method_queries, "students", lambda *_: {"elastic/s2": STUDENTS})
     at = visit(finished, monkeypatch, methods="defences", student="small")
     assert "Early-student front" in titles(at)
     assert at.selectbox(key="pick-student").options == ["large", "small"]

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app.queries import queries
+from carom.app.queries import runs as run_queries
+from carom.app.queries import tables as table_queries
 from carom.app.shell.frame import pace
 from carom.app.shell.plain import JOINER, plain
 from carom.scenarios.store.database import Store
@@ -99,7 +100,7 @@ def test_damaged_store(visit: Callable[..., AppTest], tmp_path: Path) -> None:
 def test_a_finished_run(visit: Callable[..., AppTest], finished: Path) -> None:
     at = visit(finished, page="cases")
     with Store(finished) as store:
-        tables = {t.name: t for t in show_run(store, queries.runs(finished)[0].id)}
+        tables = {t.name: t for t in show_run(store, run_queries.runs(finished)[0].id)}
     assert "done: all 128 cells have an outcome" in shown(at.caption)
     assert {CASES, "Controls"} <= set(titles(at))
     cases = table_of(at, CASES)
@@ -176,7 +177,7 @@ def test_a_run_of_one_cell(visit: Callable[..., AppTest], changed: Callable[...,
         for table in (run_cells, cells)
     ]
     folder = changed(others[0])
-    assert queries.runs(folder)[0].cells == 1
+    assert run_queries.runs(folder)[0].cells == 1
     at = visit(folder, page=page)
     assert not at.error, shown(at.error)
 
@@ -283,7 +284,7 @@ def test_an_unknown_run_in_the_address(visit: Callable[..., AppTest], finished: 
     at = visit(finished, run="**gone** ![i](http://a/b.png)")
     assert "no run named **gone** ![i](http://a/b.png)" in shown(at.warning)
     assert plain("**gone** ![i](http://a/b.png)") in at.warning[0].value
-    assert in_address(at, "run") == queries.runs(finished)[0].id
+    assert in_address(at, "run") == run_queries.runs(finished)[0].id
 
 
 def test_the_address_chooses_what_is_shown(visit: Callable[..., AppTest], finished: Path) -> None:
@@ -350,7 +351,7 @@ def test_what_goes_wrong_is_a_sentence(
     def broken(cells: object) -> None:
         raise RuntimeError("a **bug**")
 
-    monkeypatch.setattr(queries, "troubles", broken)
+    monkeypatch.setattr(table_queries, "troubles", broken)
     at = visit(finished, page="cases")
     assert "This view cannot be shown: RuntimeError: a **bug**" in shown(at.error)
     assert "carom show" in shown(at.error)
@@ -363,7 +364,7 @@ def test_the_runs_of_a_store(visit: Callable[..., AppTest], finished: Path) -> N
     at = visit(finished)
     row = at.dataframe[0].value.iloc[0]
     assert (row["state"], row["outcomes"], row["cells"], row["failed"]) == ("done", 1.0, 128, 0)
-    assert row["task"] == queries.runs(finished)[0].task
+    assert row["task"] == run_queries.runs(finished)[0].task
     assert titles(at) == ["Jobs", "Models", "Scenario file", "Where it ran"]
     jobs = table_of(at, "Jobs").set_index("job")["jobs"].to_dict()
     assert set(jobs) == {"train", "craft", "evaluate"}
@@ -372,7 +373,7 @@ def test_the_runs_of_a_store(visit: Callable[..., AppTest], finished: Path) -> N
 
 def second_run(folder: Path) -> str:
     """The only run of the store once more, under another name."""
-    run = queries.runs(folder)[0].id
+    run = run_queries.runs(folder)[0].id
     with Store(folder, write=True) as store, store.writing() as connection:
         for table, name in ((runs, "id"), *((t, "run") for t in (run_cells, run_sets, run_models))):
             rows = connection.execute(sa.select(table).where(table.c[name] == run)).mappings().all()

@@ -6,7 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import carom.app
-from carom.app.queries import queries
+from carom.app.queries import runs as run_queries
+from carom.app.queries import tables as table_queries
 from carom.scenarios.published.dumb import read_in
 
 PAGES = sorted((Path(carom.app.__file__).parent / "pages").glob("*.py"))
@@ -38,10 +39,10 @@ def test_every_page_stands(imported: Path, monkeypatch: pytest.MonkeyPatch, page
 
 
 def test_its_tables_are_those_of_show(imported: Path) -> None:
-    (run,) = queries.runs(imported)
-    assert queries.state(run) == "published"
-    view = queries.view(imported, run.id)
+    (run,) = run_queries.runs(imported)
+    assert run_queries.state(run) == "published"
+    view = run_queries.view(imported, run.id)
     assert view.problem is None
     assert {"cases", "effects", "controls", "published-by-attack"} <= {t.name for t in view.tables}
     for table in view.tables:
-        queries.displayed(table)
+        table_queries.displayed(table)

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from carom.app.queries import queries
+from carom.app.queries import cells as cell_queries
+from carom.app.queries import matrix as matrix_queries
+from carom.app.queries import runs as run_queries
+from carom.app.queries import tables as table_queries
 from carom.errors import InputError, StoreError
 from carom.scenarios.statistics import cell_rates
 from carom.scenarios.store.database import Store
@@ -19,12 +22,13 @@ from carom.scenarios.store.schema import attempts, cells, meta, run_cells, runs
 from carom.scenarios.tables.rates import Shown, show_run
 from carom.scenarios.store.database import Store, attempts, cells, meta, run_cells, runs
 from carom.scenarios.store.outcomes import Run, read_outcomes, read_rates
+from carom.scenarios.tables import which
 from carom.scenarios.tables.table import Table
 from carom.scenarios.tables.which import show_run
 
 
 def only_run(folder: Path) -> Run:
-    (run,) = queries.runs(folder)
+    (run,) = run_queries.runs(folder)
     return run
 
 
@@ -36,7 +40,7 @@ def dead_process() -> int:
 
 def test_the_view_holds_the_tables_of_carom_show(finished: Path) -> None:
     run = only_run(finished)
-    view = queries.view(finished, run.id)
+    view = run_queries.view(finished, run.id)
     with Store(finished) as store:
         shown, outcomes = show_run(store, run.id), read_outcomes(store, run.id)
     assert view.problem is None
@@ -48,9 +52,9 @@ def test_the_view_holds_the_tables_of_carom_show(finished: Path) -> None:
 
 def test_matrix_pools_the_cells_of_each_pair(finished: Path) -> None:
     run = only_run(finished)
-    all_cells = queries.view(finished, run.id).cells
+    all_cells = run_queries.view(finished, run.id).cells
     for white_box in (False, True):
-        found = queries.matrix(
+        found = matrix_queries.matrix(
             all_cells, "surrogate", "victim_config", attack="mi", budget="linf 32/255", white_box=white_box
         )
         count = 0
@@ -66,44 +70,44 @@ def test_matrix_pools_the_cells_of_each_pair(finished: Path) -> None:
 
 
 def test_matrix_takes_any_two_axes_and_leaves_controls_out(finished: Path) -> None:
-    all_cells = queries.view(finished, only_run(finished).id).cells
-    known = queries.axes(queries.attacked(all_cells))
+    all_cells = run_queries.view(finished, only_run(finished).id).cells
+    known = matrix_queries.axes(cell_queries.attacked(all_cells))
     assert {"surrogate", "victim", "source_s", "balance_v", "attack", "budget"} <= set(known)
     assert "architecture_s" not in known  # one architecture is no axis
     for rows in known:
         for columns in known:
             if rows != columns:
-                found = queries.matrix(all_cells, rows, columns)
+                found = matrix_queries.matrix(all_cells, rows, columns)
                 assert found["cells"].sum() == 4 * 4 * 2 * 2
-    assert set(queries.matrix(all_cells, "attack", "budget")["attack"]) == {"fgsm", "mi"}
-    assert set(queries.matrix(all_cells, "attack", "budget")["budget"]) == {"linf 32/255", "l2 0.5"}
+    assert set(matrix_queries.matrix(all_cells, "attack", "budget")["attack"]) == {"fgsm", "mi"}
+    assert set(matrix_queries.matrix(all_cells, "attack", "budget")["budget"]) == {"linf 32/255", "l2 0.5"}
 
 
 def test_matrix_drops_fields_without_a_denominator(finished: Path) -> None:
-    all_cells = queries.view(finished, only_run(finished).id).cells.copy()
+    all_cells = run_queries.view(finished, only_run(finished).id).cells.copy()
     victim = all_cells["victim"].iloc[0]
     all_cells.loc[all_cells["victim"] == victim, ["n", "k"]] = 0
-    found = queries.matrix(all_cells, "surrogate", "victim")
+    found = matrix_queries.matrix(all_cells, "surrogate", "victim")
     assert victim not in set(found["victim"])
     assert found["ASR"].between(0, 1).all()
 
 
 def test_levels_keep_the_order_of_the_run(finished: Path) -> None:
-    all_cells = queries.view(finished, only_run(finished).id).cells
-    levels = queries.levels(all_cells, "victim")
+    all_cells = run_queries.view(finished, only_run(finished).id).cells
+    levels = matrix_queries.levels(all_cells, "victim")
     assert [name.rsplit("/", 1)[1] for name in levels] == ["s2"] * 4 + ["s1"] * 4
     holed = all_cells.drop(index=all_cells.index[(all_cells["case"] > 0) & (all_cells["victim"] == levels[0])][:4])
-    assert list(queries.matrix(holed, "surrogate", "victim")["victim"].cat.categories) == levels[:4]
+    assert list(matrix_queries.matrix(holed, "surrogate", "victim")["victim"].cat.categories) == levels[:4]
 
 
 def test_what_all_rows_share_is_said_once(finished: Path) -> None:
-    tables = {t.name: t for t in queries.view(finished, only_run(finished).id).tables}
+    tables = {t.name: t for t in run_queries.view(finished, only_run(finished).id).tables}
     by_attack = tables["by-attack"]
     linf = by_attack.frame[by_attack.frame["norm"] == "linf"]
-    frame, shared = queries.displayed(replace(by_attack, frame=linf))
+    frame, shared = table_queries.displayed(replace(by_attack, frame=linf))
     assert shared == ["norm linf", "eps 32/255"]
     assert not {"norm", "eps"} & set(frame)
-    frame, shared = queries.displayed(by_attack)
+    frame, shared = table_queries.displayed(by_attack)
     assert shared == []
     assert list(frame["norm"]) == list(by_attack.frame["norm"])
     assert frame["ASR"].tolist() == by_attack.frame["asr"].tolist()
@@ -111,31 +115,31 @@ def test_what_all_rows_share_is_said_once(finished: Path) -> None:
 
 
 def test_intervals_that_range_over_different_things_say_so(finished: Path) -> None:
-    table = {t.name: t for t in queries.view(finished, only_run(finished).id).tables}["by-attack"]
-    assert "interval ranges over" not in queries.displayed(table)[0]
+    table = {t.name: t for t in run_queries.view(finished, only_run(finished).id).tables}["by-attack"]
+    assert "interval ranges over" not in table_queries.displayed(table)[0]
     mixed = table.frame.assign(ranges_over=["images", "images and seeds"] * (len(table.frame) // 2))
-    assert "interval ranges over" in queries.displayed(replace(table, frame=mixed))[0]
+    assert "interval ranges over" in table_queries.displayed(replace(table, frame=mixed))[0]
 
 
 def test_truth_values_are_words(finished: Path) -> None:
-    tables = {t.name: t for t in queries.view(finished, only_run(finished).id).tables}
-    assert set(queries.displayed(tables["effects"])[0]["within ±2"]) <= {"yes", "no"}
+    tables = {t.name: t for t in run_queries.view(finished, only_run(finished).id).tables}
+    assert set(table_queries.displayed(tables["effects"])[0]["within ±2"]) <= {"yes", "no"}
 
 
 def test_progress_counts_outcomes(changed: Callable[..., Path], finished: Path) -> None:
     run = only_run(finished)
-    assert queries.progress(finished, run.id) == (run.done, run.cells) == (128, 128)
+    assert run_queries.progress(finished, run.id) == (run.done, run.cells) == (128, 128)
     with Store(finished) as store, store.reading() as connection:
         some = connection.execute(sa.select(cells.c.adversarial_set).order_by(cells.c.adversarial_set)).scalar()
     folder = changed(cells.delete().where(cells.c.adversarial_set == some))
-    assert queries.progress(folder, run.id) == (124, 128)
+    assert run_queries.progress(folder, run.id) == (124, 128)
 
 
 def test_counter_moves_with_every_write(changed: Callable[..., Path], copy: Path) -> None:
-    before = queries.counter(copy)
-    assert queries.counter(copy) == before
+    before = run_queries.counter(copy)
+    assert run_queries.counter(copy) == before
     changed(runs.update().values(description="other"))
-    assert queries.counter(copy) > before
+    assert run_queries.counter(copy) > before
 
 
 def test_a_run_whose_process_died_is_interrupted(changed: Callable[..., Path]) -> None:
@@ -166,12 +170,12 @@ def test_a_run_whose_process_died_is_interrupted(changed: Callable[..., Path]) -
     ],
 )
 def test_states(finished: Path, status: str, done: int, expected: str) -> None:
-    assert queries.state(replace(only_run(finished), status=status, done=done)) == expected
+    assert run_queries.state(replace(only_run(finished), status=status, done=done)) == expected
 
 
 def test_a_run_without_outcomes_is_a_view_with_a_problem_and_its_models(changed: Callable[..., Path]) -> None:
     folder = changed(cells.delete(), run_cells.update().values(failure="it broke"))
-    view = queries.view(folder, only_run(folder).id)
+    view = run_queries.view(folder, only_run(folder).id)
     assert view.problem is not None
     assert "no outcome yet" in view.problem
     assert [t.name for t in view.tables] == ["failures", "models"]
@@ -182,35 +186,35 @@ def test_failed_jobs_are_shown_with_their_reason(changed: Callable[..., Path], f
     row = {"job": "craft", "label": "mi", "finished": "2026", "seconds": 1.0, "inside": 0.5, "passes": 1}
     run = only_run(finished).id
     folder = changed(attempts.insert().values(run=run, failure="out of memory", **row))
-    tables = {t.name: t for t in queries.view(folder, run).tables}
+    tables = {t.name: t for t in run_queries.view(folder, run).tables}
     assert tables["failed-jobs"].frame["failure"].tolist() == ["out of memory"]
-    assert "failed-jobs" not in {t.name for t in queries.view(finished, run).tables}
+    assert "failed-jobs" not in {t.name for t in run_queries.view(finished, run).tables}
 
 
 def test_troubles_are_failed_before_warned(finished: Path) -> None:
     run = only_run(finished)
-    tables = queries.view(finished, run.id).tables
-    assert list(queries.troubles(tables)["control"]) == ["white box"]  # a tiny network, attacked with a small eps
+    tables = run_queries.view(finished, run.id).tables
+    assert list(table_queries.troubles(tables)["control"]) == ["white box"]  # a tiny network, attacked with a small eps
     controls = next(t for t in tables if t.name == "controls")
     worse = controls.frame.assign(status=["warned", "failed", "passed", "not run", "failed", "passed", "passed"])
-    assert list(queries.troubles([replace(controls, frame=worse)])["status"]) == ["failed", "failed", "warned"]
+    assert list(table_queries.troubles([replace(controls, frame=worse)])["status"]) == ["failed", "failed", "warned"]
     nothing: list[Table] = []
-    assert queries.troubles(nothing).empty
+    assert table_queries.troubles(nothing).empty
 
 
 def test_missing_newer_and_damaged_stores_say_what_to_do(
     changed: Callable[..., Path], tmp_path: Path, finished: Path
 ) -> None:
     with pytest.raises(StoreError, match="carom demo"):
-        queries.runs(tmp_path / "none")
+        run_queries.runs(tmp_path / "none")
     run = only_run(finished).id
-    assert "carom demo" in str(queries.view(tmp_path / "none", run).problem)
+    assert "carom demo" in str(run_queries.view(tmp_path / "none", run).problem)
     newer = changed(meta.update().where(meta.c.name == "schema").values(value="999"))
     with pytest.raises(StoreError, match="schema 999"):
-        queries.counter(newer)
+        run_queries.counter(newer)
     (tmp_path / "carom.db").write_bytes(b"no database" * 1000)
     with pytest.raises(StoreError, match="damaged"):
-        queries.runs(tmp_path)
+        run_queries.runs(tmp_path)
 
 
 def test_rates_are_those_of_the_predictions(finished: Path) -> None:
@@ -238,13 +242,13 @@ def test_rates_skip_cells_without_an_outcome(changed: Callable[..., Path]) -> No
 
 
 @pytest.fixture
-def large(finished: Path, monkeypatch: pytest.MonkeyPatch) -> queries.View:
+def large(finished: Path, monkeypatch: pytest.MonkeyPatch) -> run_queries.View:
     """The finished run, seen as if its predictions were too many to read."""
-    monkeypatch.setattr(queries, "LARGE", 100)
-    return queries.view(finished, only_run(finished).id)
+    monkeypatch.setattr(which, "LARGE", 100)
+    return run_queries.view(finished, only_run(finished).id)
 
 
-def test_a_large_run_has_the_same_counts(finished: Path, large: queries.View) -> None:
+def test_a_large_run_has_the_same_counts(finished: Path, large: run_queries.View) -> None:
     with Store(finished) as store:
         tables = {t.name: t for t in show_run(store, only_run(finished).id)}
     assert large.problem is None
@@ -259,26 +263,26 @@ def test_a_large_run_has_the_same_counts(finished: Path, large: queries.View) ->
         assert few["clean_accuracy"].tolist() == pytest.approx(all_["clean_accuracy"].tolist())
         assert ((few["low"] <= few["asr"] + 0.05) & (few["asr"] - 0.05 <= few["high"])).all()
         assert "without its predictions" in found[name].notes[-2]
-        queries.displayed(found[name])
+        table_queries.displayed(found[name])
     assert "trained surrogates and victims" in set(found["cases"].frame["ranges_over"])
     checks = found["controls"].frame.set_index("control")["status"].to_dict()
     assert checks == {"eps = 0": "passed", "white box": "warned", "zero gradients": "passed", "size / eps": "passed"}
 
 
-def test_a_large_run_has_the_same_matrix(finished: Path, large: queries.View) -> None:
-    whole = queries.view(finished, only_run(finished).id)
-    assert queries.axes(large.cells) == queries.axes(whole.cells)
+def test_a_large_run_has_the_same_matrix(finished: Path, large: run_queries.View) -> None:
+    whole = run_queries.view(finished, only_run(finished).id)
+    assert matrix_queries.axes(large.cells) == matrix_queries.axes(whole.cells)
     for rows, columns in (("surrogate", "victim"), ("source_s", "budget"), ("attack", "victim_config")):
         for white_box in (False, True):
-            ways = [queries.matrix(v.cells, rows, columns, white_box=white_box) for v in (large, whole)]
+            ways = [matrix_queries.matrix(v.cells, rows, columns, white_box=white_box) for v in (large, whole)]
             assert ways[0].astype({rows: str, columns: str}).equals(ways[1].astype({rows: str, columns: str}))
     assert list(large.cells["budget"]) == list(whole.cells["budget"])
 
 
 def test_a_large_run_without_outcomes_says_so(changed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "LARGE", 100)
+    monkeypatch.setattr(which, "LARGE", 100)
     folder = changed(cells.delete())
-    view = queries.view(folder, only_run(folder).id)
+    view = run_queries.view(folder, only_run(folder).id)
     assert view.problem is not None
     assert "no outcome" in view.problem
     assert [t.name for t in view.tables] == ["models"]

@@ -8,8 +8,9 @@ from pathlib import Path
 import large_store
 import pytest
 
-from carom.app.queries import queries
+from carom.app.queries import runs as run_queries
 from carom.scenarios.store.database import Store
+from carom.scenarios.tables import which
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -23,11 +24,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_holds_what_was_asked_for(store: Path) -> None:
-    runs = queries.runs(store)
+    runs = run_queries.runs(store)
     assert [run.id for run in runs] == ["large-000000", "small-three-000000", "small-two-000000", "small-one-000000"]
     large = runs[0]
     assert large.cells == large.done == 800 + 39  # one set is a control, the others also meet their own model
-    view = queries.view(store, large.id)
+    view = run_queries.view(store, large.id)
     assert view.problem is None
     assert view.images == 40
     rates = view.cells[view.cells["case"] > 0].groupby("case")["asr"].mean()
@@ -36,9 +37,9 @@ def test_it_holds_what_was_asked_for(store: Path) -> None:
 
 
 def test_counts_are_those_of_the_predictions(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = queries.view(store, "large-000000").cells
-    monkeypatch.setattr(queries, "LARGE", 100)
-    light = queries.view(store, "large-000000").cells
+    whole = run_queries.view(store, "large-000000").cells
+    monkeypatch.setattr(which, "LARGE", 100)
+    light = run_queries.view(store, "large-000000").cells
     assert light[["n", "k"]].to_numpy().tolist() == whole[["n", "k"]].to_numpy().tolist()
 
 

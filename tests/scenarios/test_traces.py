@@ -5,7 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carom.app.queries import queries
+from carom.app.queries import cases as case_queries
+from carom.app.queries import cells as cell_queries
+from carom.app.queries import matrix as matrix_queries
+from carom.app.queries import runs as run_queries
 from carom.scenarios.gates.freeze import freeze
 from carom.scenarios.run.run import run_id_of, run_scenario
 from carom.scenarios.spec.read import parse_scenario
@@ -82,14 +85,14 @@ def test_rows_that_are_counted_say_the_same_with_its_trace(runs: tuple[Path, str
 
 def test_the_explorer_pools_the_same_with_its_trace(runs: tuple[Path, str, str]) -> None:
     folder, kept, plain = runs
-    cells = [queries.view(folder, run).cells for run in (kept, plain)]
-    matrices = [queries.matrix(of, "surrogate", "victim") for of in cells]
+    cells = [run_queries.view(folder, run).cells for run in (kept, plain)]
+    matrices = [matrix_queries.matrix(of, "surrogate", "victim") for of in cells]
     pd.testing.assert_frame_equal(matrices[0], matrices[1])
     for row in matrices[0].to_dict("records"):  # and so do the cells behind a field
-        field = queries.field_cells(cells[0], {axis: row[axis] for axis in ("surrogate", "victim")})
+        field = cell_queries.field_cells(cells[0], {axis: row[axis] for axis in ("surrogate", "victim")})
         assert (field.count, field.n, field.k) == (row["cells"], row["n"], row["k"])
-    assert len(queries.matrix(cells[0], "surrogate", "attack")["attack"].unique()) == 4
-    alone = queries.some_case_points(folder, kept, cells[0], (), attack="bim steps=4 @2")
+    assert len(matrix_queries.matrix(cells[0], "surrogate", "attack")["attack"].unique()) == 4
+    alone = case_queries.some_case_points(folder, kept, cells[0], (), attack="bim steps=4 @2")
     assert (alone.loc[alone["case_number"] >= 0, "cells"] > 0).any()
 
 
