@@ -1,7 +1,6 @@
 """Tables of a run as files, and its report."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from carom.errors import StoreError
@@ -19,9 +18,10 @@ from carom.scenarios.tables.table import Table
 from carom.scenarios.tables.which import show_run
 
 from .html import write_report
+from .latex import latex
+from .markdown import markdown
 
 SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "latex": ".tex", "markdown": ".md", "html": ".html"}
-PAGE = 45  # rows of a LaTeX table that fit on one
 
 
 def export_run(store: Store, run: str, folder: Path, form: str) -> list[Path]:
@@ -66,110 +66,3 @@ def _writer(table: Table, form: str, name: str) -> Callable[[Path], object]:
         return lambda path: table.frame.to_csv(path, index=False)
     text = latex(table, f"tab:{name}") if form == "latex" else markdown(table)
     return lambda path: path.write_text(text, encoding="utf-8")
-
-
-# --------------------------------------------------------------------------------------------------------------- LaTeX
-
-SPECIAL: Mapping[str, str] = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-    '"': "''",
-    "\0": "{}",  # between hyphens, once no other is left
-    "[": "{[}",  # after \\ and \midrule a bracket would open an argument
-    "]": "{]}",
-    "*": "{*}",  # and a star another command
-    "`": r"{\textasciigrave}",
-    "–": "--",
-    "—": "---",
-    "−": "$-$",
-    "…": r"\ldots{}",
-    "’": "'",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "→": r"$\to$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "∞": r"$\infty$",
-    "ε": r"$\varepsilon$",
-    "σ": r"$\sigma$",
-    "ρ": r"$\rho$",
-    "µ": r"$\mu$",
-}
-
-
-def escape_latex(text: object) -> str:
-    """Words as LaTeX prints them: hyphens that are signs as minus, no two joined to a dash. Letters stay UTF-8."""
-    words = "".join(c if c.isprintable() else " " for c in str(text))
-    words = re.sub(r"(?<![^\s(])-(?=\d)", "−", words)
-    return "".join(SPECIAL.get(c, c) for c in re.sub("([-–—])(?=[-–—])", "\\1\0", words))
-
-
-def latex(table: Table, label: str) -> str:
-    """A table with booktabs, caption and label; over pages with longtable where it is long."""
-    frame = table.formatted()
-    columns = "".join("l" if table.is_text(c) else "r" for c in frame.columns)
-    head = " & ".join(escape_latex(c) for c in frame.columns) + r" \\"
-    rows = [" & ".join(escape_latex(v) for v in row) + r" \\" for row in frame.itertuples(index=False, name=None)]
-    caption = rf"\caption{{{escape_latex(table.title)}}}"
-    named = rf"\label{{{re.sub(r'[^A-Za-z0-9:.-]', '-', label)}}}"
-    notes = [escape_latex(note) for note in table.notes]
-    if len(rows) > PAGE:
-        lines = [
-            r"% needs \usepackage{booktabs,longtable}",
-            r"\begin{longtable}{" + columns + "}",
-            rf"{caption}{named} \\",
-            *(opening := [r"\toprule", head, r"\midrule"]),
-            r"\endfirsthead",  # one caption and one label, however many pages
-            *opening,
-            r"\endhead",
-            *rows,
-            r"\bottomrule",
-            r"\end{longtable}",
-            *([r"{\footnotesize\noindent", *notes, r"\par}"] if notes else []),
-        ]
-    else:
-        lines = [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            caption + named,
-            r"\begin{tabular}{" + columns + "}",
-            r"\toprule",
-            head,
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            *([r"\par\smallskip\footnotesize\raggedright", *notes] if notes else []),
-            r"\end{table}",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-# ------------------------------------------------------------------------------------------------------------ Markdown
-
-
-def escape_markdown(text: object) -> str:
-    """Words as Markdown prints them, in a table too: on one line, nothing of them read as markup."""
-    words = "".join(c if c.isprintable() else " " for c in str(text))
-    words = re.sub(r"[\\|`*<>\[\]~&]", r"\\\g<0>", words)
-    return re.sub(r"(?<!\w)_|_(?!\w)", r"\_", words)  # inside a word it is no markup
-
-
-def markdown(table: Table) -> str:
-    """A table under its title, its notes below."""
-    frame = table.formatted()
-
-    def row(values: Iterable[object]) -> str:
-        return "| " + " | ".join(map(str, values)) + " |"
-
-    rule = ["---" if table.is_text(c) else "---:" for c in frame.columns]
-    rows = [row(map(escape_markdown, values)) for values in frame.itertuples(index=False, name=None)]
-    lines = [f"## {escape_markdown(table.title)}", "", row(map(escape_markdown, frame.columns)), row(rule), *rows]
-    return "\n\n".join(["\n".join(lines), *map(escape_markdown, table.notes)]) + "\n"

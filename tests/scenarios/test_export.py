@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carom.scenarios.report.files import PAGE, SPECIAL, escape_latex, escape_markdown, latex, markdown
 from carom.scenarios.report.files import _writer as writer
+from carom.scenarios.report.latex import PAGE, SPECIAL, escape_latex, latex
+from carom.scenarios.report.markdown import escape_markdown, markdown
 from carom.scenarios.tables.table import Table
 
 PRINTED = {  # what a command of LaTeX puts on the page
