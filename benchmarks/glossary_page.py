@@ -1,6 +1,6 @@
 """The generated table of docs/glossary.md: every term.
 
-`CAROM_WRITE_PAGES=1 pytest tests/scenarios/test_glossary.py` writes it into the page; the test compares.
+`CAROM_WRITE_PAGES=1 pytest tests/scenarios/tables/test_glossary.py` writes it into the page; the test compares.
 """
 
 from pathlib import Path

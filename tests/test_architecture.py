@@ -349,9 +349,9 @@ WITHOUT_TORCH = (
     "carom.scenarios.store.runs",
     "carom.scenarios.store.unchanged",
     "carom.scenarios.tables.which",
-    "carom.scenarios.tables.defenses",
+    "carom.scenarios.tables.compare",
+    "carom.scenarios.tables.glossary",
     "carom.scenarios.published.dumb",
-    "carom.scenarios.tables.published",
     "carom.scenarios.report.files",
     "carom.scenarios.statistics",
     "carom.app.queries.runs",
@@ -362,6 +362,72 @@ def test_what_reads_a_store_loads_no_torch() -> None:
     code = "import sys\nfor name in sys.argv[1:]:\n    __import__(name)\n    print(name, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, *WITHOUT_TORCH], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [f"{name} False" for name in WITHOUT_TORCH]
+
+
+# ------------------------------------------------------------------------------------------ what reads and what shows
+
+READING = ("cli", "api", "gates", "report", "tables", "statistics")  # each imports only what comes after it
+BELOW_READING = ("spec", "plan", "jobs", "run", "store")  # these import none of them, statistics apart
+APP_MAY_IMPORT = {
+    "pages": {"charts", "queries", "shell"},
+    "shell": {"queries"},
+    "charts": {"queries"},
+    "queries": set(),
+}
+
+
+def folder_of(name: str, room: str) -> str | None:
+    """The folder, or the module, of a room that a module stands in; None outside the room."""
+    parts = name.split(".")
+    return parts[2] if parts[:2] == ["carom", room] and len(parts) > 2 else None
+
+
+def folders(room: str) -> Iterator[tuple[str, Path, ast.Module]]:
+    """Folder, path and syntax tree of every module of a room; a module that stands in no folder is its own."""
+    for of, path, tree in SOURCES:
+        if of == room:
+            yield path.relative_to(ROOT / room).with_suffix("").parts[0], path, tree
+
+
+def test_what_reads_points_one_way() -> None:
+    wrong, seen = [], set()
+    for folder, path, tree in folders("scenarios"):
+        for name in imported(tree):
+            other = folder_of(name, "scenarios")
+            if other not in READING or other == folder:
+                continue
+            seen.add((folder, other))
+            back = folder in READING and READING.index(other) < READING.index(folder)
+            if back or (folder in BELOW_READING and other != "statistics"):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+            if folder == "statistics":
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+    assert {("cli", "report"), ("report", "tables"), ("gates", "tables"), ("tables", "statistics")} <= seen
+
+
+def test_statistics_know_no_store() -> None:
+    """They see numbers, and know of the house what a case is called."""
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for folder, path, tree in folders("scenarios")
+        if folder == "statistics"
+        for name in imported(tree)
+        if folder_of(name, "scenarios") not in (None, "cases")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_explorers_folders_point_one_way() -> None:
+    wrong = []
+    for folder, path, tree in folders("app"):
+        for name in imported(tree):
+            other = folder_of(name, "app")
+            if folder in APP_MAY_IMPORT and other is not None and other not in {folder, *APP_MAY_IMPORT[folder]}:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+            if folder in ("queries", "charts") and name.split(".")[0] == "streamlit":
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
 
 
 # ------------------------------------------------------------------------------------------------------------- habits

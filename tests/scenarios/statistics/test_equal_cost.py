@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.scenarios.made_outcomes import Hits, first, made
 
 from carom.errors import InputError
 from carom.scenarios.statistics import (
@@ -17,8 +18,6 @@ from carom.scenarios.statistics import (
     equal_training_cost,
     group_table,
 )
-
-from .made_outcomes import Hits, first, made
 
 SEEDS = (0, 1)
 PASSES = {"one": 100, "sam": 200, "lgv": 110, "four": 400, "dear": 390}

@@ -16,6 +16,8 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
+from tests.scenarios.conftest import TINY
+from tests.scenarios.made_outcomes import made
 
 from carom.errors import InputError
 from carom.scenarios.report.figures import SERIES, Estimate, curves, dots, heat_map, short, viridis
@@ -41,9 +43,6 @@ from carom.scenarios.store.outcomes import find_run
 from carom.scenarios.tables.rates import show_groups
 from carom.scenarios.tables.table import Table
 from carom.scenarios.tables.which import show_run
-
-from .conftest import TINY
-from .made_outcomes import made
 
 SVG = "{http://www.w3.org/2000/svg}"
 ODD = """a </svg><script>alert(1)</script> & "b" 'c'\n\x07"""

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.scenarios.made_outcomes import Hits, first, made
 
 from carom.errors import InputError
 from carom.scenarios.statistics import (
@@ -25,8 +26,6 @@ from carom.scenarios.statistics.intervals import wilson
 from carom.scenarios.store.database import Store
 from carom.scenarios.tables import defenses
 from carom.scenarios.tables.table import Table
-
-from .made_outcomes import Hits, first, made
 
 DEFENSES = {"none": (0.7, 0.1), "pgd-at": (0.3, 0.1), "pubdef": (0.2, 0.4)}  # errors under transfer, in the white box
 SOURCES: Mapping[str, Mapping[str, Any]] = {

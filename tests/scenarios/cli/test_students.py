@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.scenarios.conftest import Carom
 
 from carom.scenarios.cli.students import STUDENTS, front, measured_students, record
 from carom.scenarios.run.run import run_scenario
@@ -15,8 +16,6 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.store.runs import list_runs
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.models.references import load_reference
-
-from .conftest import Carom
 
 TEXT = """
 name = "elastic"

@@ -11,7 +11,7 @@ from carom.errors import InputError
 from carom.scenarios.cli.catalogue import description
 from carom.scenarios.tables.glossary import TERMS, Term, term_of
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.mark.parametrize("term", TERMS.values(), ids=lambda term: term.name)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.scenarios.conftest import TINY, Carom
 
 from carom.errors import InputError
 from carom.scenarios.published.dumb import means_by_case, published_by_case, read_in, read_published
@@ -25,8 +26,6 @@ from carom.scenarios.store.runs import find_run, list_runs
 from carom.scenarios.tables.rates import show_run
 from carom.scenarios.store.outcomes import find_run, list_runs, read_outcomes
 from carom.scenarios.tables.which import show_run
-
-from .conftest import TINY, Carom
 
 DUMB = Path(os.environ.get("CAROM_DUMB_DIR", "nowhere"))
 needs_dumb = pytest.mark.skipif(not DUMB.is_dir(), reason="CAROM_DUMB_DIR names no folder of published results")

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.isotonic import isotonic_regression
+from tests.scenarios.made_outcomes import Hits, first, made
 
 from carom.errors import InputError
 from carom.scenarios.statistics import Outcomes, tdee
 from carom.scenarios.statistics.tdee import equivalent, isotonic
-
-from .made_outcomes import Hits, first, made
 
 LADDER = {1: "one", 2: "two", 4: "four"}
 

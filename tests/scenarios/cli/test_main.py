@@ -17,13 +17,12 @@ import pandas as pd
 import pytest
 import torch
 import typer
+from tests.scenarios.conftest import TINY, Carom
 from typer.testing import CliRunner
 
 from carom.scenarios.cli import main as cli
 from carom.scenarios.cli.catalogue import KINDS, catalogue
 from carom.zoo.models.references import load_reference, reference
-
-from .conftest import TINY, Carom
 
 TOP: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 # a group such as `carom import` is the commands in it
@@ -34,7 +33,7 @@ COMMANDS: dict[str, Any] = {
         [((sub,), c) for sub, c in found.commands.items()] if hasattr(found, "commands") else [((), found)]
     )
 }
-PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 SMALL = (
     ('balance = ["uniform", "tv0.2"]', 'balance = "uniform"'),
     ('architecture = [{name = "mlp", width = 12}, "lenet"]', 'architecture = {name = "mlp", width = 12}'),

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from tests.scenarios.made_outcomes import Hits, made
 
 from carom.errors import InputError
 from carom.scenarios.statistics import between
-
-from .made_outcomes import Hits, made
 
 
 def hits(share: float, n: int = 200, seed: int = 0) -> Hits:

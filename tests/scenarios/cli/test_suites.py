@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.scenarios.conftest import TINY, Carom
 from torch import nn
 
 from carom.budget import Budget
@@ -19,8 +20,6 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import find_run
 from carom.scenarios.store.schema import artifacts, run_sets
-
-from .conftest import TINY, Carom
 
 SMALL = (('["uniform", "tv0.2"]', '"uniform"'), ('[{name = "mlp", width = 12}, "lenet"]', '{name = "mlp", width = 12}'))
 
