@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from .cases import COLOURS
+from carom.scenarios.charts import theme
 
 MOST_CLASSES = 40  # drawn; the data to take along has all
 WRITTEN = 10  # up to so many classes each field also says its number
@@ -18,13 +18,11 @@ def by_class(table: pd.DataFrame) -> alt.LayerChart:
     base = alt.Chart(table).encode(
         x=alt.X("class:N", title="true class", sort=list(table["class"]), axis=alt.Axis(labelAngle=-90, labelLimit=140))
     )
-    scale = alt.Scale(domain=[0, 1])
-    percent = alt.Axis(format=".0%", tickMinStep=0.01)
-    reach = base.mark_rule(strokeWidth=2, color=COLOURS[0]).encode(
-        y=alt.Y("low:Q", title="ASR", scale=scale, axis=percent), y2="high:Q"
-    )
-    marks = base.mark_point(filled=True, size=70, opacity=1, color=COLOURS[0]).encode(
-        y=alt.Y("asr:Q", title="ASR", scale=scale, axis=percent),
+    marks = theme.interval_marks(
+        base,
+        alt.Y("asr:Q", title="ASR", scale=theme.SHARE, axis=theme.percent_axis()),
+        size=70,
+        color=alt.value(theme.PALETTE[0]),
         tooltip=[
             alt.Tooltip("class:N", title="true class"),
             alt.Tooltip("asr:Q", title="ASR", format=".1%"),
@@ -33,8 +31,7 @@ def by_class(table: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("n:Q", title="n, right on clean images", format=","),
         ],
     )
-    whole: alt.LayerChart = alt.layer(reach, marks).properties(height=340).configure_view(strokeWidth=0)
-    return whole
+    return theme.whole(*marks, height=340)
 
 
 def confusion(table: pd.DataFrame, classes: list[str]) -> alt.LayerChart:
@@ -61,8 +58,7 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> alt.LayerChart:
     if len(there) <= WRITTEN:
         ink = alt.condition(alt.datum.share > 0.45, alt.value("black"), alt.value("white"))
         layers.append(base.mark_text(fontSize=11).encode(text="images:Q", color=ink))
-    whole: alt.LayerChart = alt.layer(*layers).properties(height=340).configure_view(strokeWidth=0)
-    return whole
+    return theme.whole(*layers, height=340)
 
 
 def _axis(angle: int) -> alt.Axis:

@@ -3,9 +3,8 @@
 import altair as alt
 import pandas as pd
 
+from carom.scenarios.charts import labels, theme
 from carom.scenarios.tables.defenses import defense_names
-
-from . import labels
 
 UNDER = {
     "best": "best transfer pair",
@@ -36,7 +35,7 @@ def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChar
     spot = labels.placed(marks["clean"], marks["accuracy"], marks["name"], marks["named"])
     marks["place"] = [place if named else "" for place, named in zip(spot, marks["named"], strict=True)]
     reach = labels.domain(pd.concat([marks["accuracy"], marks["low"], marks["high"]]))
-    percent = alt.Axis(format=".0%", tickMinStep=0.01)
+    percent = theme.percent_axis()
     clean = alt.Scale(domain=labels.domain(marks["clean"]), nice=False)
     x = alt.X("clean:Q", title="clean accuracy", axis=percent, scale=clean)
     y = alt.Y("accuracy:Q", title="accuracy under attack", axis=percent, scale=alt.Scale(domain=reach, nice=False))
@@ -50,7 +49,7 @@ def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChar
         alt.Tooltip("seeds:Q"),
         alt.Tooltip("alarms:Q", title="signs of masked gradients"),
     ]
-    grey = alt.Legend(symbolFillColor=labels.INK, symbolStrokeWidth=0)
+    grey = alt.Legend(symbolFillColor=theme.GREY, symbolStrokeWidth=0)
     size = (
         alt.value(90)
         if cost is None
@@ -67,17 +66,16 @@ def chart(table: pd.DataFrame, transfer: str, cost: str | None) -> alt.LayerChar
         x=x,
         y=y,
         size=size,
-        color=alt.Color("attack:N", title="under", scale=alt.Scale(domain=under, range=["#2484C6", "#D55E00"])),
+        color=alt.Color("attack:N", title="under", scale=alt.Scale(domain=under, range=list(theme.PALETTE[:2]))),
         shape=alt.Shape("attack:N", title="under", scale=alt.Scale(domain=under, range=["circle", "square"])),
         tooltip=tooltip,
     )
     hovered = base.transform_filter("datum.named && datum.place == ''").mark_text(
-        align="left", dx=9, dy=-9, fontSize=11, fontWeight="bold", color=labels.INK
+        align="left", dx=9, dy=-9, fontSize=11, fontWeight="bold", color=theme.GREY
     )
     hovered = hovered.encode(x=x, y=y, text="name:N", opacity=alt.condition(pointed, alt.value(1), alt.value(0)))
     layers = [joined, lines, shown.add_params(pointed), *labels.texts(base, x, y, "name"), hovered]
-    whole: alt.LayerChart = alt.layer(*layers).properties(height=480).configure_view(strokeWidth=0)
-    return whole
+    return theme.whole(*layers, height=480)
 
 
 def points(table: pd.DataFrame, transfer: str) -> pd.DataFrame:

@@ -3,11 +3,12 @@
 import altair as alt
 import pandas as pd
 
-# Okabe and Ito's colours, which the colour-blind tell apart; shapes say the same.
+from carom.scenarios.charts import theme
+
 VERDICTS = {
-    "holds": ("#009E73", "circle"),
-    "cannot tell": ("#E69F00", "diamond"),
-    "weaker": ("#D55E00", "cross"),
+    "holds": (theme.PALETTE[2], "circle"),
+    "cannot tell": (theme.PALETTE[4], "diamond"),
+    "weaker": (theme.PALETTE[1], "cross"),
 }
 
 
@@ -38,8 +39,7 @@ def chart(verdicts: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("commit:N"),
         ],
     )
-    percent = alt.Axis(format=".0%", tickMinStep=0.01)
-    up = alt.Y("now:Q", title="robust accuracy", axis=percent, scale=alt.Scale(zero=False))
+    up = alt.Y("now:Q", title="robust accuracy", axis=theme.percent_axis(), scale=alt.Scale(zero=False))
     baseline = base.mark_line(interpolate="step-after", color="gray", opacity=0.8).encode(y=alt.Y("before:Q"))
     limit = base.mark_line(interpolate="step-after", color="gray", strokeDash=[5, 4], opacity=0.8).encode(y="limit:Q")
     ticks = [
@@ -55,6 +55,4 @@ def chart(verdicts: pd.DataFrame) -> alt.LayerChart:
         ),
         shape=alt.Shape("verdict:N", scale=alt.Scale(domain=names, range=[VERDICTS[n][1] for n in names])),
     )
-    layers = alt.layer(reach, baseline, limit, *ticks, points).properties(height=340)
-    whole: alt.LayerChart = layers.configure_view(strokeWidth=0)
-    return whole
+    return theme.whole(reach, baseline, limit, *ticks, points, height=340)

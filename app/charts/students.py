@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from . import labels
+from carom.scenarios.charts import labels, theme
 
 
 def chart(table: pd.DataFrame) -> alt.LayerChart:
@@ -15,7 +15,7 @@ def chart(table: pd.DataFrame) -> alt.LayerChart:
     macs = alt.Scale(type="log", domain=labels.domain(table["MACs"].astype(float), log=True), nice=False)
     x = alt.X("MACs:Q", title="MACs of an image, log", scale=macs, axis=alt.Axis(format="~s"))
     up = alt.Scale(domain=labels.domain(table["robust accuracy"]), nice=False)
-    y = alt.Y("robust accuracy:Q", axis=alt.Axis(format=".0%", tickMinStep=0.01), scale=up)
+    y = alt.Y("robust accuracy:Q", axis=theme.percent_axis(), scale=up)
     base = alt.Chart(table)
     points = base.mark_point(filled=True).encode(
         x=x,
@@ -31,5 +31,4 @@ def chart(table: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("parameters:Q", format=","),
         ],
     )
-    whole: alt.LayerChart = alt.layer(points).properties(height=380).configure_view(strokeWidth=0)
-    return whole
+    return theme.whole(points, height=380)

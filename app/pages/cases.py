@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from carom.app.charts import cases as case_chart
+from carom.app.charts import effects as effect_chart
 from carom.app.queries import cases as case_queries
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import runs as run_queries
@@ -12,7 +12,9 @@ from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
-from carom.scenarios.tables.table import interval_words
+from carom.scenarios.charts import theme
+from carom.scenarios.charts.cases import cases
+from carom.scenarios.tables.table import INTERVAL, interval_words
 
 TABLES = (
     "cases",
@@ -82,18 +84,18 @@ def cases_figure(opened: Opened, view: run_queries.View) -> None:
     if len(series) > 1:
         level = pick(boxes[3].selectbox, "Levels", [ALL, *series], "levels", ALL)
         series = [level] if level != ALL else series
-    points = points[points["series"].isin(series[: case_chart.MOST_SERIES])]
+    points = points[points["series"].isin(series[: theme.SERIES])]
     points = points.sort_values("series", key=lambda s: s.map(series.index), kind="stable", ignore_index=True)
-    if len(series) > case_chart.MOST_SERIES:
-        st.caption(f"Of {len(series)} combinations of levels the first {case_chart.MOST_SERIES} are drawn; choose one.")
-    points = points.assign(interval=interval_words(points["low"], points["high"]))
+    if len(series) > theme.SERIES:
+        st.caption(f"Of {len(series)} combinations of levels the first {theme.SERIES} are drawn; choose one.")
+    points = points.assign(**{INTERVAL: interval_words(points["low"], points["high"])})
     drawn = beside if attack == ALL and config == ALL else beside.iloc[:0]
     whose = f"{'all attacks' if attack == ALL else attack}, {budget}"
     whose += "" if config == ALL else f", surrogates {config}"
     ranges = "; ".join(dict.fromkeys(str(r) for r in points["ranges_over"]))
     n = points["n"]
     parts.figure(
-        case_chart.cases(points, drawn),
+        cases(points, drawn),
         points,
         "cases-figure",
         f"ASR in percent of {whose}: k / n, pooled over the cells of a case; n, the images right on clean, is "
@@ -107,7 +109,7 @@ def published_figure(table: pd.DataFrame) -> None:
     """The cases of a published run, which come without intervals."""
     points = case_queries.published_case_points(table)
     parts.figure(
-        case_chart.cases(points, pd.DataFrame()),
+        cases(points, pd.DataFrame()),
         points,
         "cases-figure",
         "ASR in percent as published: means over rows, each one attack, surrogate and victim; no intervals were "
@@ -121,12 +123,12 @@ def effects_figure(table: pd.DataFrame) -> None:
     ranges = "; ".join(dict.fromkeys(str(r) for r in table.get("ranges_over", [])))
     st.subheader("What a mismatch costs the attacker")
     parts.figure(
-        case_chart.effects(drawn),
+        effect_chart.effects(drawn),
         drawn,
         "effects-figure",
         "Points of ASR, mismatch minus match, C0 and controls excluded; negative: the mismatch protects. "
         + (f"Bars: 95% intervals over {ranges}. " if ranges else "No intervals were published. ")
-        + f"Grey band: within {case_chart.MARGIN:g} points of none.",
+        + f"Grey band: within {effect_chart.MARGIN:g} points of none.",
     )
 
 

@@ -6,7 +6,6 @@ import pandas as pd
 import streamlit as st
 
 from carom.app.queries import cells as cell_queries
-from carom.app.queries import matrix as matrix_queries
 from carom.app.queries import runs as run_queries
 from carom.app.shell import cell_views, parts, picture
 from carom.app.shell.address import pick
@@ -14,6 +13,7 @@ from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
+from carom.scenarios.charts.names import short
 from carom.scenarios.tables.table import interval_words
 
 A_PAGE = 12  # images
@@ -204,7 +204,8 @@ def three(clean: picture.Picture, adversarial: picture.Picture) -> None:
 def answers(found: cell_queries.Answered, place: int) -> None:
     """What each victim answered, clean and adversarial."""
     lines = []
-    for i, victim in enumerate(matrix_queries.shortened(list(found.cells["victim"]))):
+    victims = list(found.cells["victim"])
+    for i, victim in enumerate(map(short(victims).__getitem__, victims)):
         seen = f"{plain(found.clean[i, place])} → {plain(found.adversarial[i, place])}"
         lines.append(f"{MARKS[found.outcome[i, place]]} **{seen}** · {plain(victim)}")
     st.markdown("  \n".join(lines))

@@ -7,7 +7,6 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from carom.app.charts import cell as cell_charts
-from carom.app.charts import matrix as heat_map
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import matrix as matrix_queries
 from carom.app.queries import runs as run_queries
@@ -17,6 +16,7 @@ from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
+from carom.scenarios.charts.matrix import CLICKED, heat_map
 from carom.scenarios.tables.table import interval, interval_words
 
 STRIP = 12  # images that are shown of a cell
@@ -66,7 +66,7 @@ def matrix(opened: Opened, view: run_queries.View) -> None:
         )
     what = f"{attack or 'all attacks'}, {budget or 'all budgets'}"
     event = parts.figure(
-        heat_map.chart(found, rows, columns),
+        heat_map(found, rows, columns, down=matrix_queries.AXES[rows], across=matrix_queries.AXES[columns]),
         whole,
         "matrix",
         f"ASR of {what}, in percent: k / n, of the n images that a victim gets right clean the k on which the attack "
@@ -76,7 +76,7 @@ def matrix(opened: Opened, view: run_queries.View) -> None:
         + " white boxes (C0: the victim is the surrogate's own model). The axes leave out what all their names share. "
         "A click on a field opens its cells below; there each has its interval.",
         on_select="rerun",
-        selection_mode=heat_map.CLICKED,
+        selection_mode=CLICKED,
     )
     take_click(event)
     st.subheader("Cells of a field")
@@ -116,7 +116,7 @@ def choose(box: DeltaGenerator, label: str, levels: list[str], name: str) -> str
 
 def take_click(event: Any) -> None:
     """Put the field that was clicked last into the address, from where the choices below take it."""
-    points = event.selection.get(heat_map.CLICKED, []) if event else []
+    points = event.selection.get(CLICKED, []) if event else []
     clicked = (str(points[0]["row"]), str(points[0]["column"])) if points else None
     if clicked and clicked != st.session_state.get("clicked"):
         st.query_params["row"], st.query_params["column"] = clicked

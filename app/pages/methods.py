@@ -8,27 +8,17 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from carom.app.charts import (
-    attacks as attack_chart,
-)
-from carom.app.charts import (
-    costs as cost_chart,
-)
-from carom.app.charts import (
-    defenses as defense_chart,
-)
-from carom.app.charts import (
-    scatter as scatter_chart,
-)
-from carom.app.charts import (
-    students as student_chart,
-)
+from carom.app.charts import defenses as defense_chart
+from carom.app.charts import students as student_chart
 from carom.app.queries import methods as method_queries
 from carom.app.shell import help, parts, views
 from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import code, plain
 from carom.errors import CaromError
+from carom.scenarios.charts.costs import COSTS, costs
+from carom.scenarios.charts.curves import curves, eps_ticks, grown, strongest, traced
+from carom.scenarios.charts.scatter import efficient, scatter
 from carom.scenarios.tables.table import Table
 
 SURROGATES = ("surrogates", "equal-training-cost", "geometry")
@@ -89,7 +79,7 @@ def surrogates(tables: Mapping[str, Table]) -> None:
     first, second, third = st.columns(3)
     attack = pick(first.selectbox, "Attack", list(dict.fromkeys(frame["attack"])), "attack", frame["attack"].iloc[-1])
     budget = pick(second.selectbox, "Budget", list(dict.fromkeys(frame["budget"])), "budget", frame["budget"].iloc[-1])
-    cost = pick(third.selectbox, "Cost", list(cost_chart.COSTS), "cost", "trainings")
+    cost = pick(third.selectbox, "Cost", list(COSTS), "cost", "trainings")
     chosen = frame[(frame["attack"] == attack) & (frame["budget"] == budget)].reset_index(drop=True)
     if chosen.empty:
         st.info("No surrogate has this attack with this budget; choose others.")
@@ -97,7 +87,7 @@ def surrogates(tables: Mapping[str, Table]) -> None:
         rests = f"{attack}, {budget}. {_rests(chosen)}"
         if (chosen[cost] > 0).any():
             parts.figure(
-                cost_chart.chart(chosen, cost),
+                costs(chosen, cost),
                 chosen,
                 "surrogate-cost",
                 f"ASR on all victims but a surrogate's own models, over its cost. {rests}",
@@ -123,7 +113,7 @@ def flatness(geometry: pd.DataFrame, chosen: pd.DataFrame, rests: str) -> None:
     ranks = method_queries.rank_correlation(found, measure)
     said = f"Spearman's rank correlation {ranks:+.2f}" if math.isfinite(ranks) else "No rank correlation"
     parts.figure(
-        scatter_chart.chart(
+        scatter(
             found,
             name="surrogate",
             across=measure,
@@ -175,7 +165,7 @@ KINDS = "Rows that no figure may mix: other goals, readers, recipes or defences 
 
 def over_eps(frame: pd.DataFrame) -> None:
     """ASR over eps, where an attack met several."""
-    rows = attack_chart.grown(frame)
+    rows = grown(frame)
     if rows.empty:
         st.caption(
             "ASR over eps: no attack of these rows met two radii; several `budgets` in a scenario draw the figure."
@@ -185,7 +175,7 @@ def over_eps(frame: pd.DataFrame) -> None:
     norm = pick(st.segmented_control, "Norm", norms, "norm", norms[0]) if len(norms) > 1 else norms[0]
     rows = rows[rows["norm"] == norm].reset_index(drop=True)
     parts.figure(
-        attack_chart.chart(rows, line="attack", across="radius", title=f"eps ({norm}), pixels in [0, 1]"),
+        curves(rows, line="attack", across="radius", title=f"eps ({norm}), pixels in [0, 1]", ticks=eps_ticks(rows)),
         rows,
         "asr-over-eps",
         f"ASR over the radius, {norm}; C0 excluded. {_greys(rows, 'attack', 'radius')}{_rests(rows, 'bands')}",
@@ -195,12 +185,12 @@ def over_eps(frame: pd.DataFrame) -> None:
 
 def over_steps(here: pd.DataFrame, budget: str) -> None:
     """ASR over the steps of a trace, where a scenario keeps some."""
-    rows = attack_chart.traced(here)
+    rows = traced(here)
     if rows.empty:
         st.caption("ASR over steps: no attack of these rows keeps its steps; `trace = [1, 2, 5]` of an attack does.")
         return
     parts.figure(
-        attack_chart.chart(rows, line="trace", across="step", title="steps, log", log=True),
+        curves(rows, line="trace", across="step", title="steps, log", log=True),
         rows,
         "asr-over-steps",
         f"ASR of the images after so many steps of one trace, {budget}; C0 excluded. "
@@ -213,9 +203,9 @@ def against_passes(met: pd.DataFrame, budget: str) -> None:
     """What an attack reaches for what it takes."""
     if not (met["passes per image"] > 0).any():
         return
-    met = met.assign(**{"best within its passes": scatter_chart.efficient(met, "passes per image")})
+    met = met.assign(**{"best within its passes": efficient(met, "passes per image")})
     parts.figure(
-        scatter_chart.chart(
+        scatter(
             met,
             name="attack",
             across="passes per image",
@@ -239,9 +229,9 @@ def against_visibility(met: pd.DataFrame, budget: str) -> None:
     if not known:
         return
     seen = pick(st.segmented_control, "Visibility", known, "visibility", known[0])
-    met = met.assign(**{"best for its visibility": scatter_chart.efficient(met, seen, least=seen != "SSIM")})
+    met = met.assign(**{"best for its visibility": efficient(met, seen, least=seen != "SSIM")})
     parts.figure(
-        scatter_chart.chart(
+        scatter(
             met,
             name="attack",
             across=seen,
@@ -389,7 +379,7 @@ def _count(values: "pd.Series[float]") -> str:
 
 
 def _greys(rows: pd.DataFrame, line: str, across: str) -> str:
-    first = attack_chart.strongest(rows, line, across)
+    first = strongest(rows, line, across)
     more = rows[line].nunique() - len(first)
     return f"Coloured are the {len(first)} strongest, {more} others are grey. " if more else ""
 

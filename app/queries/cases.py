@@ -118,8 +118,8 @@ def series_of(points: pd.DataFrame) -> list[str]:
 
 def published_case_points(table: pd.DataFrame) -> pd.DataFrame:
     """The cases of a published run as points, which come without intervals; n and cells are rows."""
-    points = table.assign(series=table["attacks"], low=table["ASR"], high=table["ASR"], interval="not published")
-    return points.assign(n=points["rows"], cells=points["rows"])
+    points = table.assign(series=table["attacks"], low=float("nan"), high=float("nan"), asr=table["ASR"])
+    return points.assign(n=points["rows"], cells=points["rows"], **{INTERVAL: "not published"})
 
 
 def effect_points(table: pd.DataFrame) -> pd.DataFrame:

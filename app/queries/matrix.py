@@ -1,6 +1,5 @@
 """Who fools whom, along any two axes: levels, their order and their names, and ASR of each pair."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -124,11 +123,3 @@ def limited(table: pd.DataFrame, rows: str, columns: str) -> tuple[pd.DataFrame,
             table = table[table[axis].isin(levels_[:MOST_LEVELS])]
             table = table.assign(**{axis: table[axis].cat.set_categories(levels_[:MOST_LEVELS])})
     return table.reset_index(drop=True), cut
-
-
-def shortened(names: Sequence[str]) -> list[str]:
-    """Names of models without the parts between slashes that all of them share, where that leaves them apart."""
-    parts = [name.split("/") for name in names]
-    shared = set(parts[0]).intersection(*parts) if len(parts) > 1 else set()
-    short = ["/".join(part for part in own if part not in shared) for own in parts]
-    return short if len(set(short)) == len(set(names)) and all(short) else list(names)

@@ -1,8 +1,7 @@
 """Tables, figures and notices as every page shows them."""
 
 from collections.abc import Callable, Sequence
-from io import BytesIO, StringIO
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import altair as alt
@@ -11,6 +10,7 @@ import streamlit as st
 
 from carom.app.queries import tables as table_queries
 from carom.scenarios.cases import CONTROL
+from carom.scenarios.charts import theme
 from carom.scenarios.tables.table import Table
 
 from .address import write
@@ -149,8 +149,8 @@ def figure(
     event = st.altair_chart(chart, key=f"chart-{name}", alt=caption, **more)
     st.caption(plain(caption))
     files: list[tuple[str, str, Callable[[], bytes]]] = [
-        ("PNG", "image/png", lambda: drawn(chart, "png")),
-        ("SVG", "image/svg+xml", lambda: drawn(chart, "svg")),
+        ("PNG", "image/png", lambda: theme.png(chart)),
+        ("SVG", "image/svg+xml", lambda: theme.svg(chart).encode()),
         ("CSV", "text/csv", lambda: data.to_csv(index=False).encode()),
     ]
     with st.container(horizontal=True):
@@ -160,17 +160,6 @@ def figure(
                 kind, content, file_name=f"{name}.{suffix}", mime=mime, key=f"{suffix}-{name}", on_click="ignore"
             )
     return event
-
-
-def drawn(chart: alt.LayerChart, form: Literal["png", "svg"]) -> bytes:
-    """The chart as a file of this form, drawn when it is asked for."""
-    if form == "png":
-        picture = BytesIO()
-        chart.save(picture, format="png", ppi=200)
-        return picture.getvalue()
-    text = StringIO()
-    chart.save(text, format="svg")
-    return text.getvalue().encode()
 
 
 def controls_notice(tables: Sequence[Table]) -> None:

@@ -1,1 +1,5 @@
-"""Tables and figures as files."""
+"""A run as files: `files.py` writes them, `latex.py`, `markdown.py` and `html.py` say what stands in them.
+
+The report is a page: first `in_short.py`, then the figures of `figures.py`, drawn by `carom.scenarios.charts`, then all
+tables.
+"""

@@ -17,7 +17,6 @@ from carom.scenarios.tables.rates import show_cells
 from carom.scenarios.tables.table import Table
 from carom.scenarios.tables.which import show_run
 
-from .html import write_report
 from .latex import latex
 from .markdown import markdown
 
@@ -38,6 +37,8 @@ def export_run(store: Store, run: str, folder: Path, form: str) -> list[Path]:
     suffix = lookup(form, SUFFIXES, where="carom export", what="format")
     write: dict[Path, Callable[[Path], object]] = {}
     if form == "html":
+        from .html import write_report  # brings Altair, which no table needs
+
         report = write_report(store, run)
         write[folder / f"{run}{suffix}"] = lambda path: path.write_text(report, encoding="utf-8")
     else:

@@ -14,6 +14,7 @@ from carom.app.queries import queries
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import matrix as matrix_queries
 from carom.app.queries import runs as run_queries
+from carom.scenarios.charts.matrix import CLICKED
 from carom.scenarios.store.database import cells, runs
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.schema import cells, runs
@@ -30,7 +31,7 @@ def spec(at: AppTest, chart: int = 0) -> dict[str, Any]:
 def test_the_heat_map_can_be_clicked_and_ordered(explore: Explore, finished: Path) -> None:
     at = explore(finished, "matrix")
     drawn = spec(at)
-    assert [p["name"] for p in drawn["params"]] == [heat_map.CLICKED]
+    assert [p["name"] for p in drawn["params"]] == [CLICKED]
     run_order = drawn["layer"][0]["encoding"]["y"]["sort"]
     at = explore(finished, "matrix", order="mean")
     by_mean = spec(at)["layer"][0]["encoding"]["y"]["sort"]

@@ -14,21 +14,13 @@ from streamlit.testing.v1 import AppTest
 from tests.scenarios.made_outcomes import Hits, first, made
 
 import carom.app
-from carom.app.charts import (
-    attacks as attack_chart,
-)
-from carom.app.charts import (
-    defenses as defense_chart,
-)
-from carom.app.charts import (
-    labels,
-)
-from carom.app.charts import (
-    scatter as scatter_chart,
-)
+from carom.app.charts import defenses as defense_chart
 from carom.app.queries import methods as method_queries
 from carom.app.queries import runs as run_queries
 from carom.app.shell.help import methods
+from carom.scenarios.charts import labels
+from carom.scenarios.charts.curves import grown, strongest, traced
+from carom.scenarios.charts.scatter import efficient
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store.database import Store
 from carom.scenarios.tables import defenses
@@ -227,13 +219,13 @@ def test_attacks_are_drawn_over_eps_and_steps(
 
 def test_steps_and_radii_are_read_from_names() -> None:
     frame = by_attack().frame
-    steps = attack_chart.traced(frame)
+    steps = traced(frame)
     assert set(steps["trace"]) == {"mi steps=10"}
     assert sorted(set(steps["step"])) == [1, 5, 10]
-    radii = attack_chart.grown(frame)
+    radii = grown(frame)
     assert set(radii["attack"]) == {f"a{i}" for i in range(9)}
     assert radii["radius"].max() == pytest.approx(16 / 255)
-    assert attack_chart.strongest(radii, "attack", "radius", 2) == ["a8", "a7"]
+    assert strongest(radii, "attack", "radius", 2) == ["a8", "a7"]
 
 
 # ---------------------------------------------------------------------------------------------------------- surrogates
@@ -301,8 +293,8 @@ def test_nonsense_in_the_address_is_the_usual_view(finished: Path, monkeypatch: 
 
 def test_what_is_best_at_its_cost() -> None:
     table = pd.DataFrame({"asr": [0.4, 0.5, 0.5, 0.6, np.nan], "cost": [1.0, 2.0, 3.0, 3.0, 0.5]})
-    assert scatter_chart.efficient(table, "cost").tolist() == [True, True, False, True, False]
-    assert scatter_chart.efficient(table, "cost", least=False).tolist() == [False, False, False, True, False]
+    assert efficient(table, "cost").tolist() == [True, True, False, True, False]
+    assert efficient(table, "cost", least=False).tolist() == [False, False, False, True, False]
 
 
 def test_names_cover_neither_names_nor_points() -> None:

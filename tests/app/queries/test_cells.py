@@ -9,9 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from carom.app.charts import cases as case_chart
 from carom.app.charts import cell as cell_charts
-from carom.app.charts import matrix as heat_map
 from carom.app.queries import cases as case_queries
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import images as image_queries
@@ -21,6 +19,9 @@ from carom.app.shell import picture
 from carom.errors import CaromError, StoreError
 from carom.scenarios.cases import CASES
 from carom.scenarios.store.database import Store
+from carom.scenarios.charts.cases import cases
+from carom.scenarios.charts.matrix import heat_map
+from carom.scenarios.store.database import Store, cells
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.lists import list_answering, list_sets, read_pictures
 from carom.scenarios.store.outcomes import read_outcomes
@@ -193,14 +194,7 @@ def test_ten_thousand_victims_are_limited_and_said() -> None:
     assert len(found) == matrix_queries.MOST_LEVELS
     assert found["c"].iloc[0] == "c9999"  # the highest come first
     assert not matrix_queries.limited(made([[0.1]]), "r", "c")[1]
-    heat_map.chart(found.rename(columns={"r": "surrogate", "c": "victim"}), "surrogate", "victim").to_dict()
-
-
-def test_names_leave_out_what_they_share() -> None:
-    assert matrix_queries.shortened(["uci/a/vgg/s1", "fonts/a/vgg/s1"]) == ["uci", "fonts"]
-    assert matrix_queries.shortened(["a/b"]) == ["a/b"]
-    assert matrix_queries.shortened(["a/b", "a"]) == ["a/b", "a"]  # nothing would be left of the second
-    assert matrix_queries.shortened(["x/y", "y/x"]) == ["x/y", "y/x"]
+    heat_map(found.rename(columns={"r": "surrogate", "c": "victim"}), "surrogate", "victim").to_dict()
 
 
 # --------------------------------------------------------------------------------------------------------------- cases
@@ -328,16 +322,16 @@ def test_the_white_box_stands_apart_in_the_chart_of_cases() -> None:
             for c in CASES
             for s in ("one", "two")
         ]
-    ).assign(cells=1, interval="40–60%")
-    spec = case_chart.cases(points, pd.DataFrame()).to_dict()
-    domain = spec["layer"][0]["encoding"]["x"]["scale"]["domain"]
-    assert [name.split("|")[0] for name in domain] == ["C0", " ", *(f"C{i}" for i in range(1, 9))]
-    assert "xOffset" in spec["layer"][0]["encoding"]
+    ).assign(cells=1, **{"95% interval": "40–60%"})
+    spec = cases(points, pd.DataFrame()).to_dict()
+    place = spec["layer"][0]["encoding"]
+    assert [name.split(" ")[0] for name in place["y"]["scale"]["domain"]] == ["C0", "", *(f"C{i}" for i in range(1, 9))]
+    assert "yOffset" in place
     theirs = points[points["case"] == "C1"].assign(mismatch="same weights")
-    drawn = case_chart.cases(theirs, pd.DataFrame()).to_dict()
-    assert drawn["layer"][0]["encoding"]["x"]["scale"]["domain"] == ["C1|same|weights"]
-    few = case_chart.cases(points[points["case"].isin(["C0", "C1"])], pd.DataFrame()).to_dict()
-    assert len(few["layer"][0]["encoding"]["x"]["scale"]["domain"]) == 3
+    drawn = cases(theirs, pd.DataFrame()).to_dict()
+    assert drawn["layer"][0]["encoding"]["y"]["scale"]["domain"] == ["C1 · same weights"]
+    few = cases(points[points["case"].isin(["C0", "C1"])], pd.DataFrame()).to_dict()
+    assert len(few["layer"][0]["encoding"]["y"]["scale"]["domain"]) == 3
 
 
 def test_charts_of_a_cell(finished: Path, run: str, all_cells: pd.DataFrame) -> None:

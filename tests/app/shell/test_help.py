@@ -17,6 +17,7 @@ from carom.app.queries import runs as run_queries
 from carom.app.queries import tables as table_queries
 from carom.app.shell import parts
 from carom.app.shell.help import help_of
+from carom.scenarios.charts import theme
 from carom.scenarios.store.database import Store
 from carom.scenarios.tables.compare import compare_runs
 from carom.scenarios.tables.table import Table
@@ -82,6 +83,7 @@ SCRIPT = """
 import altair as alt
 import pandas as pd
 from carom.app import parts
+from carom.scenarios.charts import theme
 from carom.scenarios.tables.table import Table
 rows = ROWS
 frame = pd.DataFrame({"attack": [f"mi+di {i}" for i in range(rows)], "norm": "linf", "eps": "8/255", "n": range(rows)})
@@ -180,5 +182,5 @@ def test_a_pair_of_models_leads_to_its_cells() -> None:
 def test_a_figure_can_be_taken_along_as_a_picture() -> None:
     data = pd.DataFrame({"x": [1, 2], "y": [0.1, 0.2]})
     chart: alt.LayerChart = alt.layer(alt.Chart(data).mark_point().encode(x="x", y="y")).configure_view(strokeWidth=0)
-    assert parts.drawn(chart, "png").startswith(b"\x89PNG")
-    assert b"<svg" in parts.drawn(chart, "svg")
+    assert theme.png(chart).startswith(b"\x89PNG")
+    assert "<svg" in theme.svg(chart)

@@ -6,12 +6,12 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from . import labels
+from . import labels, theme
 
-BEST, OTHERS = "#D55E00", "#2484C6"  # blue and vermilion, read on white and on black, and told apart by shape too
+OTHERS, BEST = theme.PALETTE[:2]
 
 
-def chart(
+def scatter(
     table: pd.DataFrame,
     *,
     name: str,
@@ -42,7 +42,7 @@ def chart(
     scale = alt.Scale(type="log" if log else "linear", domain=labels.domain(places, log=log), nice=False)
     x = alt.X(f"{across}:Q", title=title, scale=scale)
     reach = labels.domain(pd.concat([rows["asr"], rows["low"], rows["high"]]))
-    percent = alt.Axis(format=".0%", tickMinStep=0.01)
+    percent = theme.percent_axis()
     y = alt.Y("asr:Q", title="ASR", axis=percent, scale=alt.Scale(domain=reach, nice=False))
     base = alt.Chart(rows)
     pointed = alt.selection_point(on="pointerover", clear="pointerout", fields=[name], empty=False)
@@ -52,9 +52,7 @@ def chart(
         alt.Tooltip("95% interval:N"),
         *(alt.Tooltip(f"{c}:{'Q' if f else 'N'}", format=f) for c, f in (told or {}).items() if c in rows),
     ]
-    lines = base.mark_rule(opacity=0.45, color="gray").encode(x=x, y=y, y2="high:Q")
-    lines = lines.encode(y=alt.Y("low:Q", title="ASR", scale=alt.Scale(domain=reach, nice=False)))
-    points = base.mark_point(filled=True, size=80, opacity=0.9).encode(x=x, y=y, tooltip=tooltip)
+    lines, points = theme.interval_marks(base, y, faint=True, x=x, tooltip=tooltip)
     if marked:
         kinds, colours = ["yes", "no"], [BEST, OTHERS]
         legend = alt.Legend(title=marked, orient="top")
@@ -65,14 +63,13 @@ def chart(
     else:
         points = points.encode(color=alt.value(OTHERS))
     points = points.add_params(pointed)
-    hovered = base.mark_text(align="left", dx=9, dy=-9, fontSize=11, fontWeight="bold", color=labels.INK).encode(
+    hovered = base.mark_text(align="left", dx=9, dy=-9, fontSize=11, fontWeight="bold", color=theme.GREY).encode(
         x=x, y=y, text=f"{name}:N", opacity=alt.condition(pointed, alt.value(1), alt.value(0))
     )
     hovered = hovered.transform_filter(alt.datum.place == "")
     named = labels.texts(base, x, y, name)
     layers = [lines, points, *named, hovered]
-    whole: alt.LayerChart = alt.layer(*layers).properties(height=480).configure_view(strokeWidth=0)
-    return whole
+    return theme.whole(*layers, height=480)
 
 
 def efficient(table: pd.DataFrame, cost: str, *, least: bool = True) -> "pd.Series[bool]":

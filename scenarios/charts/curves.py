@@ -1,21 +1,15 @@
-"""The charts of what attacks reach over their radius, and over their steps."""
+"""The chart of rates over a number, one line a name: what attacks reach over their radius, and over their steps."""
+
+import json
+from collections.abc import Mapping
 
 import altair as alt
 import pandas as pd
 
+from carom.scenarios.statistics.outcomes import eps_value
 from carom.scenarios.traces import trace_of
 
-from . import labels
-
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#8C6D31",
-)  # near Okabe and Ito
+from . import labels, theme
 
 
 def traced(table: pd.DataFrame) -> pd.DataFrame:
@@ -28,18 +22,31 @@ def traced(table: pd.DataFrame) -> pd.DataFrame:
 
 def grown(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of attacks that met several radii of one norm, with the column radius, in pixel units of [0, 1]."""
-    rows = table.assign(radius=[_number(eps) for eps in table["eps"]])
+    rows = table.assign(radius=[float(eps_value(str(eps))) for eps in table["eps"]])
     several = rows.groupby(["attack", "norm"])["radius"].transform("nunique") > 1
     return rows[several].reset_index(drop=True)
 
 
-def strongest(table: pd.DataFrame, line: str, across: str, most: int = len(COLOURS)) -> list[str]:
+def eps_ticks(grown: pd.DataFrame) -> dict[float, str]:
+    """Where an axis of radii is marked, as scenarios write it: 0.03137 is "8/255"."""
+    return dict(zip(grown["radius"], grown["eps"].astype(str), strict=True))
+
+
+def strongest(table: pd.DataFrame, line: str, across: str, most: int = theme.SERIES) -> list[str]:
     """The lines of the highest ASR at their largest place across, at most so many."""
     ends = table.sort_values(across).groupby(line, sort=False)["asr"].last()
     return [str(name) for name in ends.sort_values(ascending=False).index[:most]]
 
 
-def chart(table: pd.DataFrame, *, line: str, across: str, title: str, log: bool = False) -> alt.LayerChart:
+def curves(
+    table: pd.DataFrame,
+    *,
+    line: str,
+    across: str,
+    title: str,
+    log: bool = False,
+    ticks: Mapping[float, str] | None = None,
+) -> alt.LayerChart:
     """ASR over a number, one line an attack with a band of its 95% interval.
 
     The strongest have colours and shapes of their own, others are grey.
@@ -50,17 +57,25 @@ def chart(table: pd.DataFrame, *, line: str, across: str, title: str, log: bool 
         across: Column of numbers; above 0 where logarithmic.
         title: Of that axis, with its unit.
         log: Whether it is logarithmic.
+        ticks: Where the axis is marked, and with what; by default at round numbers.
     """
     first = strongest(table, line, across)
     others = "others"
     shown = table.assign(drawn=table[line].where(table[line].isin(first), others))
     known = [*first, *([others] if (shown["drawn"] == others).any() else [])]
-    colours = [*COLOURS[: len(first)], "#999999"][: len(known)]
-    legend = alt.Legend(title=line, labelLimit=260, orient="right")
+    colours = [*theme.PALETTE[: len(first)], theme.OTHERS][: len(known)]
+    marks = [*theme.SHAPES[: len(first)], "stroke"][: len(known)]
+    columns = max(1, min(4, 100 // (max(map(len, known)) + 4)))
+    # the band is nearly transparent, which the legend must not be
+    legend = alt.Legend(title=line, labelLimit=420, orient="top", columns=columns, symbolOpacity=1)
     colour = alt.Color("drawn:N", scale=alt.Scale(domain=known, range=colours), legend=legend)
     places = alt.Scale(type="log" if log else "linear", domain=labels.domain(table[across].astype(float), log=log))
-    x = alt.X(f"{across}:Q", title=title, scale=places)
-    percent = alt.Axis(format=".0%", tickMinStep=0.01)
+    axis: alt.Axis | alt.utils.schemapi.UndefinedType = alt.Undefined
+    if ticks is not None:
+        places_, words = (json.dumps(list(of)) for of in (ticks, ticks.values()))
+        axis = alt.Axis(values=list(ticks), labelExpr=f"{words}[indexof({places_}, datum.value)]")
+    x = alt.X(f"{across}:Q", title=title, scale=places, axis=axis)
+    percent = theme.percent_axis()
     reach = alt.Scale(domain=labels.domain(pd.concat([table["asr"], table["low"], table["high"]])), nice=False)
     y = alt.Y("asr:Q", title="ASR", axis=percent, scale=reach)
     base = alt.Chart(shown)
@@ -73,7 +88,7 @@ def chart(table: pd.DataFrame, *, line: str, across: str, title: str, log: bool 
         x=x,
         y=y,
         color=colour,
-        shape=alt.Shape("drawn:N", scale=alt.Scale(domain=known), legend=legend),
+        shape=alt.Shape("drawn:N", scale=alt.Scale(domain=known, range=marks), legend=legend),
         tooltip=[
             alt.Tooltip(f"{line}:N"),
             alt.Tooltip(f"{across}:Q"),
@@ -82,10 +97,4 @@ def chart(table: pd.DataFrame, *, line: str, across: str, title: str, log: bool 
             alt.Tooltip("n:Q", format=","),
         ],
     )
-    whole: alt.LayerChart = alt.layer(band, joined, points).properties(height=420).configure_view(strokeWidth=0)
-    return whole
-
-
-def _number(eps: str) -> float:
-    above, _, below = str(eps).partition("/")
-    return float(above) / float(below or 1)
+    return theme.whole(band, joined, points, height=400 + 22 * -(-len(known) // columns))

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from . import scatter as scatter_chart
+from .scatter import efficient, scatter
 
 COSTS = {
     "trainings": "trainings of a single network, log",
@@ -12,15 +12,15 @@ COSTS = {
 }
 
 
-def chart(table: pd.DataFrame, cost: str) -> alt.LayerChart:
+def costs(table: pd.DataFrame, cost: str) -> alt.LayerChart:
     """ASR over a cost, logarithmic, one point a surrogate with its 95% interval.
 
     Args:
         table: Rows of the table "surrogates" of one attack and budget.
         cost: A key of `COSTS`, above 0.
     """
-    return scatter_chart.chart(
-        table.assign(**{"best at its cost": scatter_chart.efficient(table, cost)}),
+    return scatter(
+        table.assign(**{"best at its cost": efficient(table, cost)}),
         name="surrogate",
         across=cost,
         title=COSTS[cost],

@@ -6,10 +6,11 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from . import theme
+
 WIDTH, HEIGHT = 620.0, 400.0  # pixels of the narrowest chart that is drawn; a wider one has more room
 LETTER, LINE, POINT = 6.2, 14.0, 6.0
 LIMIT = 220.0  # of a name, which is cut there
-INK = "#808080"  # read on white and on black
 ROOM = 0.04  # of an axis, beyond the points
 PLACES: dict[str, tuple[Literal["left", "right", "center"], int, int]] = {
     "right": ("left", 11, 0),
@@ -60,7 +61,7 @@ def texts(base: alt.Chart, x: alt.X, y: alt.Y, name: str) -> list[alt.Chart]:
     """
     return [
         base.transform_filter(alt.datum.place == place)
-        .mark_text(align=align, dx=dx, dy=dy, fontSize=11, limit=LIMIT, color=INK)
+        .mark_text(align=align, dx=dx, dy=dy, fontSize=11, limit=LIMIT, color=theme.GREY)
         .encode(x=x, y=y, text=alt.Text(f"{name}:N"))
         for place, (align, dx, dy) in PLACES.items()
     ]

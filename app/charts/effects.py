@@ -1,0 +1,50 @@
+"""The chart of what a mismatch costs the attacker."""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from carom.scenarios.charts import theme
+
+MARGIN = 2.0  # points: effects that are surely smaller are called none
+
+
+def effects(table: pd.DataFrame) -> alt.LayerChart:
+    """Effect of each mismatch on ASR in points, with its interval, a line at none and a band that counts as none.
+
+    Args:
+        table: Columns name, effect, low, high (points; limits may be missing), interval, p, and `kind`.
+    """
+    kinds = list(dict.fromkeys(table["kind"]))
+    down = alt.Y("name:N", title=None, sort=list(dict.fromkeys(table["name"])), axis=alt.Axis(labelLimit=240))
+    title = "effect of a mismatch on ASR, in points (mismatch minus match)"
+    band = alt.Chart(pd.DataFrame({"low": [-MARGIN], "high": [MARGIN]})).mark_rect(opacity=0.15, color=theme.GREY)
+    none = alt.Chart(pd.DataFrame({"at": [0.0]})).mark_rule(strokeDash=[4, 3], color=theme.GREY).encode(x="at:Q")
+    channels: dict[str, Any] = {"y": down, "color": alt.value(theme.PALETTE[0])}
+    if len(kinds) > 1:
+        legend = alt.Legend(title="attacks", orient="top")
+        channels |= {
+            "color": alt.Color("kind:N", scale=theme.colours(kinds), legend=legend),
+            "yOffset": alt.YOffset("kind:N", scale=alt.Scale(domain=kinds)),
+        }
+    axis = alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+')", tickCount=10)
+    marks = theme.interval_marks(
+        alt.Chart(table),
+        alt.X("effect:Q", title=title, axis=axis),
+        size=90,
+        tooltip=[
+            alt.Tooltip("name:N", title="mismatch in"),
+            alt.Tooltip("effect:Q", title="effect, points", format="+.1f"),
+            alt.Tooltip("interval:N", title="95% interval"),
+            alt.Tooltip("p:Q", title="p (Holm)", format=".3g"),
+            alt.Tooltip("kind:N", title="attacks"),
+        ],
+        **channels,
+    )
+    return theme.whole(
+        band.encode(x=alt.X("low:Q", title=title), x2="high:Q"),
+        none,
+        *marks,
+        height=90 + 44 * table["name"].nunique() * max(1, (len(kinds) + 1) // 2),
+    )

@@ -1,0 +1,28 @@
+"""Names of models as figures write them: short, and still distinct."""
+
+import re
+from collections.abc import Iterable
+
+
+def short(names: Iterable[str], length: int = 38) -> dict[str, str]:
+    """Each name without the parts that all of them have, cut in the middle to `length`; still distinct.
+
+    Parts stand between "/", "," and parentheses, as in "original/uniform/lenet/standard(epochs=3)/s1".
+    """
+    distinct = list(dict.fromkeys(names))
+    parts = {name: [p for p in re.split(r"[/(),]+", name) if p] for name in distinct}
+    shared = set.intersection(*map(set, parts.values())) if len(distinct) > 1 else set()
+    found: dict[str, str] = {}
+    for i, name in enumerate(distinct, start=1):
+        own = " ".join(p for p in parts[name] if p not in shared) if shared else name
+        own = own or next(iter(parts[name]), "")
+        if own in found.values():
+            own = name
+        own = _cut(own, length)
+        found[name] = f"{i}: {own}" if own in found.values() else own
+    return found
+
+
+def _cut(words: str, length: int) -> str:
+    head = length * 3 // 5
+    return words if len(words) <= length else f"{words[:head]}…{words[head + 1 - length :]}"
