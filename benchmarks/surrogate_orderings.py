@@ -29,10 +29,6 @@ from carom.scenarios.store.lists import list_surrogates
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import find_run
 from carom.scenarios.store.schema import artifacts, run_models
-from carom.scenarios.tables.rates import Shown, show_run
-from carom.scenarios.statistics import Outcomes, between
-from carom.scenarios.store.database import Store, artifacts, run_models
-from carom.scenarios.store.outcomes import find_run, list_surrogates, read_outcomes
 from carom.scenarios.tables.table import Table
 from carom.scenarios.tables.which import show_run
 

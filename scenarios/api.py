@@ -16,8 +16,9 @@ from carom.protocols import Attack, Combination, GradientSource, Victim
 from carom.registry import lookup
 from carom.surrogates import Surrogate
 from carom.typing import Ids, Images, Labels
-from carom.zoo.models.classifier import Classifier, Preprocessing
+from carom.zoo.models.classifier import Classifier
 from carom.zoo.models.prepare import prepare
+from carom.zoo.preprocessing import Preprocessing
 
 from .jobs.answers import answers
 from .statistics import wilson

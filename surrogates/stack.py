@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from carom.draws import stream
 from carom.errors import InputError
 from carom.zoo.architectures import Architecture
-from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, create, load_weights, weights
+from carom.zoo.models.classifier import Classifier, Shape, create, load_weights, weights
+from carom.zoo.preprocessing import Preprocessing
 from carom.zoo.training.ground import Ground, Weights
 from carom.zoo.training.state import Passes
 

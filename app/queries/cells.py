@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from carom.scenarios.statistics import cell_rates, class_rates, wilson
 from carom.scenarios.statistics.outcomes import poolable
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import (
-    list_answering,
-    read_outcomes,
-)
+from carom.scenarios.store.lists import list_answering
+from carom.scenarios.store.outcomes import read_outcomes
 
 
 def budgets(cells: pd.DataFrame) -> pd.Series:

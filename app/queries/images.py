@@ -7,11 +7,7 @@ import pandas as pd
 
 from carom.errors import InputError
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import (
-    Pictures,
-    list_sets,
-    read_pictures,
-)
+from carom.scenarios.store.lists import Pictures, list_sets, read_pictures
 
 from .cells import budgets
 

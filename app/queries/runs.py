@@ -12,16 +12,10 @@ import sqlalchemy as sa
 
 from carom.errors import CaromError
 from carom.scenarios.statistics import cell_rates
-from carom.scenarios.store.database import Store, cells, planned_cells, run_cells
-from carom.scenarios.store.outcomes import (
-    Run,
-    changes,
-    count_images,
-    list_runs,
-    read_outcomes,
-    read_rates,
-    run_size,
-)
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.outcomes import count_images, read_outcomes, read_rates
+from carom.scenarios.store.runs import Run, changes, list_runs, run_size
+from carom.scenarios.store.schema import cells, planned_cells, run_cells
 from carom.scenarios.tables.compare import compare_runs
 from carom.scenarios.tables.counted import LARGE, counted_tables
 from carom.scenarios.tables.table import Table

@@ -6,13 +6,11 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from carom.app.queries import queries
-from carom.scenarios.store.lists import Pictures
 from carom.app.queries import cases as case_queries
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import images as image_queries
 from carom.app.queries import runs as run_queries
-from carom.scenarios.store.outcomes import Pictures
+from carom.scenarios.store.lists import Pictures
 
 from .frame import Opened
 

@@ -10,7 +10,8 @@ from carom.attacks.reading.networks import network_of, rebuilt
 from carom.attacks.slots import Shape
 from carom.errors import ModelError
 
-from .anatomy import Activation, Anatomy, anatomy, known
+from .anatomy import Anatomy, anatomy, known
+from .graph import Activation
 from .operators import Entrance, Measured, Place, Rescaler, activation, at_calls, replace
 
 

@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from carom.errors import ModelError
 
-from .anatomy import Activation, Anatomy
+from .anatomy import Anatomy
+from .graph import Activation
 
 __all__ = [
     "Beginning",

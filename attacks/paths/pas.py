@@ -10,7 +10,8 @@ from carom.attacks.reading.networks import network_of, rebuilt
 from carom.attacks.slots import Shape
 from carom.errors import InputError, ModelError
 
-from .anatomy import Activation, Anatomy, Branch, anatomy
+from .anatomy import Anatomy, Branch, anatomy
+from .graph import Activation
 from .linbp import linear
 from .operators import Decayed, Place, SkipConv, activation, at_calls, replace
 from .sgm import usual_gamma

@@ -14,8 +14,6 @@ import rich.table
 
 if TYPE_CHECKING:
     from carom.scenarios.run.progress import Report, TimeLeft
-    from carom.scenarios.tables.rates import Shown
-    from carom.scenarios.run.run import Report, TimeLeft
     from carom.scenarios.tables.table import Table
 
     from .doctor import Finding

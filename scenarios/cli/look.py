@@ -23,7 +23,7 @@ def show(
     Example: carom show digits-dumb
     """
     from carom.scenarios.store.database import Store
-    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.store.runs import find_run
     from carom.scenarios.tables.which import show_run
 
     from .console import Console
@@ -48,7 +48,7 @@ def compare(
     Example: carom compare digits-quick my-scenario
     """
     from carom.scenarios.store.database import Store
-    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.store.runs import find_run
     from carom.scenarios.tables.compare import compare_runs
 
     from .console import Console
@@ -74,7 +74,7 @@ def export(
     """
     from carom.scenarios.report.files import export_run
     from carom.scenarios.store.database import Store
-    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.store.runs import find_run
 
     from .console import Console
 

@@ -71,7 +71,7 @@ def _run(
         return
 
     from carom.scenarios.run.run import run_scenario
-    from carom.scenarios.spec.scenario import parse_scenario
+    from carom.scenarios.spec.read import parse_scenario
 
     scenarios = [parse_scenario(text, where=where) for text, where in texts]  # nothing runs while one is wrong
     code, reports = 0, []
@@ -124,7 +124,7 @@ def _unchanged(texts: list[tuple[str, str]], folder: Path) -> list[tuple[str, in
 
 def _show_brief(console: "Console", folder: Path, run_id: str) -> None:
     from carom.scenarios.store.database import Store
-    from carom.scenarios.store.outcomes import find_run
+    from carom.scenarios.store.runs import find_run
     from carom.scenarios.tables.which import show_run
 
     with Store(folder) as store:
@@ -146,7 +146,7 @@ def plan(
     Example: carom plan digits-dumb
     """
     from carom.scenarios.plan.cost import estimate
-    from carom.scenarios.spec.scenario import load_scenario
+    from carom.scenarios.spec.read import load_scenario
 
     from .console import Console
 
@@ -216,7 +216,8 @@ def students(
 
     Example: carom students fashion-defenses --max-macs 500000 -o student.safetensors
     """
-    from carom.defenses.distillation.search import meeting, pick
+    from carom.defenses.distillation.candidates import meeting
+    from carom.defenses.distillation.search import pick
 
     from .console import Console
     from .students import check_output, front, record, students_of

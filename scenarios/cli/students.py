@@ -28,18 +28,12 @@ from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.store.artifacts import read_artifact
 from carom.scenarios.store.database import Store, store_errors
 from carom.scenarios.store.runs import find_run
-from carom.scenarios.tables.rates import Shown
-from carom.scenarios.run.run import Progress, TimeLeft
-from carom.scenarios.spec.scenario import BuiltModel, parse_scenario
-from carom.scenarios.store.database import Store, read_artifact, store_errors
-from carom.scenarios.store.outcomes import find_run
 from carom.scenarios.tables.table import Table
 from carom.surrogates.stack import unstacked
 from carom.zoo.architectures import table
 from carom.zoo.architectures.elastic.family import Elastic
 from carom.zoo.architectures.elastic.space import Choice
-from carom.zoo.models.checkpoints import SUFFIXES
-from carom.zoo.models.references import save_state_dict
+from carom.zoo.models.checkpoints import SUFFIXES, save_state_dict
 from carom.zoo.tasks.balance import draw
 from carom.zoo.training.ground import Ground, Weights
 

@@ -29,7 +29,7 @@ def suite_build(
     from carom.scenarios.gates.freeze import suite_of
     from carom.scenarios.gates.suite import check_output, write_suite
     from carom.scenarios.gates.tables import show_suite
-    from carom.scenarios.spec.scenario import load_scenario
+    from carom.scenarios.spec.read import load_scenario
 
     from .console import Console
 

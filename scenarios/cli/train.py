@@ -11,7 +11,7 @@ from carom.scenarios.jobs.answers import answers
 from carom.scenarios.run.executors.processes import devices_of
 from carom.scenarios.run.progress import Progress, TimeLeft
 from carom.zoo.architectures import Architecture, architecture, table
-from carom.zoo.models.references import save_state_dict
+from carom.zoo.models.checkpoints import save_state_dict
 from carom.zoo.tasks import TASKS
 from carom.zoo.tasks.balance import draw, largest_n, parse_balance
 from carom.zoo.training.accuracy import macro_accuracy

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from carom.errors import InputError
-from carom.zoo.models.references import check_accuracy, load_reference, reference, stated_accuracy
+from carom.zoo.models.references import load_reference, reference, stated_accuracy
+from carom.zoo.models.victims import check_accuracy
 
 from .suite import Suite
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from carom.attacks import PAS, Crafted, Partners, craft
-from carom.attacks.crafting.craft import WITHOUT_GRADIENTS, chunk_size
+from carom.attacks.crafting.chunks import chunk_size
+from carom.attacks.crafting.craft import WITHOUT_GRADIENTS
 from carom.attacks.paths import Searched, search
 from carom.budget import Budget
 from carom.defenses import Randomised

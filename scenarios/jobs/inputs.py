@@ -25,7 +25,8 @@ from carom.surrogates.stack import restored, unstacked
 from carom.zoo.architectures import Architecture
 from carom.zoo.models.classifier import Classifier, Shape
 from carom.zoo.models.prepare import prepare
-from carom.zoo.models.references import CallableVictim, Reference, code_behind, load_reference
+from carom.zoo.models.references import Reference, code_behind, load_reference
+from carom.zoo.models.victims import CallableVictim
 from carom.zoo.tasks import Task
 from carom.zoo.tasks.attacked import partner_images
 from carom.zoo.tasks.balance import draw

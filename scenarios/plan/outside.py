@@ -6,7 +6,8 @@ import torch
 
 from carom.scenarios.spec.scenario import ReferencedModel, Role, Scenario
 from carom.zoo.models.classifier import Classifier
-from carom.zoo.models.references import CallableVictim, check_accuracy, check_victim, code_behind, load_reference
+from carom.zoo.models.references import code_behind, load_reference
+from carom.zoo.models.victims import CallableVictim, check_accuracy, check_victim
 from carom.zoo.tasks.images import ImageSet, concatenate
 
 from .images import AttackedImages

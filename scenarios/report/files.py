@@ -9,9 +9,6 @@ from carom.registry import lookup
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import find_run
-from carom.scenarios.tables.published import published_rows_shown
-from carom.scenarios.tables.rates import Shown, cells_shown, show_run
-from carom.scenarios.store.outcomes import find_run, read_outcomes
 from carom.scenarios.tables.published import show_published_rows
 from carom.scenarios.tables.rates import show_cells
 from carom.scenarios.tables.table import Table

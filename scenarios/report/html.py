@@ -8,9 +8,6 @@ from urllib.parse import quote
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import Run, find_run
-from carom.scenarios.tables.defenses import defense_names, several_configurations
-from carom.scenarios.tables.table import Form, Table, interval_notes, records, with_intervals
-from carom.scenarios.store.outcomes import Run, find_run, read_outcomes
 from carom.scenarios.tables.table import Table
 from carom.scenarios.tables.which import show_run
 

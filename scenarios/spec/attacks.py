@@ -7,7 +7,9 @@ from fractions import Fraction
 from typing import Any
 
 from carom.attacks import Iterative, Snapshot, parse_attack, parse_control
-from carom.attacks.controls.controls import BoxBlur, GaussianNoise, Identity, SignNoise
+from carom.attacks.controls.blur import BoxBlur
+from carom.attacks.controls.identity import Identity
+from carom.attacks.controls.noise import GaussianNoise, SignNoise
 from carom.budget import NORMS, Budget, Norm
 from carom.errors import InputError
 from carom.protocols import Control

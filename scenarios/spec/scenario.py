@@ -12,7 +12,8 @@ from carom.protocols import Attack, Control
 from carom.scenarios.axes import TRAINING
 from carom.surrogates import Chain, Single
 from carom.zoo.architectures import Architecture
-from carom.zoo.models.references import Reference, StatedAccuracy
+from carom.zoo.models.references import Reference
+from carom.zoo.models.victims import StatedAccuracy
 from carom.zoo.tasks import Task
 from carom.zoo.tasks.balance import Balance
 from carom.zoo.training.recipes import Recipe

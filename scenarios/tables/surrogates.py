@@ -16,7 +16,8 @@ from carom.scenarios.statistics import (
     tdee,
 )
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import list_surrogates, read_outcomes
+from carom.scenarios.store.lists import list_surrogates
+from carom.scenarios.store.outcomes import read_outcomes
 
 from .table import INTERVAL, Form, Table, interval_notes, records, with_intervals
 

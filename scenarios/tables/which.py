@@ -2,7 +2,8 @@
 
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import find_run, read_outcomes
+from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.runs import find_run
 
 from .counted import LARGE, LIVE
 from .defenses import defense_tables

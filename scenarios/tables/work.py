@@ -1,7 +1,7 @@
 """The tables of what was done: models and how they were trained, jobs, and what failed."""
 
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.outcomes import list_attempts, list_failures, list_models
+from carom.scenarios.store.lists import list_attempts, list_failures, list_models
 
 from .table import Form, Table
 

@@ -5,8 +5,6 @@ import pytest
 from surrogate_orderings import PLAIN, TUNED, apart, epochs, settings_of, with_settings
 
 from carom.scenarios.spec.read import load_scenario
-from carom.scenarios.tables.rates import Shown
-from carom.scenarios.spec.scenario import load_scenario
 from carom.scenarios.tables.table import Table
 
 

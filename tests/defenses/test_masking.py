@@ -14,7 +14,8 @@ from carom.budget import Budget
 from carom.defenses.masking import Examined, examined
 from carom.defenses.wrappers.noise import Noise
 from carom.errors import InputError
-from carom.zoo.models.classifier import Classifier, Preprocessing
+from carom.zoo.models.classifier import Classifier
+from carom.zoo.preprocessing import Preprocessing
 
 from .conftest import images as made
 

@@ -485,8 +485,8 @@ def test_files_of_a_named_model_are_found_beside_the_test(
     run: Run, write: Write, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from carom.zoo.architectures import architecture
+    from carom.zoo.models.checkpoints import save_state_dict
     from carom.zoo.models.classifier import create
-    from carom.zoo.models.references import save_state_dict
 
     save_state_dict(create(architecture("mlp"), shape=(1, 6, 5), classes=3), repository / "net.safetensors")
     write(

@@ -17,8 +17,9 @@ from carom.errors import InputError, MissingData, ModelError
 from carom.files import replacing
 from carom.registry import build
 from carom.zoo.architectures import Architecture, architecture, table
+from carom.zoo.preprocessing import Preprocessing
 
-from .classifier import Classifier, Preprocessing, Shape, weights
+from .classifier import Classifier, Shape, weights
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 _HEADER = "carom"

@@ -13,10 +13,10 @@ from carom.registry import build
 from carom.zoo.architectures import LIBRARIES, architecture
 from carom.zoo.architectures.timm_models import Timm
 from carom.zoo.architectures.torchvision_models import Torchvision
-from carom.zoo.preprocessing import Declared, on_images
+from carom.zoo.preprocessing import Declared, Preprocessing, on_images
 
 from .checkpoints import SUFFIXES, save_state_dict
-from .classifier import Classifier, Preprocessing, Shape
+from .classifier import Classifier, Shape
 from .outside import endpoint as over_http
 from .outside import onnx_file, programs, published, python_model, robustbench_models, transformers_folder, weights_file
 from .outside.declared import declared_preprocessing, preprocessed

@@ -11,7 +11,8 @@ from carom.draws import stream
 from carom.protocols import Classifier as AnyClassifier
 from carom.typing import Images, Labels, Logits
 from carom.zoo.architectures import Architecture
-from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, restore
+from carom.zoo.models.classifier import Classifier, Shape, restore
+from carom.zoo.preprocessing import Preprocessing
 from carom.zoo.tasks.images import ImageSet
 
 from .accuracy import macro_accuracy

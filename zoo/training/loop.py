@@ -12,7 +12,8 @@ from carom.draws import stream
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.zoo.architectures import Architecture
-from carom.zoo.models.classifier import Preprocessing, Shape, create, load_weights, weights
+from carom.zoo.models.classifier import Shape, create, load_weights, weights
+from carom.zoo.preprocessing import Preprocessing
 from carom.zoo.tasks.images import ImageSet
 
 from .accuracy import macro_accuracy

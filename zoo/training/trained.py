@@ -7,7 +7,8 @@ from torch import Tensor
 
 from carom.errors import CaromError
 from carom.zoo.architectures import Architecture
-from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, restore, weights
+from carom.zoo.models.classifier import Classifier, Shape, restore, weights
+from carom.zoo.preprocessing import Preprocessing
 
 from .accuracy import better_than_guessing
 from .state import EpochRecord, Passes

@@ -22,8 +22,6 @@ from carom.app.shell.frame import pace
 from carom.app.shell.plain import JOINER, plain
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.schema import cells, meta, run_cells, run_models, run_sets, runs
-from carom.scenarios.tables.rates import show_run
-from carom.scenarios.store.database import Store, cells, meta, run_cells, run_models, run_sets, runs
 from carom.scenarios.tables.which import show_run
 
 PAGES = Path(carom.app.__file__).parent / "pages"

@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from carom.app.queries import queries
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import images as image_queries
 from carom.app.queries import runs as run_queries
-from carom.scenarios.store.database import artifacts, cells
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.schema import artifacts, cells
 

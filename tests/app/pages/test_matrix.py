@@ -9,13 +9,10 @@ from urllib.parse import parse_qs
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from carom.app.charts import matrix as heat_map
-from carom.app.queries import queries
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import matrix as matrix_queries
 from carom.app.queries import runs as run_queries
 from carom.scenarios.charts.matrix import CLICKED
-from carom.scenarios.store.database import cells, runs
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.schema import cells, runs
 

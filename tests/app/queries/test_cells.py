@@ -18,16 +18,13 @@ from carom.app.queries import runs as run_queries
 from carom.app.shell import picture
 from carom.errors import CaromError, StoreError
 from carom.scenarios.cases import CASES
-from carom.scenarios.store.database import Store
 from carom.scenarios.charts.cases import cases
 from carom.scenarios.charts.matrix import heat_map
-from carom.scenarios.store.database import Store, cells
+from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.lists import list_answering, list_sets, read_pictures
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.schema import cells
-from carom.scenarios.tables.rates import Form, Shown
-from carom.scenarios.store.outcomes import list_answering, list_sets, read_outcomes, read_pictures
 from carom.scenarios.tables.table import Form, Table
 
 

@@ -19,9 +19,6 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes, read_rates
 from carom.scenarios.store.runs import Run
 from carom.scenarios.store.schema import attempts, cells, meta, run_cells, runs
-from carom.scenarios.tables.rates import Shown, show_run
-from carom.scenarios.store.database import Store, attempts, cells, meta, run_cells, runs
-from carom.scenarios.store.outcomes import Run, read_outcomes, read_rates
 from carom.scenarios.tables import which
 from carom.scenarios.tables.table import Table
 from carom.scenarios.tables.which import show_run

@@ -29,9 +29,9 @@ from carom.errors import InputError
 from carom.protocols import Attack, Combination, GradientSource
 from carom.registry import build
 from carom.zoo.architectures import architecture
-from carom.zoo.models.classifier import Classifier, Preprocessing, create, load_weights, weights
+from carom.zoo.models.classifier import Classifier, create, load_weights, weights
 from carom.zoo.models.prepare import prepare
-from carom.zoo.preprocessing import Shape
+from carom.zoo.preprocessing import Preprocessing, Shape
 
 SHAPE = (1, 12, 12)
 FIXED = [JPEG(), BitDepth(), Blur()]

@@ -10,8 +10,8 @@ from carom.scenarios.gates.ask import ask_suite
 from carom.scenarios.gates.named import named_model
 from carom.scenarios.gates.suite import AdversarialSet, Suite
 from carom.zoo.architectures import architecture
+from carom.zoo.models.checkpoints import save_state_dict
 from carom.zoo.models.classifier import create
-from carom.zoo.models.references import save_state_dict
 
 
 @pytest.fixture

@@ -21,9 +21,6 @@ from carom.scenarios.store.artifacts import artifact_path
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.lists import list_failures
 from carom.scenarios.store.outcomes import read_outcomes
-from carom.scenarios.tables.rates import show_run
-from carom.scenarios.store.database import Store, artifact_path
-from carom.scenarios.store.outcomes import list_failures, read_outcomes
 from carom.scenarios.tables.which import show_run
 
 SMALL = """

@@ -23,8 +23,6 @@ from carom.scenarios.published.dumb import means_by_case, published_by_case, rea
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import find_run, list_runs
-from carom.scenarios.tables.rates import show_run
-from carom.scenarios.store.outcomes import find_run, list_runs, read_outcomes
 from carom.scenarios.tables.which import show_run
 
 DUMB = Path(os.environ.get("CAROM_DUMB_DIR", "nowhere"))

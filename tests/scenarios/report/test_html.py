@@ -20,12 +20,8 @@ from carom.scenarios.report.files import export_run
 from carom.scenarios.report.html import write_report
 from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.read import parse_scenario
-from carom.scenarios.statistics import Outcomes
-from carom.scenarios.spec.scenario import parse_scenario
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.runs import find_run
-from carom.scenarios.tables.rates import Shown, groups_shown, show_run
-from carom.scenarios.store.outcomes import find_run
 from carom.scenarios.tables.which import show_run
 
 CSV = "data:text/csv;charset=utf-8,"

@@ -20,8 +20,6 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.lists import list_victims
 from carom.scenarios.store.outcomes import read_outcomes
-from carom.scenarios.tables.rates import show_run
-from carom.scenarios.store.outcomes import list_victims, read_outcomes
 from carom.scenarios.tables.which import show_run
 
 SMALL = """

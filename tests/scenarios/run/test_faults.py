@@ -31,8 +31,8 @@ from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import find_run
 from carom.scenarios.store.schema import cells
 from carom.zoo.architectures import architecture
+from carom.zoo.models.checkpoints import save_state_dict
 from carom.zoo.models.classifier import Classifier, create
-from carom.zoo.models.references import save_state_dict
 
 SOURCES = ("here", "there")
 SPLITS = (("train", 90), ("validation", 30), ("test", 60))

@@ -44,8 +44,8 @@ def test_one_model_in_two_roles(carom: Carom, scenario: Write, tmp_path: Path) -
     trained = tmp_path / "m.safetensors"
     text = scenario().read_text()
     from carom.scenarios.spec.read import parse_scenario
+    from carom.zoo.models.checkpoints import save_state_dict
     from carom.zoo.models.classifier import create
-    from carom.zoo.models.references import save_state_dict
 
     parsed = parse_scenario(text, where="tiny")
     network = parsed.surrogates[0].base.configuration.architecture  # type: ignore[union-attr]

@@ -8,7 +8,8 @@ from torch import nn
 
 from carom.errors import InputError, ModelError
 from carom.zoo.architectures import architecture
-from carom.zoo.models.classifier import Classifier, Preprocessing, create, load_weights, restore, weights
+from carom.zoo.models.classifier import Classifier, create, load_weights, restore, weights
+from carom.zoo.preprocessing import Preprocessing
 
 
 def classifier(name: str = "vgg-small", seed: int = 0, **preprocessing: object) -> Classifier:

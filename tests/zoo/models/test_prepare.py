@@ -11,8 +11,9 @@ from typing_extensions import override
 
 from carom.zoo.architectures import ARCHITECTURES, architecture
 from carom.zoo.models import prepare as preparing
-from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, create
+from carom.zoo.models.classifier import Classifier, Shape, create
 from carom.zoo.models.prepare import prepare
+from carom.zoo.preprocessing import Preprocessing
 from carom.zoo.training.allocator import tune_allocator
 
 SHAPE: Shape = (3, 24, 25)

@@ -18,20 +18,14 @@ from typing_extensions import override
 from carom.errors import InputError, MissingData, ModelError
 from carom.typing import Pixels
 from carom.zoo.architectures import Architecture, architecture
-from carom.zoo.models.classifier import Classifier, Preprocessing, Shape, create, weights
-from carom.zoo.models.references import (
-    CallableVictim,
-    Published,
-    PythonModel,
-    StatedAccuracy,
-    WeightsFile,
-    check_accuracy,
-    check_victim,
-    load_reference,
-    reference,
-    save_state_dict,
-    stated_accuracy,
-)
+from carom.zoo.models.checkpoints import save_state_dict
+from carom.zoo.models.classifier import Classifier, Shape, create, weights
+from carom.zoo.models.outside.published import Published
+from carom.zoo.models.outside.python_model import PythonModel
+from carom.zoo.models.outside.weights_file import WeightsFile
+from carom.zoo.models.references import load_reference, reference, stated_accuracy
+from carom.zoo.models.victims import CallableVictim, StatedAccuracy, check_accuracy, check_victim
+from carom.zoo.preprocessing import Preprocessing
 
 SHAPE: Shape = (3, 8, 7)
 CLASSES = 4

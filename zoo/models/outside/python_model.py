@@ -16,8 +16,9 @@ from torch import nn
 from carom.errors import CaromError, InputError, ModelError, one_line
 from carom.identity import content_key, file_digest
 from carom.registry import build, check_keys, did_you_mean
-from carom.zoo.models.classifier import Classifier, Preprocessing, Shape
+from carom.zoo.models.classifier import Classifier, Shape
 from carom.zoo.models.victims import Answers, CallableVictim, asked_only
+from carom.zoo.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)

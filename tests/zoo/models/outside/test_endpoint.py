@@ -19,7 +19,8 @@ from carom.errors import InputError, ModelError
 from carom.typing import Pixels
 from carom.zoo.models.classifier import Shape
 from carom.zoo.models.outside.endpoint import png
-from carom.zoo.models.references import CallableVictim, check_victim, load_reference, reference
+from carom.zoo.models.references import load_reference, reference
+from carom.zoo.models.victims import CallableVictim, check_victim
 
 SHAPE: Shape = (3, 8, 7)
 CLASSES = 4

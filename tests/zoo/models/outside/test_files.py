@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from carom.errors import InputError, MissingData, ModelError
 from carom.typing import Pixels
 from carom.zoo.models.classifier import Classifier, Shape
-from carom.zoo.models.references import CallableVictim, check_victim, load_reference, reference
+from carom.zoo.models.references import load_reference, reference
+from carom.zoo.models.victims import CallableVictim, check_victim
 
 SHAPE: Shape = (3, 8, 7)
 CLASSES = 4

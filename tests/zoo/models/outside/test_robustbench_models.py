@@ -17,7 +17,8 @@ from carom.errors import InputError, MissingData, ModelError
 from carom.typing import Pixels
 from carom.zoo.models.classifier import Classifier, Shape
 from carom.zoo.models.outside.robustbench_models import _library
-from carom.zoo.models.references import Reference, check_victim, load_reference, reference
+from carom.zoo.models.references import Reference, load_reference, reference
+from carom.zoo.models.victims import check_victim
 
 if importlib.util.find_spec("robustbench") is None:
     pytest.skip("robustbench is not installed", allow_module_level=True)

@@ -10,8 +10,10 @@ import torch
 
 from carom.errors import InputError, MissingData, ModelError
 from carom.typing import Pixels
-from carom.zoo.models.classifier import Classifier, Preprocessing, Shape
-from carom.zoo.models.references import check_victim, load_reference, reference
+from carom.zoo.models.classifier import Classifier, Shape
+from carom.zoo.models.references import load_reference, reference
+from carom.zoo.models.victims import check_victim
+from carom.zoo.preprocessing import Preprocessing
 
 transformers = pytest.importorskip("transformers")
 
