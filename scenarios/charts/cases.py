@@ -51,7 +51,8 @@ def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
     )
     lines = 1 + -(-published["whose"].nunique() // 3)
     figure: alt.LayerChart = theme.whole(*layers, height=height + dots.LEGEND * lines)
-    return figure.resolve_scale(shape="independent")
+    apart: alt.LayerChart = figure.resolve_scale(shape="independent")
+    return apart
 
 
 def rows_of(points: pd.DataFrame, published: pd.DataFrame) -> tuple[dict[str, str], list[str]]:

@@ -1,6 +1,7 @@
 """The chart of who fools whom."""
 
 import json
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -36,7 +37,12 @@ def heat_map(
         for axis, levels in ((rows, first), (columns, second))
     }
     straight = max(map(len, written[columns])) * size * LETTER < FIELDS / len(second)
-    usual = {"labelLimit": LONGEST, "maxExtent": LONGEST + 10, "labelFontSize": size, "titleFontSize": 12}
+    usual: dict[str, Any] = {
+        "labelLimit": LONGEST,
+        "maxExtent": LONGEST + 10,
+        "labelFontSize": size,
+        "titleFontSize": 12,
+    }
     usual |= {"labelOverlap": False, "labelFlush": False}
     beside = alt.Axis(**usual, labelExpr=_said(first, written[rows]))
     above = alt.Axis(

@@ -102,7 +102,8 @@ def _still(figure: alt.LayerChart) -> dict[str, Any]:
         "titleFontSize": 12,
     }
     axes = {**words, "gridColor": LINE, "domainColor": FAINT, "tickColor": FAINT}
-    return _printable(fitted.configure_axis(**axes).configure_legend(**words).to_dict())
+    spec: dict[str, Any] = _printable(fitted.configure_axis(**axes).configure_legend(**words).to_dict())
+    return spec
 
 
 def _printable(value: Any) -> Any:

@@ -216,8 +216,7 @@ def students(
 
     Example: carom students fashion-defenses --max-macs 500000 -o student.safetensors
     """
-    from carom.defenses.distillation.candidates import meeting
-    from carom.defenses.distillation.search import pick
+    from carom.defenses.distillation.candidates import meeting, pick
 
     from .console import Console
     from .students import check_output, front, record, students_of

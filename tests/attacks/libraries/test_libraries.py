@@ -346,7 +346,7 @@ def test_no_radius_no_change_and_no_cost(name: str, source: Any, batch: Any) -> 
 
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
-    text = inspect.getsource(sys.modules["carom.attacks.libraries.foreign"])
+    text = inspect.getsource(sys.modules["carom.attacks.libraries.torchattacks"])
     assert not re.findall(r"(?m)^\s*(?:import|from) +(?:torchattacks|pyautoattack)", text)
 
 

@@ -32,8 +32,6 @@ main()
 STARTER = """
 import os, sys
 import carom.scenarios.run.executors.preload, carom.scenarios.cli.main, carom.scenarios.run.run
-import carom.scenarios.tables.rates, carom.scenarios.cli.console
-import carom.scenarios.run.preload, carom.scenarios.cli.main, carom.scenarios.run.run
 import carom.scenarios.tables.which, carom.scenarios.cli.console
 for line in sys.stdin:
     log, *arguments = line.rstrip("\\n").split("\\t")
