@@ -64,7 +64,7 @@ def scenario_of(npz: Path, *parts: str) -> Scenario:
 def quick() -> Iterator[None]:
     """Few images are looked at for masked gradients, and not long: that it is right is tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("plan.measures", "plan.lacking", "run.run"):
+        for module in ("plan.measures", "plan.lacking", "jobs.examine"):
             patch.setattr(f"carom.scenarios.{module}.EXAMINED_IMAGES", 4)
         patch.setattr("carom.defenses.masking.examined", partial(examined, restarts=1, queries=2, draws=1))
         yield
