@@ -320,7 +320,7 @@ def row(expected: Expected, found: Mapping[str, Found]) -> Row:
     except MissingError as missing:
         return Row(expected.name, str(expected), f"{NOT_RUN}: {missing}", "–")
     told = (
-        f"{100 * came.first:.1f}% against {100 * came.second:.1f}%: {100 * came.value:+.1f} "
+        f"{_percent(came.first)} against {_percent(came.second)}: {100 * came.value:+.1f} "
         f"({100 * came.low:+.1f} to {100 * came.high:+.1f}); {_seeds(came.victim_seeds)}"
     )
     points = [100 * value for value in (came.value, came.low, came.high)]
@@ -330,6 +330,11 @@ def row(expected: Expected, found: Mapping[str, Found]) -> Row:
         else equivalence_p(*points, df=came.df, within=expected.within)
     )
     return compared(expected.name, str(expected), told, [Comparison("", expected.verdict(came), p)])
+
+
+def _percent(rate: float) -> str:
+    """A rate that is a difference may be a rounding below 0, and is not shown as that."""
+    return f"{round(100 * rate, 1) + 0.0:.1f}%"
 
 
 def _seeds(count: int) -> str:
