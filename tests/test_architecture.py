@@ -407,13 +407,13 @@ def test_what_reads_points_one_way() -> None:
 
 
 def test_statistics_know_no_store() -> None:
-    """They see numbers, and know of the house what a case is called."""
+    """They see numbers, and know of the house what a case and its axes are called."""
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for folder, path, tree in folders("scenarios")
         if folder == "statistics"
         for name in imported(tree)
-        if folder_of(name, "scenarios") not in (None, "cases")
+        if folder_of(name, "scenarios") not in (None, "cases", "axes")
     ]
     assert not wrong, "\n".join(wrong)
 

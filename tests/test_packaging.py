@@ -25,7 +25,7 @@ for module in (m for p in (carom, pytest_carom) for m in pkgutil.walk_packages(p
     if module.name != "carom.app.explorer" and not module.name.startswith("carom.app.pages"):  # streamlit's scripts
         found[module.name] = importlib.import_module(module.name).__file__
 from carom.scenarios.cli.catalogue import catalogue
-from carom.scenarios.spec.scenario import parse_scenario
+from carom.scenarios.spec.read import parse_scenario
 from carom.zoo.tasks import TASKS
 digits = TASKS["digits"]()
 loaded = [parse_scenario(entry["text"], where=entry["name"]).name for entry in catalogue("presets")
@@ -112,7 +112,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {n for n in names if n.startswith(("carom/", "pytest_carom/"))} == expected
     assert {Path(n).suffix for n in expected} >= {".py", ".toml", ".npz", ".typed"}
     assert "carom/zoo/tasks/digits_fonts.npz" in expected
-    assert "carom/scenarios/presets/digits-quick.toml" in expected
+    assert "carom/scenarios/spec/presets/digits-quick.toml" in expected
     assert "carom/py.typed" in expected
 
 

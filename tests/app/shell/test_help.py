@@ -82,7 +82,7 @@ def test_help_is_text_that_markdown_leaves_alone() -> None:
 SCRIPT = """
 import altair as alt
 import pandas as pd
-from carom.app import parts
+from carom.app.shell import parts
 from carom.scenarios.charts import theme
 from carom.scenarios.tables.table import Table
 rows = ROWS

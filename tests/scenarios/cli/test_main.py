@@ -21,6 +21,7 @@ from tests.scenarios.conftest import TINY, Carom
 from typer.testing import CliRunner
 
 from carom.scenarios.cli import main as cli
+from carom.scenarios.cli import run as running
 from carom.scenarios.cli.catalogue import KINDS, catalogue
 from carom.zoo.models.references import load_reference, reference
 
@@ -107,7 +108,7 @@ def test_a_second_run_has_nothing_to_do(carom: Carom, filled: Path, own: Path) -
 
 def test_demo_runs_the_preset(carom: Carom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(cli, "_run", lambda names, *rest, **more: asked.append((names, *rest)))
+    monkeypatch.setattr(running, "_run", lambda names, *rest, **more: asked.append((names, *rest)))
     assert carom("demo", "--store", tmp_path, "--workers", 3).code == 0
     assert asked == [(["digits-quick"], tmp_path, 3, "auto")]
 
