@@ -92,8 +92,13 @@ def png(figure: alt.LayerChart) -> bytes:
 
 
 def _still(figure: alt.LayerChart) -> dict[str, Any]:
-    """As wide as a page, with the words and lines of a file, fitted in as a page of the explorer does."""
-    fitted = figure.properties(width=WIDTH, autosize=alt.AutoSizeParams(type="fit", contains="padding"))
+    """As wide as a page, with the words and lines of a file, fitted in as a page of the explorer does.
+
+    Who opens the file may have a wider font than the one that it is measured with: hence the room on the left.
+    """
+    room = {"left": 24, "right": 8, "top": 5, "bottom": 5}
+    size = alt.AutoSizeParams(type="fit", contains="padding")
+    fitted = figure.properties(width=WIDTH, autosize=size, padding=room)
     words: dict[str, Any] = {
         "labelColor": INK,
         "titleColor": INK,

@@ -33,12 +33,13 @@ def inline(figure: alt.LayerChart, alternative: str, name: str) -> str:
         said = element.get("aria-label")
         if said and element.tag in MARKS:  # of a mark; axes and legends are groups, words say themselves
             ET.SubElement(element, f"{{{SVG}}}title").text = said
-        for attribute in [
-            a for a in element.attrib if a.startswith("aria-") or a in ("role", "cursor", "pointer-events")
-        ]:
+        for attribute in [a for a in element.attrib if a.startswith("aria-") or a in NEEDLESS]:
             del element.attrib[attribute]
         for attribute, value in element.attrib.items():
-            element.set(attribute, _of_page(value, name) if attribute in ("fill", "stroke", "id") else value)
+            if attribute == "id":
+                element.set(attribute, f"{name}-{value}")
+            elif attribute in ("fill", "stroke"):
+                element.set(attribute, _of_page(value, name))
     for attribute in ("width", "height"):
         root.attrib.pop(attribute, None)
     root.set("role", "img")

@@ -1,5 +1,6 @@
 """The figures of a report draw what the tables hold: ranked, cut where there is too much, and it is said."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from carom.scenarios.report.figures import (
     pairs_drawn,
     surrogates_drawn,
 )
+from carom.scenarios.report.inline import inline
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.tables.rates import show_groups
 from carom.scenarios.tables.table import Table
@@ -47,6 +49,14 @@ def test_a_large_heat_map_is_cut_and_says_so() -> None:
     (small,) = pairs_drawn(many(1, 1))
     assert fields(small) == 1
     assert "Only" not in small.caption
+
+
+def test_a_gradient_of_a_figure_is_on_the_page_under_the_name_that_asks_for_it() -> None:
+    (figure,) = pairs_drawn(many(3, 3))
+    page = inline(figure.chart, "what", "one")
+    asked = set(re.findall(r"url\(#([^)]+)\)", page))
+    assert asked
+    assert asked <= set(re.findall(r'id="([^"]+)"', page))
 
 
 def test_attacks_are_ranked_and_cut() -> None:
