@@ -15,12 +15,10 @@ from carom.errors import ContractError, InputError
 from carom.protocols import Attack, Classifier, Combination, Control, GradientSource, Passes, Reader
 from carom.typing import Ids, Images, Labels, Pixels
 
-from .chunks import Chunks, Progress, chunk_size
+from .chunks import Chunks, Progress
 from .crafted import Crafted
 from .rounding import as_seen, rounded
 from .verifying import check_inside
-
-__all__ = ["WITHOUT_GRADIENTS", "chunk_size", "craft", "craft_control", "craft_images"]
 
 
 def craft(

@@ -15,7 +15,7 @@ from carom.zoo.architectures.timm_models import Timm
 from carom.zoo.architectures.torchvision_models import Torchvision
 from carom.zoo.preprocessing import Declared, Preprocessing, on_images
 
-from .checkpoints import SUFFIXES, save_state_dict
+from .checkpoints import SUFFIXES
 from .classifier import Classifier, Shape
 from .outside import endpoint as over_http
 from .outside import onnx_file, programs, published, python_model, robustbench_models, transformers_folder, weights_file
@@ -28,31 +28,7 @@ from .outside.python_model import PythonModel
 from .outside.robustbench_models import RobustBench
 from .outside.transformers_folder import TransformersFolder
 from .outside.weights_file import WeightsFile
-from .victims import CallableVictim, StatedAccuracy, VictimCheck, check_accuracy, check_victim
-
-__all__ = [
-    "CallableVictim",
-    "Endpoint",
-    "OnnxFile",
-    "Preprocessed",
-    "Program",
-    "Published",
-    "PythonModel",
-    "Reference",
-    "RobustBench",
-    "StatedAccuracy",
-    "TransformersFolder",
-    "VictimCheck",
-    "WeightsFile",
-    "check_accuracy",
-    "check_victim",
-    "code_behind",
-    "load_reference",
-    "model_behind",
-    "reference",
-    "save_state_dict",
-    "stated_accuracy",
-]
+from .victims import CallableVictim, StatedAccuracy
 
 _STATED = ("clean_accuracy", "tolerance")
 
