@@ -11,10 +11,10 @@ ifeq ($(HOME),)
 export HOME := $(CURDIR)/.uv/home
 endif
 
-.PHONY: help demo test lint science bench app clean
+.PHONY: help demo test test-all lint science bench app clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 .uv/bin/uv:
 	$(PYTHON) -m venv .uv
@@ -27,8 +27,11 @@ help:  ## this list
 demo: .venv/.installed  ## train, attack, evaluate and print the table of the embedded digits
 	$(BIN)/carom demo
 
-test: .venv/.installed  ## the whole test suite
-	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow"
+test: .venv/.installed  ## what a user could break, in minutes
+	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow and not thorough"
+
+test-all: .venv/.installed  ## the whole test suite
+	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow" --durations=25
 
 lint: .venv/.installed  ## ruff and mypy --strict
 	$(BIN)/ruff check .

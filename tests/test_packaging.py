@@ -116,6 +116,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert "carom/py.typed" in expected
 
 
+@pytest.mark.thorough
 def test_every_module_is_imported_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     libraries = [p for p in sys.path if p.endswith("-packages")]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {"HOME": str(tmp_path)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
+from tests.conftest import Once
 
 import carom.app
 from carom.app.shell.plain import JOINER
@@ -42,9 +43,12 @@ seed = 2
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(once: Once) -> Path:
     """A store with a finished run: 4 surrogates, 4 victims, 2 attacks, 2 budgets. Not to be changed."""
-    folder = tmp_path_factory.mktemp("app")
+    return once("explorer", finish) / "store"
+
+
+def finish(folder: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = {}
     for i, source in enumerate(("here", MARKUP)):
@@ -59,7 +63,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.toml").write_text(text.replace("MARKUP", MARKUP))
     report = run_scenario(load_scenario(str(folder / "small.toml")), folder / "store", workers=0, device="cpu")
     assert report.status == "done", report.failures
-    return folder / "store"
 
 
 @pytest.fixture

@@ -19,7 +19,10 @@ OPTIONS = (
     "--disable-component-update --disable-sync --window-size=1440,1200"
 )
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason="no chromium")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason="no chromium"),
+]
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ def measured(name: str, norm: str) -> dict[str, str]:
     return {"key": content_key(attack, budget), "digest": tensor_digest({"images": crafted.images})}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("norm", BUDGETS)
 def test_bytes_change_only_with_the_version(name: str, norm: str) -> None:

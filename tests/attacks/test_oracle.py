@@ -79,6 +79,7 @@ def test_the_table_and_the_comparisons_name_the_same_rows() -> None:
     assert list(rows()) == list(PAIRS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", PAIRS)
 def test_each_difference_is_as_large_as_the_docs_say(name: str, source_of: Any) -> None:
     torch.manual_seed(3)  # torchattacks draws from the global generator

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.thorough
 def test_it_runs(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     script = Path(__file__).parents[2] / "benchmarks" / "adversarial_training.py"

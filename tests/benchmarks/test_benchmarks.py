@@ -41,6 +41,7 @@ def test_crafting_compares_the_same_algorithms(tmp_path: Path) -> None:
     assert set(ratios) == {f"{library} over float32" for library in ("torchattacks", "foolbox", "art")}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "said"), [("overhead", "alone / together"), ("precision", "clean accuracy")], ids=str)
 def test_the_others_run(name: str, said: str, tmp_path: Path) -> None:
     table, progress, rows = run(name, tmp_path)

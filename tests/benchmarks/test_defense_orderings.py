@@ -139,6 +139,7 @@ def test_a_fall_is_told_beside_that_of_a_network_that_learned_from_nobody(found:
     assert all(one.than == "none" for one in claimed)
 
 
+@pytest.mark.thorough
 def test_several_seeds_are_paired_by_seed_and_widen_the_interval() -> None:
     names = ("none", "pubdef")
     one, three = (Found(made(5, names, seeds), made(6, names, seeds)) for seeds in ((101,), (101, 102, 103)))

@@ -52,6 +52,7 @@ def test_it_is_the_same_each_time(store: Path, tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
+@pytest.mark.thorough
 def test_the_measurement_runs(store: Path, tmp_path: Path) -> None:
     file = tmp_path / "found.json"
     command = [sys.executable, str(BENCHMARKS / "explorer.py"), str(store), "--rounds", "1", "--json", str(file)]

@@ -53,6 +53,7 @@ def test_coverage_of_an_interval_that_holds_half_is_counted() -> None:
     assert rate_coverage(10, 0.5, lambda k, n: (np.ones(n + 1), np.ones(n + 1))) == 0
 
 
+@pytest.mark.thorough
 def test_a_small_run_fills_the_page_and_keeps_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page, folder = tmp_path / "gates.md", tmp_path / "answers"
     page.write_text(re.sub(r"\n\|.*", "", PAGE.read_text()))

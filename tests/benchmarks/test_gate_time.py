@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import gate_time
+import pytest
 
 
+@pytest.mark.thorough
 def test_it_runs(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     script = Path(__file__).parents[2] / "benchmarks" / "gate_time.py"

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import sam_cost
 
 
+@pytest.mark.thorough
 def test_it_runs(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     script = Path(__file__).parents[2] / "benchmarks" / "sam_cost.py"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +52,30 @@ def made(name: str, **changes: Any) -> Defended:
     return build(defense, replace(ground_of(name), **changes), public() if defense.pool else ())
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@cache
+def once_made(name: str) -> Defended:
+    """The same for all tests that only look at it."""
+    return made(name)
+
+
+LONG = ("proard", "search", "student", "twin")
+every_defense = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.thorough] if name in LONG else []) for name in DEFENSES]
+)
+
+
+@every_defense
 def test_the_same_seed_gives_the_same_bits(name: str) -> None:
-    one, other = made(name), made(name)
+    one, other = once_made(name), made(name)
     assert list(one.weights) == list(other.weights)
     assert all(torch.equal(one.weights[k], other.weights[k]) for k in one.weights)
     assert one.classifier.fingerprint() == other.classifier.fingerprint()
     assert (one.passes.forward, one.passes.backward) == (other.passes.forward, other.passes.backward)
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@every_defense
 def test_a_victim_answers_images_alike_alone_and_among_others(name: str) -> None:
-    victim = made(name).classifier
+    victim = once_made(name).classifier
     assert not any(module.training for module in victim.modules())
     some = images(7)
     with torch.no_grad():
@@ -77,9 +90,9 @@ def test_a_victim_answers_images_alike_alone_and_among_others(name: str) -> None
     torch.testing.assert_close(logits, alone, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@every_defense
 def test_gradients_reach_the_image(name: str) -> None:
-    victim, x = made(name).classifier, images(4).pixels.requires_grad_()
+    victim, x = once_made(name).classifier, images(4).pixels.requires_grad_()
     (gradient,) = torch.autograd.grad(victim(x).square().sum(), x)
     assert gradient.isfinite().all()
     assert (gradient.flatten(1).abs().amax(1) > 0).all()

@@ -429,6 +429,7 @@ def test_a_property_of_the_users_own_is_left_alone(run: Run, write: Write) -> No
     run().assert_outcomes(passed=10)
 
 
+@pytest.mark.thorough
 def test_what_another_plugin_adds_to_an_id_is_no_part_of_it(
     run: Run, write: Write, repository: Path, pytester: pytest.Pytester
 ) -> None:

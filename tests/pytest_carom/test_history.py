@@ -74,6 +74,7 @@ def test_a_history_that_cannot_be_written_turns_the_gate_red(run: Run, made: Pat
     assert "Traceback" not in text(red)
 
 
+@pytest.mark.thorough
 def test_a_store_that_pytest_takes_for_its_rootdir_changes_no_name(
     made: Path, tmp_path_factory: pytest.TempPathFactory, pytester: pytest.Pytester
 ) -> None:

@@ -14,6 +14,7 @@ Write = Callable[..., None]
 GATE = "def test_{name}(robustness):\n    robustness(Model({wrong}), suite='tiny.suite')\n\n"
 
 
+@pytest.mark.thorough
 def test_workers_write_judge_and_report_as_one_process_does(
     pytester: pytest.Pytester, repository: Path, write: Write
 ) -> None:
@@ -42,6 +43,7 @@ def test_workers_write_judge_and_report_as_one_process_does(
     assert not files[3].exists()
 
 
+@pytest.mark.thorough
 def test_groups_of_workers_change_no_id(pytester: pytest.Pytester, repository: Path, write: Write) -> None:
     def run(*options: str) -> pytest.RunResult:
         return pytester.runpytest_subprocess(*PLUGIN, *QUICK, "-p", "no:cacheprovider", *options)
@@ -62,6 +64,7 @@ def test_groups_of_workers_change_no_id(pytester: pytest.Pytester, repository: P
     assert "test_model.py::test_a passed without asking for it" in gone.stdout.str()
 
 
+@pytest.mark.thorough
 def test_a_repository_may_have_folders_named_as_ours(pytester: pytest.Pytester, repository: Path) -> None:
     for name in ("attacks", "scenarios", "app", "zoo", "surrogates", "defenses"):
         (repository / name).mkdir()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from tests.conftest import Once
 
 from carom.scenarios.cli import main as cli
 from carom.scenarios.run.run import run_scenario
@@ -64,15 +65,17 @@ def tiny_images(seed: int, n: int, shift: float) -> tuple[np.ndarray, np.ndarray
 
 
 @pytest.fixture(scope="session")
-def tiny_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_npz(once: Once) -> Path:
     """Two sources of three classes."""
+    return once("tiny-data", write_tiny) / "tiny.npz"
+
+
+def write_tiny(folder: Path) -> None:
     arrays = {}
     for i, source in enumerate(("here", "there")):
         for j, (split, n) in enumerate((("train", 90), ("validation", 30), ("test", 60))):
             arrays[f"{source}/x_{split}"], arrays[f"{source}/y_{split}"] = tiny_images(10 * i + j, n, float(i))
-    path = tmp_path_factory.mktemp("data") / "tiny.npz"
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-    return path
+    np.savez(folder / "tiny.npz", **arrays)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -126,12 +129,14 @@ seed = 2
 
 
 @pytest.fixture(scope="session")
-def tiny_store(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_store(tiny_npz: Path, once: Once) -> Path:
     """A store with the tiny scenario, done: to be read, or copied."""
-    folder = tmp_path_factory.mktemp("tiny") / "store"
-    report = run_scenario(parse_scenario(TINY.replace("NPZ", str(tiny_npz)), where="tiny.toml"), folder, workers=0)
-    assert not report.failures
-    return folder
+
+    def make(folder: Path) -> None:
+        report = run_scenario(parse_scenario(TINY.replace("NPZ", str(tiny_npz)), where="tiny.toml"), folder, workers=0)
+        assert not report.failures
+
+    return once("tiny-store", make)
 
 
 @pytest.fixture

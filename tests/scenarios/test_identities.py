@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.special import stdtrit
+from tests.conftest import Once
 
 from carom.attacks import craft, craft_control, parse_attack
 from carom.attacks.controls import GaussianNoise, SignNoise
@@ -52,11 +53,9 @@ def text(tiny_npz: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def store(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(text: str, once: Once) -> Path:
     """All eight cases, both norms, each with a radius of 0."""
-    folder = tmp_path_factory.mktemp("identities")
-    run(text, folder)
-    return folder
+    return once("identities", lambda folder: run(text, folder))
 
 
 def sets(store: Path) -> list[dict[str, Any]]:

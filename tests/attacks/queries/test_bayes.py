@@ -181,6 +181,7 @@ def test_the_hyper_parameters_are_fitted_whenever_the_answers_have_doubled(monke
     assert sizes == [3, 6, 12, 24]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("budget", [LINF, L2], ids=lambda b: b.norm)
 def test_with_real_fits_it_follows_seed_and_id_alone(budget: Budget) -> None:
     attack = Bayes(queries=5, initial=3, size=2)

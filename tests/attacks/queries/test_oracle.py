@@ -35,7 +35,14 @@ ATTACKS: dict[str, Attack] = {
     "subspace-random": SubspaceRandom(queries=12),
 }
 every_attack = pytest.mark.parametrize("name", ATTACKS)
-every_budget = pytest.mark.parametrize("budget", [LINF, L2], ids=lambda b: b.norm)
+every_attack_and_budget = pytest.mark.parametrize(
+    ("name", "budget"),
+    [
+        pytest.param(name, budget, id=f"{name}-{budget.norm}", marks=[pytest.mark.thorough] if slow else [])
+        for name in ATTACKS
+        for budget, slow in ((LINF, False), (L2, name == "bayes"))
+    ],
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -146,8 +153,7 @@ def test_no_target_to_ask_is_said_in_one_line(name: str, batch: Any) -> None:
         ATTACKS[name](gradients, LINF, Draws(0, batch.ids))
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 @pytest.mark.parametrize("targeted", [False, True])
 def test_it_reads_answers_and_no_gradient(name: str, budget: Budget, targeted: bool, source: Any, batch: Any) -> None:
     target = batch.target if targeted else None
@@ -160,8 +166,7 @@ def test_it_reads_answers_and_no_gradient(name: str, budget: Budget, targeted: b
     assert own.passes.forward == sum(len(x) for x in asked.seen)
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 @pytest.mark.parametrize("targeted", [False, True])
 def test_what_fooled_the_target_is_what_is_saved(
     name: str, budget: Budget, targeted: bool, source: Any, batch: Any
@@ -196,8 +201,7 @@ def test_images_that_are_not_rounded_are_judged_as_they_are(name: str, source: A
     assert any(not torch.equal((seen * 255).round() / 255, seen) for seen in asked.seen)
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 def test_an_image_stops_at_its_first_success_and_costs_nothing_after(name: str, budget: Budget, batch: Any) -> None:
     """Every image is fooled by its third query; the counter says three, whatever the budget of the others."""
     limit = ATTACKS[name].passes().forward
@@ -223,16 +227,14 @@ def test_an_image_stops_at_its_first_success_and_costs_nothing_after(name: str, 
     assert limit > 3
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 def test_who_never_succeeds_spends_all_and_no_more(name: str, budget: Budget, batch: Any) -> None:
     y = torch.zeros_like(batch.y)
     (made,) = craft([(ATTACKS[name], budget)], NoGradients(), batch.pixels, y, seed=1, ids=batch.ids, asked=never)
     assert made.columns["queries"].tolist() == [ATTACKS[name].passes().forward] * 5
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 def test_neither_the_batch_nor_answers_about_other_images_matter(
     name: str, budget: Budget, source64: Any, batch: Any
 ) -> None:
@@ -256,7 +258,7 @@ def test_neither_the_batch_nor_answers_about_other_images_matter(
     assert torch.equal(beside_queries[1:], queries[1:])
 
 
-@every_attack
+@pytest.mark.parametrize("name", ["square", "subspace-random", pytest.param("bayes", marks=pytest.mark.thorough)])
 def test_draws_follow_seed_and_id(name: str, batch: Any) -> None:
     def made(seed: int, ids: Tensor) -> Tensor:
         y = torch.zeros_like(batch.y)
@@ -277,8 +279,7 @@ def test_no_radius_asks_nothing(name: str, norm: str, source: Any, batch: Any) -
     assert not made.columns
 
 
-@every_attack
-@every_budget
+@every_attack_and_budget
 def test_labels_are_enough_but_for_square(name: str, budget: Budget, source: Any, batch: Any) -> None:
     def asked(x: Tensor) -> Tensor:
         return source.networks[0](x).argmax(1)  # type: ignore[no-any-return]

@@ -60,6 +60,7 @@ def success(net: nn.Module, images: Tensor, y: Tensor) -> Tensor:
     return (predicted != y).double()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("norm", "eps"), [("linf", "12/255"), ("l2", "1.2")])
 def test_as_successful_as_torchattacks_at_equal_queries(norm: str, eps: str, trained: Any, source_of: Any) -> None:
     """The peer draws one square for all images of a call, so groups of 20 are what varies, not images."""

@@ -42,6 +42,7 @@ class Fresh:
 def test_networks_of_earlier_steps_are_freed(
     attack: str, preparing: Callable[[nn.Module], nn.Module] | None, network: Callable[..., nn.Module]
 ) -> None:
+    gc.freeze()  # what other tests left is not looked at each time
     source = Fresh(network)
     x = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     steps = parse_attack({"name": attack, "steps": 4})
@@ -51,6 +52,7 @@ def test_networks_of_earlier_steps_are_freed(
     assert len(source.seen) >= 8
     # those of the first step are kept, for the attacks that share it; those of a step and the next may meet
     assert source.most <= 6
+    gc.unfreeze()
 
 
 def test_what_preparing_leaves_as_it_is_does_not_keep_itself_alive(network: Callable[..., nn.Module]) -> None:

@@ -68,7 +68,7 @@ def watched(net: nn.Module) -> tuple[Any, list[Tensor]]:
 # Without neighbourhood
 
 
-@every_budget
+@pytest.mark.parametrize("budget", [LINF, pytest.param(L2, marks=pytest.mark.thorough)], ids=lambda b: b.norm)
 @pytest.mark.parametrize(
     ("rule", "without"),
     [
@@ -250,6 +250,7 @@ def test_trap_4_an_image_without_gradient_stays_and_harms_no_other(name: str, bu
     assert bool((small.size(x_adv, x)[[0, 2]] > 0.4 * float(small.eps)).all())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["rfgsm", "vmi+di", "pgn"])
 def test_trap_6_random_points_belong_to_images_not_to_batches(name: str, source64: Any, batch: Any) -> None:
     x = batch.pixels.double() / 255
@@ -316,6 +317,7 @@ RANDOM: dict[str, tuple[dict[str, Any], Callable[[nn.Module], Any]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", RANDOM)
 def test_success_is_that_of_torchattacks(name: str, digits: Any, source_of: Any) -> None:
     """1,000 digits, two seeds: the paired difference of each image's success has 0 in its 95% interval."""

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import typer
+from tests.conftest import Once
 from tests.scenarios.conftest import TINY, Carom
 from typer.testing import CliRunner
 
@@ -42,9 +43,12 @@ SMALL = (
 
 
 @pytest.fixture(scope="session")
-def filled(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Path:
+def filled(once: Once, tiny_npz: Path) -> Path:
     """A folder with a store of two runs, "tiny" and "longer", and their scenarios."""
-    folder = tmp_path_factory.mktemp("filled")
+    return once("filled", lambda folder: fill(folder, tiny_npz))
+
+
+def fill(folder: Path, tiny_npz: Path) -> None:
     text = TINY.replace("NPZ", str(tiny_npz))
     for old, new in SMALL:
         text = text.replace(old, new)
@@ -57,7 +61,6 @@ def filled(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Path:
             with pytest.raises(SystemExit) as stop:
                 cli.main()
         assert not stop.value.code
-    return folder
 
 
 @pytest.fixture
@@ -277,15 +280,27 @@ def test_describe(carom: Carom) -> None:
     assert re.search(r"defaults +decay = 1.0", carom("describe", "mi").out)
     together = carom("describe", "mi+di+ti")
     assert re.search(r"transformations +DI: .*; TI: ", together.out)
-    for kind in KINDS:
-        for entry in catalogue(kind):
-            answer = carom("describe", entry["name"])
-            assert answer.code == 0
-            assert str(entry["paper"]).split()[0] in answer.out
     for name, words in (("lenett", "did you mean 'lenet'"), ("mi+dii", "did you mean 'di'")):
         wrong = carom("describe", name)
         assert wrong.code == 2
         assert words in wrong.error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_of_each_kind_is_described(carom: Carom, kind: str) -> None:
+    entry = catalogue(kind)[0]
+    answer = carom("describe", entry["name"])
+    assert answer.code == 0
+    assert str(entry["paper"]).split()[0] in answer.out
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_is_described(carom: Carom, kind: str) -> None:
+    for entry in catalogue(kind):
+        answer = carom("describe", entry["name"])
+        assert answer.code == 0
+        assert str(entry["paper"]).split()[0] in answer.out
 
 
 # -------------------------------------------------------------------------------------------------------------- upkeep

@@ -147,6 +147,7 @@ def test_a_path_is_searched_on_validation_victims_and_images(tiny_npz: Path, tmp
     assert all({"judge 0", "judging"} <= set(record["inputs"]) for record in made)
 
 
+@pytest.mark.thorough
 def test_a_transfer_along_a_searched_path_goes_on_to_ask(tiny_npz: Path, tmp_path: Path) -> None:
     transfer = '{name = "pas", steps = 2, pas = {evaluations = 4}}'
     attacks = (

@@ -156,6 +156,7 @@ def test_labels_that_change_are_counted_anew(carom: Carom, scenario: Write, tiny
     assert old == new
 
 
+@pytest.mark.thorough
 def test_workers_change_nothing(carom: Carom, scenario: Write, tmp_path: Path) -> None:
     file = scenario(*SMALL[:2], ('"mi"', '{name = "pgd", steps = 3}'))  # an mlp and a lenet
     for count in (0, 1, 2):

@@ -229,6 +229,7 @@ def test_the_same_files_again_change_nothing(tmp_path: Path, dumb: Path, carom: 
 # ------------------------------------------------------------------------------------------------------ beside a run
 
 
+@pytest.mark.thorough
 def test_published_rates_stand_beside_a_run(tmp_path: Path, dumb: Path, tiny_npz: Path, carom: Carom) -> None:
     scenario, store = tmp_path / "tiny.toml", tmp_path / "store"
     scenario.write_text(TINY.replace("NPZ", str(tiny_npz)))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 from tests.scenarios.charts.drawings import drawn, marks, places, words
 from tests.scenarios.made_outcomes import made
 
@@ -40,6 +41,7 @@ def fields(figure: Figure) -> int:
     return len(places(drawn(figure.chart), "path"))
 
 
+@pytest.mark.thorough
 def test_a_large_heat_map_is_cut_and_says_so() -> None:
     (figure,) = pairs_drawn(many(100, 100))
     assert fields(figure) == PAIRED**2

@@ -41,6 +41,7 @@ def test_a_victim_whose_training_nobody_declared_has_a_row_of_its_own(
     assert {row["victim"] for row in tables["by-victim"]} == {"here/uniform/mlp(width=12)/s2", "judge_of_rows:judge"}
 
 
+@pytest.mark.thorough
 def test_freed_sets_are_crafted_again_only_for_a_new_victim_and_targets_are_those_of_the_split(
     carom: Carom, scenario: Scenario, store: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_the_architectures_of_an_ensemble_are_those_that_it_trains(scenario: Sce
     assert cases == {0, 3}, "no member is a mlp, so the architectures differ"
 
 
+@pytest.mark.thorough
 def test_a_victim_that_kills_its_process_fails_alone(
     carom: Carom, scenario: Scenario, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.conftest import Once
 from tests.scenarios import raw_store
 from tests.scenarios.conftest import TINY
 
@@ -84,21 +85,17 @@ def starter() -> Iterator[Starter]:
 
 
 @pytest.fixture(scope="session")
-def file(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(tiny_npz: Path, once: Once) -> Path:
     """8 trainings and 48 sets; cells of test and validation victims, one attack with targets."""
     text = TINY.replace("NPZ", str(tiny_npz)).replace('"uniform", "tv0.2"', '"uniform"')
     text = text.replace('["fgsm", "mi"]', '["fgsm", {name = "pgd", steps = 3}, {name = "mi", targeted = true}]')
     text += '\n[[validation_victims]]\nseed = 3\nsource = "here"\n'
-    path = tmp_path_factory.mktemp("resume") / "resume.toml"
-    path.write_text(text)
-    return path
+    return once("resume", lambda folder: (folder / "resume.toml").write_text(text)) / "resume.toml"
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(file: Path, starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = tmp_path_factory.mktemp("resume") / "whole"
-    finish(starter, file, store)
-    return store
+def uninterrupted(file: Path, starter: Starter, once: Once) -> Path:
+    return once("uninterrupted", lambda folder: finish(starter, file, folder / "store")) / "store"
 
 
 def finish(starter: Starter, file: Path, store: Path) -> None:
@@ -206,6 +203,7 @@ def kill_often(starter: Starter, file: Path, store: Path, whole: int, moments: i
     return kills
 
 
+@pytest.mark.thorough
 def test_ten_kills_change_nothing(starter: Starter, file: Path, uninterrupted: Path, tmp_path: Path) -> None:
     whole, expected = progress(uninterrupted), raw_store.contents(uninterrupted)
     kills = 0
@@ -238,6 +236,7 @@ def test_fifty_kills_change_nothing(starter: Starter, file: Path, uninterrupted:
     pytest.fail(f"only {kills} kills came in time")
 
 
+@pytest.mark.thorough
 def test_a_killed_driver_takes_its_workers_along(
     starter: Starter, file: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
@@ -259,7 +258,14 @@ def test_a_killed_driver_takes_its_workers_along(
 # ---------------------------------------------------------------------------------------------- Ctrl-C and termination
 
 
-@pytest.mark.parametrize(("how", "workers"), [("Ctrl-C", 2), ("Ctrl-C", 0), ("SIGTERM", 2)])
+@pytest.mark.parametrize(
+    ("how", "workers"),
+    [
+        pytest.param("Ctrl-C", 2, marks=pytest.mark.thorough),
+        ("Ctrl-C", 0),
+        pytest.param("SIGTERM", 2, marks=pytest.mark.thorough),
+    ],
+)
 def test_an_interrupted_run_says_so_and_goes_on(
     how: str, workers: int, starter: Starter, file: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:

@@ -139,6 +139,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenario, Path]:
     return scenario, folder
 
 
+@pytest.mark.thorough
 def test_every_builder_runs_and_its_cost_is_known(every: tuple[Scenario, Path]) -> None:
     scenario, folder = every
     with Store(folder) as store:
@@ -339,6 +340,7 @@ def test_surrogates_of_other_numbers_of_images_are_other_rows(tiny_npz: Path, tm
     assert (costs["T-DEE"] != "–").sum() == 2  # the ladder of one base says nothing of another
 
 
+@pytest.mark.thorough
 def test_tables_stand_while_a_rung_of_the_ladder_has_no_outcome(tiny_npz: Path, tmp_path: Path) -> None:
     ladder = '["single", {name = "ensemble", size = 2}, {name = "ensemble", size = 3}, "sam"]'
     scenario = scenario_of(tiny_npz, ladder, more=JUDGED)

@@ -35,6 +35,7 @@ def test_the_last_class_is_not_taken_for_no_answer(classes: int) -> None:
     assert unpack_predictions(pack_predictions(answers, classes), classes).tolist() == [classes - 1, -1, 0]
 
 
+@pytest.mark.thorough
 def test_a_million_cells_stay_under_half_a_gigabyte(store: Store) -> None:
     """10,000 cells of 1,000 images, three in ten answers changed: every table, index and key of theirs counted."""
     rng = np.random.default_rng(0)

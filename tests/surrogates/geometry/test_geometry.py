@@ -67,6 +67,7 @@ SMALL = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", list(SMALL))
 @pytest.mark.parametrize("batch", [256, 7], ids=["held", "in pieces"])
 def test_hessian_is_the_dense_one(name: str, batch: int) -> None:
@@ -337,6 +338,7 @@ def test_measured_over_architectures_has_no_components() -> None:
     assert "weight_pca_1" not in found
 
 
+@pytest.mark.thorough
 def test_sam_ends_where_it_is_flatter() -> None:
     """On top eigenvalue and trace, by a margin: both trainings fit all images."""
     where = ground("lenet", n=120, seed=2, recipe=plain(epochs=20))

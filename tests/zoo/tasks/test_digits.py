@@ -123,6 +123,7 @@ def test_families_and_glyphs_are_in_one_split_only() -> None:
             assert not glyphs[0] & glyphs[1]
 
 
+@pytest.mark.thorough
 def test_the_command_compares_and_draws_a_sheet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,6 +187,7 @@ def test_what_version_1_promises() -> None:
     assert training_part(labels, ids, "train", "a", carve=True).tolist() == half
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's dataset-fashion-mnist")
 def test_the_real_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CAROM_DATA", str(tmp_path))

@@ -56,7 +56,13 @@ def small(name: str = "mlp", recipe: Recipe = QUICK, seed: int = 0, **options: o
     )
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("lenet", "resnet-small") else [pytest.mark.thorough])
+        for name in sorted(ARCHITECTURES)
+    ],
+)
 def test_the_default_recipe_learns_digits(name: str) -> None:
     learn, validate, test = digits()
     # half of the default epochs are enough for nine of ten, and half as long to wait for

@@ -86,6 +86,7 @@ def test_no_checkpoint_is_said_with_its_place_and_nothing_is_downloaded(tmp_path
         named(tmp_path, dataset="mnist")
 
 
+@pytest.mark.thorough
 def test_the_command_that_downloads_runs(tmp_path: Path) -> None:
     with pytest.raises(MissingData, match="download it: python -c") as error:
         named(Path("models"))

@@ -1,0 +1,260 @@
+"""Would the quick tests notice? Mutants of the code that numbers rest on, each against the tests of its own folder.
+
+    python benchmarks/mutants.py [--n 240] [--seed 0] [--jobs 2]
+
+A place in the code is drawn, then one of cosmic-ray's operators that can change it: a comparison, a sum, a number, a
+condition, a constant, a loop. Annotations are left out, as no test could see a change there. A mutant is killed when a
+test that `make test` runs fails, or takes five times as long as without it. What survives is listed, with the line
+before and after, in docs/science/mutants.md: either no test sees it, or it is the same function written otherwise.
+"""
+
+import argparse
+import ast
+import difflib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+from scipy.stats import binomtest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "science" / "mutants.md"
+TESTS = {
+    "scenarios/statistics": "tests/scenarios/statistics",
+    "scenarios/store": "tests/scenarios/store",
+    "attacks/composition.py": "tests/attacks/test_composition.py",
+    "src/carom/budget.py": "tests/test_budget.py",
+}
+"""What is changed, and the tests that have to notice."""
+QUICK = "not slow and not thorough"  # as in `make test`
+
+OPERATORS = (
+    *(f"ReplaceBinaryOperator_{a}" for a in ("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Mul", "Mod_Mul")),
+    *(f"ReplaceBinaryOperator_{a}" for a in ("Pow_Mul", "BitAnd_BitOr", "BitOr_BitAnd", "BitXor_BitOr")),
+    *(f"ReplaceComparisonOperator_{a}" for a in ("Eq_NotEq", "NotEq_Eq", "Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt")),
+    *(f"ReplaceComparisonOperator_{a}" for a in ("Lt_Gt", "Gt_Lt", "LtE_GtE", "GtE_LtE", "Is_IsNot", "IsNot_Is")),
+    "ReplaceUnaryOperator_Delete_USub",
+    "ReplaceUnaryOperator_Delete_Not",
+    "ReplaceUnaryOperator_Delete_Invert",
+    "ReplaceTrueWithFalse",
+    "ReplaceFalseWithTrue",
+    "ReplaceAndWithOr",
+    "ReplaceOrWithAnd",
+    "ReplaceBreakWithContinue",
+    "ReplaceContinueWithBreak",
+    "AddNot",
+    "NumberReplacer",
+    "ZeroIterationForLoop",
+)
+
+Place = tuple[int, int]  # line and column
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One change of one file."""
+
+    file: Path  # below the root
+    place: Place
+    operator: str
+    occurrence: int
+
+    def code(self) -> str:
+        """The whole file with the change."""
+        operator = get_operator(f"core/{self.operator}")()
+        changed: str | None = mutate_code((ROOT / self.file).read_text(), operator, self.occurrence)
+        assert changed is not None
+        return changed
+
+    def lines(self) -> tuple[str, str]:
+        """What the change takes away, and what it puts there."""
+        before, after = (ROOT / self.file).read_text().splitlines(), self.code().splitlines()
+        told = list(difflib.ndiff(before, after))
+        return tuple(" ".join(line[2:].strip() for line in told if line.startswith(sign)) for sign in "-+")  # type: ignore[return-value]
+
+
+def annotations(code: str) -> Iterator[tuple[Place, Place]]:
+    """Where annotations begin and end."""
+    for node in ast.walk(ast.parse(code)):
+        for name in ("annotation", "returns"):
+            found = getattr(node, name, None)
+            if isinstance(found, ast.expr):
+                assert found.end_lineno is not None and found.end_col_offset is not None  # noqa: PT018
+                yield (found.lineno, found.col_offset), (found.end_lineno, found.end_col_offset)
+
+
+def mutants_of(file: Path) -> Iterator[Mutant]:
+    """Every change of a file that the operators know."""
+    code = (ROOT / file).read_text()
+    silent = list(annotations(code))
+    tree = get_ast(code)
+    for name in OPERATORS:
+        operator = get_operator(f"core/{name}")()
+        positions = (place for node in ast_nodes(tree) for place in operator.mutation_positions(node))
+        for occurrence, (start, _) in enumerate(positions):
+            if not any(first <= start < last for first, last in silent):
+                yield Mutant(file=file, place=start, operator=name, occurrence=occurrence)
+
+
+def drawn(n: int, seed: int) -> list[Mutant]:
+    """`n` mutants at different places, of all files in proportion to their places."""
+    files = [f.relative_to(ROOT) for part in TESTS for f in sorted((ROOT / part).rglob("*.py")) or [ROOT / part]]
+    by_place: dict[tuple[Path, Place], list[Mutant]] = {}
+    for file in files:
+        for mutant in mutants_of(file):
+            by_place.setdefault((file, mutant.place), []).append(mutant)
+    generator = random.Random(seed)
+    places = generator.sample(sorted(by_place), min(n, len(by_place)))
+    print(f"{len(places)} of {len(by_place)} places in {len(files)} files", file=sys.stderr)
+    return [generator.choice(by_place[place]) for place in places]
+
+
+def tests_for(file: Path) -> list[str]:
+    """The tests of a file's folder, those that have its name first."""
+    place = next(where for part, where in TESTS.items() if file.is_relative_to(part))
+    if place.endswith(".py"):
+        return [place]
+    found = sorted(str(f.relative_to(ROOT)) for f in (ROOT / place).rglob("test_*.py"))
+    return sorted(found, key=lambda name: file.stem not in Path(name).stem)
+
+
+def failed(tree: Path, tests: Sequence[str], limit: float) -> bool:
+    """Whether a test fails in this copy, or takes longer than the limit, in a process that has torch already."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        os.chdir(tree)
+        sink = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(sink, descriptor)
+        code = 3
+        try:
+            import pytest
+
+            sys.path.insert(0, str(tree / "src"))
+            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", QUICK, *tests]))
+        finally:
+            os._exit(code)
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status != 0
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def copied(to: Path) -> Path:
+    """A copy of the files that git knows, to change."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in names.strip("\0").split("\0"):
+        source, target = ROOT / name, to / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    return to
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--n", type=int, default=240, help="mutants (240)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="copies that are tested at once (2)")
+    asked = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import hypothesis  # noqa: F401  what every child would import
+    import numpy as np  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)
+    mutants = drawn(asked.n, asked.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        trees: Queue[Path] = Queue()
+        for job in range(asked.jobs):
+            trees.put(copied(Path(folder, str(job))))
+        limits = {}
+        for part in TESTS:
+            some = next(m.file for m in mutants if m.file.is_relative_to(part))
+            tree, start = trees.get(), time.monotonic()
+            if failed(tree, tests_for(some), 1800):
+                sys.exit(f"the tests of {part} fail without any change")
+            limits[part] = 5 * (time.monotonic() - start) + 20
+            print(f"{part}: {(limits[part] - 20) / 5:.0f} s", file=sys.stderr)
+            trees.put(tree)
+
+        def killed(mutant: Mutant) -> bool:
+            tree = trees.get()
+            file = tree / mutant.file
+            before = file.read_text()
+            try:
+                file.write_text(mutant.code())
+                part = next(part for part in TESTS if mutant.file.is_relative_to(part))
+                return failed(tree, tests_for(mutant.file), limits[part])
+            finally:
+                file.write_text(before)
+                shutil.rmtree(file.parent / "__pycache__", ignore_errors=True)
+                trees.put(tree)
+
+        outcomes = []
+        start = time.monotonic()
+        with ThreadPoolExecutor(asked.jobs) as pool:
+            for i, outcome in enumerate(pool.map(killed, mutants), 1):
+                outcomes.append(outcome)
+                left = (time.monotonic() - start) / i * (len(mutants) - i)
+                said = f"\r{i}/{len(mutants)}, killed {sum(outcomes)}, {left / 60:.0f} min left "
+                print(said, end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    PAGE.write_text(page(mutants, outcomes, asked.seed))
+    print(PAGE.read_text())
+
+
+def page(mutants: Sequence[Mutant], outcomes: Sequence[bool], seed: int) -> str:
+    """The counts of each part, and what survived."""
+    rows = []
+    for part in (*TESTS, ""):
+        own = [outcome for m, outcome in zip(mutants, outcomes, strict=True) if m.file.is_relative_to(part)]
+        low, high = binomtest(sum(own), len(own)).proportion_ci() if own else (0.0, 1.0)
+        rows.append(f"| {f'`{part}`' if part else 'all'} | {len(own)} | {sum(own)} | {low:.0%} to {high:.0%} |")
+    survivors = []
+    for mutant in sorted((m for m, o in zip(mutants, outcomes, strict=True) if not o), key=lambda m: (m.file, m.place)):
+        before, after = (text.replace("|", "\\|") for text in mutant.lines())
+        survivors.append(f"| {mutant.file}:{mutant.place[0]} | `{before}` | `{after}` |")
+    return "\n".join(
+        [
+            "# Mutants",
+            "",
+            f"`python benchmarks/mutants.py --n {len(mutants)} --seed {seed}`: changes drawn at random, each",
+            "against the tests of its folder that `make test` runs. Fewer killed than 85 % would say that those",
+            "tests are too few.",
+            "",
+            "| changed | mutants | killed | 95 % interval |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "## What survived",
+            "",
+            "| place | before | after |",
+            "|---|---|---|",
+            *survivors,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
