@@ -22,7 +22,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from carom.scenarios.axes import CONDITIONS
+from carom.scenarios.axes import CONDITIONS, OF_SURROGATE
 from carom.scenarios.cases import case
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.predictions import pack_predictions
@@ -148,7 +148,8 @@ def _make_run(
                     "artifact": row,
                     "image_set": image_row,
                     "surrogate": None if control else attacker.label,
-                    "surrogate_axes": json.dumps({} if control else attacker.axes),
+                    **{f"{axis}_s": None if control else attacker.axes.get(axis) for axis in OF_SURROGATE},
+                    "decoy": False,
                     "attack": attack,
                     "norm": "linf",
                     "eps": eps,

@@ -20,7 +20,7 @@ from carom.scenarios.spec.scenario import Scenario
 from carom.scenarios.statistics import SET, cell_rates
 from carom.scenarios.store.artifacts import read_artifact
 from carom.scenarios.store.database import Store, store_errors
-from carom.scenarios.store.outcomes import read_outcomes
+from carom.scenarios.store.outcomes import read_outcomes, surrogate_axes
 from carom.scenarios.store.runs import find_run
 from carom.scenarios.store.schema import artifacts, image_sets, run_sets, runs
 from carom.scenarios.traces import snapshots
@@ -87,12 +87,15 @@ def freeze(folder: Path, run: str) -> Suite:
                     run_sets.c.run == found.id,
                     run_sets.c.image_set == images.artifact,
                     run_sets.c.surrogate.is_not(None),
+                    run_sets.c.reads == "surrogate",
+                    run_sets.c.asked.is_(None),
+                    ~run_sets.c.decoy,
                 )
                 .order_by(run_sets.c.surrogate, run_sets.c.attack, run_sets.c.norm, run_sets.c.artifact)
             ).all()
             text = connection.execute(sa.select(runs.c.text).where(runs.c.id == found.id)).scalar_one()
         earlier = snapshots(row.attack for row in rows)
-        kept = [r for r in rows if r.attack not in earlier and _transfers(json.loads(r.surrogate_axes))]
+        kept = [r for r in rows if r.attack not in earlier]
         if not kept:
             raise InputError(
                 f"{folder}: run {found.id} has no adversarial set made on a surrogate; name [[surrogates]] and attacks"
@@ -130,17 +133,13 @@ def _done(folder: Path, planned: Scenario) -> str | None:
     return None if found is None or found[0] != run_id_of(planned) else found[0]
 
 
-def _transfers(axes: dict[str, str]) -> bool:
-    return axes.get("reads", "surrogate") == "surrogate" and "asked" not in axes and "decoy" not in axes
-
-
 def _described(row: Any, strengths: Mapping[tuple[Any, ...], Strength]) -> AdversarialSet:
     seed = f" seed {row.attack_seed}" if row.attack_seed else ""
     inputs = json.loads(row.inputs)
     return AdversarialSet(
         name=f"{row.attack} {row.norm} {row.eps}{seed} from {row.surrogate}",
         surrogate=row.surrogate,
-        axes=json.loads(row.surrogate_axes),
+        axes={**surrogate_axes(row), "reads": row.reads},
         fingerprints=tuple(sorted(digest for name, digest in inputs.items() if name != "images")),
         attack=row.attack,
         norm=row.norm,

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from carom.scenarios.axes import OF_SURROGATE
 from carom.scenarios.environment import environment
 from carom.scenarios.plan.measures import examine_key, measure_key, measured
 from carom.scenarios.plan.plan import Plan
@@ -129,20 +130,18 @@ class RunRows:
 
     def _set_row(self, planned: PlannedSet) -> dict[str, Any]:
         axes = {} if planned.spec is None else _surrogate_axes(planned.spec)
-        if planned.attack is not None:
-            stolen = planned.spec is not None and planned.spec.builder.asks  # a surrogate of the victim's own answers
-            axes["reads"] = "both" if planned.asked is not None or stolen else planned.attack.reads
-            if planned.attack.decoy:
-                axes["decoy"] = "true"
-        asked = planned.only if planned.spec is not None and planned.spec.builder.asks else planned.asked
-        if asked is not None:
-            axes["asked"] = self.plan.models[asked].label
+        stolen = planned.spec is not None and planned.spec.builder.asks  # a surrogate of the victim's own answers
+        asked = planned.only if stolen else planned.asked
+        reads = None if planned.attack is None else planned.attack.reads
         return {
             "run": self.run,
             "artifact": self.sets[planned.key],
             "image_set": self.images[self.plan.images[planned.split].key],
             "surrogate": planned.surrogate,
-            "surrogate_axes": json.dumps(axes),
+            **{f"{axis}_s": axes.get(axis) for axis in OF_SURROGATE},
+            "reads": "both" if planned.asked is not None or stolen else reads,
+            "asked": None if asked is None else self.plan.models[asked].label,
+            "decoy": planned.attack is not None and planned.attack.decoy,
             "attack": planned.label,
             "norm": planned.budget.norm,
             "eps": str(planned.budget).split(" ")[1],

@@ -6,12 +6,11 @@ from typing import TypeVar
 from carom.defenses import Defense
 from carom.errors import InputError
 from carom.identity import content_key
-from carom.scenarios.axes import CONDITIONS
+from carom.scenarios.axes import CONDITIONS, LEVELS
 from carom.surrogates import Chain
 from carom.zoo.architectures import architecture
 
 from .scenario import (
-    LEVELS,
     UNDEFENDED,
     Base,
     PublicSpec,

@@ -7,6 +7,7 @@ from typing import Any
 from carom.defenses import Defense, parse_defense
 from carom.errors import InputError
 from carom.registry import check_keys, lookup
+from carom.scenarios.axes import LEVELS
 from carom.surrogates import parse_builder
 from carom.zoo.architectures import architecture
 from carom.zoo.models.checkpoints import SUFFIXES
@@ -18,7 +19,6 @@ from carom.zoo.training.recipes import recipe as parse_recipe
 
 from .fields import as_axis, as_tables, level_name, positive, typed
 from .scenario import (
-    LEVELS,
     SINGLE,
     Base,
     Configuration,

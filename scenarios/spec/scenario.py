@@ -9,7 +9,6 @@ from carom.budget import NORMS, Budget, Norm
 from carom.defenses import Defense
 from carom.errors import InputError
 from carom.protocols import Attack, Control
-from carom.scenarios.axes import TRAINING
 from carom.surrogates import Chain, Single
 from carom.zoo.architectures import Architecture
 from carom.zoo.models.references import Reference
@@ -23,7 +22,6 @@ Reads = Literal["surrogate", "victim"]
 READS: tuple[Reads, ...] = ("surrogate", "victim")
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
-LEVELS = (*TRAINING, "n")  # what the names of levels are kept of
 
 SINGLE = Chain(first=Single())  # a model as it is
 UNDEFENDED = Defense()

@@ -19,8 +19,8 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from carom.errors import StoreError
 
 from .artifacts import KINDS, NO_SPACE, NOT_WRITABLE, Kind, Written, artifact_path, disk_errors, verify
-from .migrations import FIRST_SCHEMA, migrate
-from .schema import SCHEMA, TABLES, artifacts, cells, clean, meta
+from .migrations import FIRST_SCHEMA, SCHEMA, migrate
+from .schema import TABLES, artifacts, cells, clean, meta
 
 Row = Any  # a row of a query: its columns are attributes
 

@@ -40,7 +40,7 @@ def list_sets(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
         sa.select(run_sets, artifacts.c.digest)
         .join(artifacts, artifacts.c.id == run_sets.c.artifact)
         .join(image_sets, image_sets.c.artifact == run_sets.c.image_set)
-        .where(run_sets.c.run == run, image_sets.c.split == split)
+        .where(run_sets.c.run == run, image_sets.c.split == split, ~run_sets.c.decoy)
         .order_by(run_sets.c.artifact)
     )
     with store.reading() as connection:
@@ -48,11 +48,8 @@ def list_sets(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
     columns = ["set_id", "image_set", "surrogate", "asked", "attack", "norm", "eps", "targeted", "attack_seed", "made"]
     table = []
     for row in rows:
-        axes = json.loads(row.surrogate_axes)
-        if "decoy" not in axes:
-            asked = axes.get("asked", "")
-            named = (row.attack, row.norm, row.eps, bool(row.targeted), row.attack_seed, row.digest is not None)
-            table.append((row.artifact, row.image_set, row.surrogate or "", asked, *named))
+        named = (row.attack, row.norm, row.eps, row.targeted, row.attack_seed, row.digest is not None)
+        table.append((row.artifact, row.image_set, row.surrogate or "", row.asked or "", *named))
     return pd.DataFrame(table, columns=columns)
 
 

@@ -2,6 +2,9 @@
 
 Each step goes from one number of the schema to the next, within one transaction, under the store's lock. A step that
 cannot tell what an outcome rests on drops the outcome: it is computed again when its scenario is run.
+
+A new step is a function and its name at the end of `STEPS`. It says in its own SQL what it makes, so that it still
+makes that when schema.py has moved on. Where it changes a table that schema 1 had, that table joins `MADE_BY_STEPS`.
 """
 
 from collections.abc import Callable
@@ -9,6 +12,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 FIRST_SCHEMA = 1
+MADE_BY_STEPS = ("clean", "cells", "run_sets")
 
 
 def migrate(connection: sa.Connection, tables: sa.MetaData, found: int) -> str | None:
@@ -95,14 +99,44 @@ def _say_where(connection: sa.Connection, tables: sa.MetaData) -> str | None:
     )
 
 
+def _give_sets_columns(connection: sa.Connection, _: sa.MetaData) -> None:
+    """Schema 4: what an adversarial set was made from stands in columns.
+
+    Until then it was one JSON text, without what is not known or does not apply.
+    """
+    axes = (
+        *("source", "samples", "balance", "architecture", "recipe", "n"),
+        *("defense", "group", "pool", "builder", "seed"),
+    )
+    columns = ", ".join(f"{axis}_s TEXT" for axis in axes)
+    values = ", ".join(f"json_extract(surrogate_axes, '$.{axis}')" for axis in axes)
+    connection.exec_driver_sql("ALTER TABLE run_sets RENAME TO run_sets_3")
+    connection.exec_driver_sql(
+        "CREATE TABLE run_sets (run TEXT NOT NULL, artifact INTEGER NOT NULL, image_set INTEGER NOT NULL, "
+        f"surrogate TEXT, {columns}, reads TEXT, asked TEXT, decoy BOOLEAN NOT NULL, attack TEXT NOT NULL, "
+        "norm TEXT NOT NULL, eps TEXT NOT NULL, attack_seed INTEGER NOT NULL, targeted BOOLEAN NOT NULL, "
+        "PRIMARY KEY (run, artifact), FOREIGN KEY (run) REFERENCES runs (id), "
+        "FOREIGN KEY (artifact) REFERENCES artifacts (id), FOREIGN KEY (image_set) REFERENCES artifacts (id))"
+    )
+    connection.exec_driver_sql(
+        f"INSERT INTO run_sets SELECT run, artifact, image_set, surrogate, {values}, "
+        # the first sets did not say that surrogates were read, for there was nothing else
+        "ifnull(json_extract(surrogate_axes, '$.reads'), CASE WHEN surrogate IS NOT NULL THEN 'surrogate' END), "
+        "json_extract(surrogate_axes, '$.asked'), json_extract(surrogate_axes, '$.decoy') IS NOT NULL, "
+        "attack, norm, eps, attack_seed, targeted FROM run_sets_3 ORDER BY run_sets_3.rowid"
+    )
+    connection.exec_driver_sql("DROP TABLE run_sets_3")
+
+
 def _complete(connection: sa.Connection, tables: sa.MetaData) -> None:
     """Columns that may be empty are added; schema 1 got some without another number.
 
-    Tables of what a run shows, which a run writes anew, are made anew where they lack one that may not be.
+    Tables of what a run shows, which a run writes anew, are made anew where they lack one that may not be; those that
+    a step makes are its own.
     """
     inspector = sa.inspect(connection)
     for table in tables.sorted_tables:
-        if not inspector.has_table(table.name) or table.name in ("clean", "cells"):
+        if not inspector.has_table(table.name) or table.name in MADE_BY_STEPS:
             continue
         have = {column["name"] for column in inspector.get_columns(table.name)}
         lacking = [column for column in table.columns if column.name not in have]
@@ -114,4 +148,9 @@ def _complete(connection: sa.Connection, tables: sa.MetaData) -> None:
             connection.exec_driver_sql(f"DROP TABLE {table.name}")
 
 
-STEPS: tuple[Callable[[sa.Connection, sa.MetaData], str | None], ...] = (_name_clean_answers, _say_where)
+STEPS: tuple[Callable[[sa.Connection, sa.MetaData], str | None], ...] = (
+    _name_clean_answers,
+    _say_where,
+    _give_sets_columns,
+)
+SCHEMA = FIRST_SCHEMA + len(STEPS)  # of today's tables

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from carom.errors import InputError
-from carom.scenarios.axes import AXES
+from carom.scenarios.axes import AXES, OF_SURROGATE
 from carom.scenarios.cases import CONTROL, UNDECLARED
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.traces import snapshots
@@ -96,7 +96,7 @@ def read_outcomes(
     victim_role = role or ("validation victim" if split == "validation" else "victim")
     # a model's own sets are shown on it as surrogate, or as the victim that it is where victims were read
     own = (*ATTACKERS, victim_role)
-    drawn_off = {id_ for id_, made in sets.items() if not decoys and "decoy" in json.loads(made.surrogate_axes)}
+    drawn_off = {id_ for id_, made in sets.items() if made.decoy and not decoys}
     sets = {id_: made for id_, made in sets.items() if id_ not in drawn_off}
     rows = [r for r in rows if r.adversarial_set not in drawn_off]
     rows = [r for r in rows if any((r.victim, role) in models for role in (own if r.case == 0 else own[-1:]))]
@@ -139,11 +139,9 @@ def read_rates(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
     """
     with store.reading() as connection:
         images = _images(store, connection, run, split)
-        sets = connection.execute(
-            sa.select(run_sets).where(run_sets.c.run == run, run_sets.c.image_set == images.artifact)
-        ).all()
+        of_run = (run_sets.c.run == run) & (run_sets.c.image_set == images.artifact)
+        made = connection.execute(sa.select(run_sets).where(of_run, ~run_sets.c.decoy)).all()
         models = connection.execute(sa.select(run_models).where(run_models.c.run == run)).all()
-        made = [row for row in sets if "decoy" not in json.loads(row.surrogate_axes)]
         rows = np.array(sorted(row.artifact for row in made), dtype=np.int64)
         driver: Any = connection.connection.driver_connection
         planned = _packed(
@@ -260,7 +258,7 @@ def _images(store: Store, connection: sa.Connection, run: str, split: str) -> An
 
 
 def _cell(row: Any, made: Any, victim: Any, place: int, earlier: Set[str]) -> dict[str, Any]:
-    attacker, attacked = json.loads(made.surrogate_axes), json.loads(victim.axes)
+    attacker, attacked = surrogate_axes(made), json.loads(victim.axes)
     control = made.surrogate is None
     return {
         "set_id": row.adversarial_set,
@@ -277,11 +275,11 @@ def _cell(row: Any, made: Any, victim: Any, place: int, earlier: Set[str]) -> di
         "control": control,
         "targeted": bool(made.targeted),
         # what was made from a victim's own answers is no transfer to it, and is never pooled with what is
-        "reads": attacker.get("reads", "surrogate"),
-        "asked": attacker.get("asked", ""),
+        "reads": made.reads or "surrogate",
+        "asked": made.asked or "",
         "pool": attacker.get("pool", ""),
         "group": attacker.get("group", ""),
-        "decoy": "decoy" in attacker,
+        "decoy": made.decoy,
         "surrogate_config": configuration_of(attacker),
         "victim_config": configuration_of(attacked),
         "surrogate_seed": int(attacker.get("seed", -1)),
@@ -296,6 +294,12 @@ def case_of(number: int | None, surrogate: str | None) -> int:
     if surrogate is None:
         return CONTROL
     return UNDECLARED if number is None else number
+
+
+def surrogate_axes(made: Any) -> dict[str, str]:
+    """What the surrogate of a set is, as far as it is known, from the set's row in `run_sets`."""
+    values = ((axis, getattr(made, f"{axis}_s")) for axis in OF_SURROGATE)
+    return {axis: value for axis, value in values if value is not None}
 
 
 def configuration_of(axes: dict[str, str]) -> str:
@@ -314,7 +318,7 @@ def _set(made: Any, record: dict[str, Any]) -> dict[str, Any]:
         "norm": made.norm,
         "eps": made.eps,
         "attack_seed": made.attack_seed,
-        "asked": json.loads(made.surrogate_axes).get("asked", ""),
+        "asked": made.asked or "",
         "zero_gradient_fraction": record.get("zero_gradient_fraction", np.nan),
         "mean_size_over_eps": record.get("size_over_eps", np.nan),
         "mean_l2": record.get("l2", np.nan),

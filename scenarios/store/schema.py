@@ -1,10 +1,9 @@
-"""The tables of a store. They have a number: raise it with them, and add a step to migrations.py."""
+"""The tables of a store. Whoever changes them adds a step to migrations.py, which gives them their number."""
 
 import sqlalchemy as sa
 
+from carom.scenarios.axes import OF_SURROGATE
 from carom.scenarios.cases import BY_WEIGHT
-
-SCHEMA = 3
 
 TABLES = sa.MetaData()
 
@@ -100,7 +99,11 @@ run_sets = sa.Table(
     sa.Column("artifact", sa.Integer, sa.ForeignKey("artifacts.id"), primary_key=True),
     sa.Column("image_set", sa.Integer, sa.ForeignKey("artifacts.id"), nullable=False),
     sa.Column("surrogate", sa.Text),  # label; null for a surrogate-free control
-    sa.Column("surrogate_axes", sa.Text, nullable=False),
+    # what the surrogate is; null where that is not known, or does not apply. Texts: a seed may be any whole number
+    *(sa.Column(f"{axis}_s", sa.Text) for axis in OF_SURROGATE),
+    sa.Column("reads", sa.Text),  # surrogate | victim | both: whose answers it was made from; null for a control
+    sa.Column("asked", sa.Text),  # label of the one victim whose answers it was made from
+    sa.Column("decoy", sa.Boolean, nullable=False),  # made for another class than the attack's; no attack
     sa.Column("attack", sa.Text, nullable=False),
     sa.Column("norm", sa.Text, nullable=False),
     sa.Column("eps", sa.Text, nullable=False),
@@ -133,7 +136,7 @@ run_surrogates = sa.Table(
     sa.Column("active", sa.Integer, nullable=False),  # classifiers that are read at a step
     sa.Column("schedule", sa.Text, nullable=False),  # light | full
     sa.Column("networks", sa.Integer),  # of an ensemble of one architecture as trained, or of one network: its size
-    sa.Column("axes", sa.Text, nullable=False),  # JSON, as in run_sets
+    sa.Column("axes", sa.Text, nullable=False),  # JSON
 )
 
 # What one run says of its victims where some are defended: what they rest on, and numbers that say whether their

@@ -60,10 +60,12 @@ def store(text: str, once: Once) -> Path:
 
 def sets(store: Path) -> list[dict[str, Any]]:
     """The adversarial sets of a store that holds one run."""
-    names = ("key", "digest", "images", "surrogate", "axes", "attack", "norm", "eps", "seed", "targeted")
+    axes = ("source", "balance", "architecture")
+    names = ("key", "digest", "images", "surrogate", "attack", "norm", "eps", "seed", "targeted", *axes)
     rows = raw_store.query(
         store,
-        "select s.key, s.digest, i.key, surrogate, surrogate_axes, attack, norm, eps, attack_seed, targeted "
+        "select s.key, s.digest, i.key, surrogate, attack, norm, eps, attack_seed, targeted, "
+        "source_s, balance_s, architecture_s "
         "from run_sets join artifacts s on s.id = artifact join artifacts i on i.id = image_set",
     )
     return [dict(zip(names, row, strict=True)) for row in rows]
@@ -142,7 +144,7 @@ def test_stored_sets_are_crafted_again_in_any_chunks_and_order(store: Path, norm
     """PGD draws its start; whichever images come along, each gets the bytes that the store holds."""
     wanted = [s for s in sets(store) if s["attack"] == "pgd" and s["norm"] == norm and Fraction(s["eps"]) > 0]
     assert len(wanted) == 8
-    one_each = {json.loads(s["axes"])["architecture"]: s for s in wanted}
+    one_each = {s["architecture"]: s for s in wanted}
     assert set(one_each) == {"mlp(width=12)", "lenet"}
     keys = dict(raw_store.query(store, "select label, a.key from run_models join artifacts a on a.id = artifact"))
     for name, made in one_each.items():
@@ -239,7 +241,7 @@ seed = [21, 22, 23]
     for made in sets(store):
         mine = [cell for (key, _), cell in cells.items() if key == made["key"]]
         assert len(mine) == 3
-        who = json.loads(made["axes"])["source"] if made["surrogate"] else made["attack"]
+        who = made["source"] if made["surrogate"] else made["attack"]
         rates[who].append(sum(c.k for c in mine) / sum(c.n for c in mine))
     (noise,) = rates["sign-noise 1"]
     told, permuted = np.array(rates["told"]), np.array(rates["permuted"])
@@ -263,7 +265,6 @@ def by_hand(store: Path) -> dict[tuple[str, str, str, str], dict[str, float]]:
     sums: dict[tuple[str, str, str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for made in sets(store):
         target = raw_store.tensors(store, "sets", made["key"])["target"] if made["targeted"] else None
-        attacker = json.loads(made["axes"])
         for (key, victim), cell in cells.items():
             if key != made["key"]:
                 continue
@@ -273,7 +274,7 @@ def by_hand(store: Path) -> dict[tuple[str, str, str, str], dict[str, float]]:
             elif label == made["surrogate"]:
                 name = "C0"
             else:
-                differ = [attacker[a] != attacked[a] for a in ("balance", "architecture", "source")]
+                differ = [made[a] != attacked[a] for a in ("balance", "architecture", "source")]
                 name = f"C{1 + differ[0] + 2 * differ[1] + 4 * differ[2]}"
             row = sums[made["norm"], made["eps"], made["attack"], name]
             n = k = robust = 0

@@ -6,16 +6,34 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import sqlalchemy as sa
 from tests.scenarios import raw_store
-from tests.scenarios.conftest import TINY, Carom
+from tests.scenarios.conftest import TINY, Carom, one_line
 
 from carom.errors import StoreError
 from carom.scenarios.store import migrations
 from carom.scenarios.store.database import Store
+from carom.scenarios.store.lists import list_sets
+from carom.scenarios.store.outcomes import read_outcomes, read_rates, surrogate_axes
+from carom.scenarios.store.schema import run_sets
+
+# What a set was made from as one JSON text, as it was before it stood in columns.
+SETS_OF_SCHEMA_3 = """
+CREATE TABLE sets_old (run TEXT NOT NULL, artifact INTEGER NOT NULL, image_set INTEGER NOT NULL, surrogate TEXT,
+    surrogate_axes TEXT NOT NULL, attack TEXT NOT NULL, norm TEXT NOT NULL, eps TEXT NOT NULL,
+    attack_seed INTEGER NOT NULL, targeted BOOLEAN NOT NULL, PRIMARY KEY (run, artifact));
+INSERT INTO sets_old SELECT run, artifact, image_set, surrogate, json_patch('{}', json_object('source', source_s,
+    'samples', samples_s, 'balance', balance_s, 'architecture', architecture_s, 'recipe', recipe_s, 'n', n_s,
+    'builder', builder_s, 'seed', seed_s, 'reads', reads)), attack, norm, eps, attack_seed, targeted FROM run_sets;
+DROP TABLE run_sets;
+ALTER TABLE sets_old RENAME TO run_sets;
+"""
 
 # As carom made them before cells named the answers that they were packed against.
-SCHEMA_1 = """
+SCHEMA_1 = (
+    """
 CREATE TABLE clean_old (victim INTEGER NOT NULL, image_set INTEGER NOT NULL, correct INTEGER NOT NULL,
     predictions BLOB NOT NULL, PRIMARY KEY (victim, image_set)) WITHOUT ROWID;
 INSERT INTO clean_old SELECT victim, image_set, correct, predictions FROM clean;
@@ -33,6 +51,8 @@ DROP TABLE run_victims;
 DROP TABLE published;
 UPDATE meta SET value = '1' WHERE name = 'schema';
 """
+    + SETS_OF_SCHEMA_3
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +99,7 @@ def test_a_store_of_schema_1_keeps_its_outcomes(carom: Carom, file: Path, new: P
     expected = raw_store.contents(new)
     refused = carom("show", "--store", old)
     assert refused.code == 2
-    assert "written with schema 1, this carom reads 3; bring the store up to date by running its scenario again" in (
+    assert "written with schema 1, this carom reads 4; bring the store up to date by running its scenario again" in (
         refused.error
     )
     answer = carom("run", file, "--store", old, "--workers", 0, "--json")
@@ -144,7 +164,8 @@ def test_what_one_scenario_made_of_a_model_that_another_one_trained_anew_is_drop
 def test_a_store_of_schema_2_keeps_its_outcomes(carom: Carom, file: Path, new: Path, tmp_path: Path) -> None:
     store = tmp_path / "two"
     shutil.copytree(new, store)
-    change(store, "alter table attempts drop column environment; update meta set value = '2' where name = 'schema'")
+    two = "alter table attempts drop column environment; update meta set value = '2' where name = 'schema';"
+    change(store, two + SETS_OF_SCHEMA_3)
     assert carom("run", file, "--store", store, "--workers", 0).code == 0
     assert raw_store.contents(store) == raw_store.contents(new)
 
@@ -170,7 +191,7 @@ def test_a_migration_that_fails_changes_nothing(old: Path, monkeypatch: pytest.M
     Store(old, write=True).close()
 
 
-@pytest.mark.parametrize("number", ["4", "999"])
+@pytest.mark.parametrize("number", ["5", "999"])
 def test_a_newer_store_is_refused_before_it_is_touched(new: Path, tmp_path: Path, number: str) -> None:
     store = tmp_path / "newer"
     shutil.copytree(new, store)
@@ -180,7 +201,71 @@ def test_a_newer_store_is_refused_before_it_is_touched(new: Path, tmp_path: Path
     )
     before = everything(store)
     with pytest.raises(
-        StoreError, match=f"written with schema {number}, this carom reads 3; install a matching version"
+        StoreError, match=f"written with schema {number}, this carom reads 4; install a matching version"
     ):
         Store(store, write=True)
     assert everything(store) == before
+
+
+# A store that a carom of schema 3 wrote, as `iterdump` says it: three surrogates (one with nothing declared but source
+# and architecture, one an ensemble with a name in umlauts), two victims, two public models, and attacks that transfer,
+# go on to ask, read victims, and are decoys. Texts, records, environments and measures were emptied. The table beside
+# it is what that carom's `read_outcomes` said of each set.
+SCHEMA_3 = Path(__file__).with_name("schema_3.sql")
+OF_SETS = Path(__file__).with_name("schema_3.csv")
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    (tmp_path / "three").mkdir()
+    change(tmp_path / "three", SCHEMA_3.read_text(encoding="utf-8"))
+    return tmp_path / "three"
+
+
+def test_a_store_of_schema_3_reads_as_it_did(three: Path) -> None:
+    expected = pd.read_csv(OF_SETS, dtype=str, keep_default_na=False)
+    ((run,),) = raw_store.query(three, "select id from runs")
+    with Store(three, write=True) as store:
+        assert store.remark is None
+        cells, rates = read_outcomes(store, run, decoys=True).cells, read_rates(store, run)
+        listed = list_sets(store, run)
+    came = cells[list(expected)].drop_duplicates().sort_values("set_id")
+    assert len(expected) > 20
+    assert came.astype(str).to_dict("records") == expected.to_dict("records")
+    attacks = expected[expected["decoy"] == "False"]
+    assert sorted(set(rates["set_id"])) == listed["set_id"].tolist() == attacks["set_id"].astype(int).tolist()
+    assert listed["asked"].tolist() == attacks["asked"].tolist()
+
+
+def test_suites_of_a_store_of_schema_3_say_what_they_said(three: Path) -> None:
+    """A suite has what was one text: byte for byte, so in its order too."""
+    wanted = dict(raw_store.query(three, "select artifact, surrogate_axes from run_sets"))
+    with Store(three, write=True) as store, store.reading() as connection:
+        rows = connection.execute(sa.select(run_sets)).all()
+    assert len(rows) == len(wanted)
+    transferring = [row for row in rows if row.reads == "surrogate" and not row.decoy]
+    assert {row.surrogate for row in transferring} > {"größer", "lent"}
+    for row in transferring:
+        assert json.dumps({**surrogate_axes(row), "reads": row.reads}) == wanted[row.artifact]
+
+
+def test_tables_that_were_brought_up_to_date_are_those_of_a_new_store(three: Path, old: Path, tmp_path: Path) -> None:
+    """Of schema 1 columns may have come in another order."""
+    for folder in (three, old, tmp_path / "fresh"):
+        Store(folder, write=True).close()
+    names = [name for (name,) in raw_store.query(three, "select name from sqlite_master where type = 'table'")]
+    for name in (*names, *(f"index_list({name})" for name in names)):
+        what = name if "(" in name else f"table_info({name})"
+        made, completed, fresh = (raw_store.query(f, f"pragma {what}") for f in (three, old, tmp_path / "fresh"))
+        assert made == fresh, name
+        assert sorted(row[1:] for row in completed) == sorted(row[1:] for row in fresh), name
+
+
+def test_readers_leave_a_store_of_schema_3_as_it_is_and_say_what_to_do(carom: Carom, three: Path) -> None:
+    before = everything(three)
+    advice = "this carom reads 4; bring the store up to date by running its scenario again, or by `carom gc`"
+    for command in (("show",), ("compare", "old", "old")):
+        one_line(carom(*command, "--store", three), f"written with schema 3, {advice}")
+        assert everything(three) == before
+    assert carom("gc", "--dry-run", "--store", three).code == 0
+    assert carom("show", "--store", three).code == 0
