@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -137,16 +138,19 @@ def failed(tree: Path, tests: Sequence[str], limit: float) -> bool:
     if child == 0:
         os.setpgid(0, 0)
         os.chdir(tree)
-        sink = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(sink, descriptor)
+        said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for descriptor in (1, 2):
+            os.dup2(said, descriptor)
         code = 3
         try:
             import pytest
 
             sys.path.insert(0, str(tree / "src"))
             code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", QUICK, *tests]))
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
             os._exit(code)
     end = time.monotonic() + limit
     while time.monotonic() < end:
@@ -175,9 +179,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="copies that are tested at once (2)")
     asked = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import hypothesis  # noqa: F401  what every child would import
-    import numpy as np  # noqa: F401
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+    import numpy as np  # noqa: F401  what every child would import
     import scipy.stats  # noqa: F401
     import torch
 
@@ -192,7 +195,7 @@ def main() -> None:
             some = next(m.file for m in mutants if m.file.is_relative_to(part))
             tree, start = trees.get(), time.monotonic()
             if failed(tree, tests_for(some), 1800):
-                sys.exit(f"the tests of {part} fail without any change")
+                sys.exit(f"the tests of {part} fail without any change:\n{(tree / 'said.txt').read_text()}")
             limits[part] = 5 * (time.monotonic() - start) + 20
             print(f"{part}: {(limits[part] - 20) / 5:.0f} s", file=sys.stderr)
             trees.put(tree)
