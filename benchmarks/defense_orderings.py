@@ -33,8 +33,9 @@ from carom.scenarios.statistics import (
     transfer_below_white_box,
     white_box_accuracy,
 )
-from carom.scenarios.statistics.defended import PAIR_MARK, attackers, own_cells, transfer_cells
+from carom.scenarios.statistics.attackers import attackers, own_cells, transfer_cells
 from carom.scenarios.statistics.outcomes import Ints
+from carom.scenarios.statistics.pairs import PAIR_MARK
 from carom.scenarios.statistics.seeds import Counts, Trained
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.lists import list_victims

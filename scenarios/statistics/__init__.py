@@ -3,6 +3,7 @@
 Reads `Outcomes` only, and imports no torch: tables open as fast as the store does. `docs/statistics.md` derives each.
 """
 
+from .attackers import ATTACKERS as ATTACKERS
 from .between import Difference as Difference
 from .between import between as between
 from .between import difference as difference
@@ -12,13 +13,8 @@ from .compare import compare_pooled as compare_pooled
 from .controls import ControlCheck as ControlCheck
 from .controls import controls as controls
 from .counted import counted_table as counted_table
-from .defended import ATTACKERS as ATTACKERS
-from .defended import NOT_RUN as NOT_RUN
 from .defended import defended as defended
 from .defended import defended_by_attacker as defended_by_attacker
-from .defended import payoffs as payoffs
-from .defended import transfer_below_white_box as transfer_below_white_box
-from .defended import white_box_accuracy as white_box_accuracy
 from .effects import Contrast as Contrast
 from .effects import contrast as contrast
 from .effects import marginal_effects as marginal_effects
@@ -39,6 +35,8 @@ from .outcomes import CELL as CELL
 from .outcomes import COLUMNS as COLUMNS
 from .outcomes import SET as SET
 from .outcomes import Outcomes as Outcomes
+from .pairs import NOT_RUN as NOT_RUN
+from .payoffs import payoffs as payoffs
 from .rates import cell_rates as cell_rates
 from .rates import class_rates as class_rates
 from .tables import SOURCE_LEVELS as SOURCE_LEVELS
@@ -46,3 +44,5 @@ from .tables import case_table as case_table
 from .tables import group_table as group_table
 from .tables import source_levels as source_levels
 from .tdee import tdee as tdee
+from .white_box import transfer_below_white_box as transfer_below_white_box
+from .white_box import white_box_accuracy as white_box_accuracy
