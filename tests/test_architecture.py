@@ -22,7 +22,7 @@ from carom.attacks import ATTACKS, CONTROLS
 from carom.defenses import DEFENSES
 from carom.identity import content_key
 from carom.registry import summary
-from carom.scenarios.cli.catalogue import KINDS, catalogue
+from carom.scenarios.catalogue import KINDS, catalogue
 from carom.surrogates import SURROGATES
 from carom.zoo.architectures import ARCHITECTURES, LIBRARIES
 from carom.zoo.tasks import TASKS
@@ -173,7 +173,7 @@ FOLDERS = {
 ORDER = {
     "spec": (("text", "fields"), ("scenario",), ("models", "attacks", "labels", "refuse"), ("read",)),
     "plan": (
-        ("images",),
+        ("images", "stored"),
         ("models",),
         ("surrogates",),
         ("sets",),
@@ -197,7 +197,7 @@ ORDER = {
     ),
     "run": (("progress", "given", "rows"), ("take",), ("run",)),
 }
-READS_THE_STORE = {"lacking.py", "cost.py"}  # of a plan, which itself needs no store
+READS_THE_STORE = {"stored.py", "lacking.py", "cost.py"}  # of a plan, which itself needs no store
 FILES = {"artifacts", "predictions"}  # of the store: what a job writes and packs; it knows no database
 
 
@@ -249,9 +249,6 @@ def test_a_room_refuses_to_be_imported_under_another_name(room: str) -> None:
     assert f"ImportError: import carom.{room}, not {room}" in done.stderr
 
 
-# Rooms whose modules import each other one way.
-WITHOUT_CIRCLES = ("zoo", "surrogates", "defenses")
-
 # What stands on what inside a room, the ground first. A module may import what stands under its own name, and under all
 # names in lines before; of several names that fit a module the longest counts. "" is the room's face.
 STOREYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -282,7 +279,36 @@ STOREYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("chain",),
         ("",),
     ),
+    "scenarios": (
+        ("axes", "traces", "environment"),
+        ("cases",),
+        ("spec", "statistics"),
+        ("store",),
+        ("plan",),
+        ("jobs",),
+        ("run",),
+        ("published",),
+        ("tables",),
+        ("charts",),
+        ("report",),
+        ("gates",),
+        ("api", "catalogue", "students"),
+        ("cli",),
+        ("",),
+    ),
 }
+
+
+def module_of(path: Path) -> str:
+    """The name that a file of a room is imported by."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[1:] if parts[0] == "src" else ("carom", *parts)).removesuffix(".__init__")
+
+
+def folder_of(module: str, room: str) -> str:
+    """The folder of a room that a module stands in, or its own name where it stands in none; "" is the room's face."""
+    within = module.split(".")[1 if room == "core" else 2 :]
+    return within[0] if within else ""
 
 
 def within(room: str) -> dict[str, set[str]]:
@@ -290,13 +316,13 @@ def within(room: str) -> dict[str, set[str]]:
 
     A name that is imported from a package is the module of that name, or else in the package's face.
     """
-    trees = {path.relative_to(ROOT): tree for r, path, tree in SOURCES if r == room}
-    names = {path: ".".join(("carom", *path.with_suffix("").parts)).removesuffix(".__init__") for path in trees}
+    trees = {path: tree for r, path, tree in SOURCES if r == room and path != ROOT / "src" / "carom" / "__init__.py"}
+    names = {path: module_of(path) for path in trees}
     known = set(names.values())
     found: dict[str, set[str]] = {}
     for path, tree in trees.items():
         here = set(imported(tree))
-        package = ".".join(("carom", *path.parent.parts))
+        package = names[path] if path.stem == "__init__" else names[path].rpartition(".")[0]
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.level == 1:
                 base = f"{package}.{node.module}" if node.module else package
@@ -306,14 +332,19 @@ def within(room: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("room", WITHOUT_CIRCLES)
-def test_no_modules_of_a_room_import_each_other_in_a_circle(room: str) -> None:
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_neither_modules_nor_folders_of_a_room_import_each_other_in_a_circle(room: str) -> None:
     graph = within(room)
     assert sum(map(len, graph.values())) > len(graph) / 2
-    try:
-        graphlib.TopologicalSorter(graph).prepare()
-    except graphlib.CycleError as error:
-        pytest.fail(" is imported by ".join(error.args[1]))
+    between: dict[str, set[str]] = {}
+    for module, others in graph.items():
+        mine = folder_of(module, room)
+        between.setdefault(mine, set()).update({folder_of(other, room) for other in others} - {mine})
+    for imports in (graph, between):
+        try:
+            graphlib.TopologicalSorter(imports).prepare()
+        except graphlib.CycleError as error:
+            pytest.fail(" is imported by ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("room", STOREYS)
@@ -337,23 +368,21 @@ def test_imports_inside_a_room_point_down(room: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+READ_WITHOUT_TORCH = (
+    "scenarios/store",
+    "scenarios/statistics",
+    "scenarios/tables",
+    "scenarios/charts",
+    "scenarios/report",
+    "scenarios/published",
+    "app/queries",
+    "app/charts",
+)
 WITHOUT_TORCH = (
     "carom",
     "carom.scenarios.cli.main",
     "carom.scenarios.cli.console",
-    "carom.scenarios.store.artifacts",
-    "carom.scenarios.store.free",
-    "carom.scenarios.store.lists",
-    "carom.scenarios.store.outcomes",
-    "carom.scenarios.store.runs",
-    "carom.scenarios.store.unchanged",
-    "carom.scenarios.tables.which",
-    "carom.scenarios.tables.compare",
-    "carom.scenarios.tables.glossary",
-    "carom.scenarios.published.dumb",
-    "carom.scenarios.report.files",
-    "carom.scenarios.statistics",
-    "carom.app.queries.runs",
+    *(module_of(path) for folder in READ_WITHOUT_TORCH for path in sorted((ROOT / folder).rglob("*.py"))),
 )
 
 
@@ -365,54 +394,32 @@ def test_what_reads_a_store_loads_no_torch() -> None:
 
 # ------------------------------------------------------------------------------------------ what reads and what shows
 
-READING = ("cli", "api", "gates", "report", "charts", "tables", "statistics")  # each imports only what comes after it
-BELOW_READING = ("spec", "plan", "jobs", "run", "store")  # these import none of them, statistics apart
 APP_MAY_IMPORT = {
     "pages": {"charts", "queries", "shell"},
     "shell": {"queries"},
     "charts": set(),
     "queries": set(),
+    "explorer": set(),
+    "": set(),
 }
 
 
-def folder_of(name: str, room: str) -> str | None:
-    """The folder, or the module, of a room that a module stands in; None outside the room."""
-    parts = name.split(".")
-    return parts[2] if parts[:2] == ["carom", room] and len(parts) > 2 else None
-
-
 def folders(room: str) -> Iterator[tuple[str, Path, ast.Module]]:
-    """Folder, path and syntax tree of every module of a room; a module that stands in no folder is its own."""
+    """Folder, path and syntax tree of every module of a room."""
     for of, path, tree in SOURCES:
         if of == room:
-            yield path.relative_to(ROOT / room).with_suffix("").parts[0], path, tree
-
-
-def test_what_reads_points_one_way() -> None:
-    wrong, seen = [], set()
-    for folder, path, tree in folders("scenarios"):
-        for name in imported(tree):
-            other = folder_of(name, "scenarios")
-            if other not in READING or other == folder:
-                continue
-            seen.add((folder, other))
-            back = folder in READING and READING.index(other) < READING.index(folder)
-            if back or (folder in BELOW_READING and other != "statistics"):
-                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
-            if folder == "statistics":
-                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
-    assert not wrong, "\n".join(wrong)
-    assert {("cli", "report"), ("report", "tables"), ("gates", "tables"), ("tables", "statistics")} <= seen
+            yield folder_of(module_of(path), room), path, tree
 
 
 def test_statistics_know_no_store() -> None:
     """They see numbers, and know of the house what a case and its axes are called."""
+    may = ("carom.scenarios.cases.", "carom.scenarios.axes.")
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for folder, path, tree in folders("scenarios")
         if folder == "statistics"
         for name in imported(tree)
-        if folder_of(name, "scenarios") not in (None, "cases", "axes")
+        if name.startswith("carom.scenarios.") and not name.startswith(may)
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -421,12 +428,34 @@ def test_the_explorers_folders_point_one_way() -> None:
     wrong = []
     for folder, path, tree in folders("app"):
         for name in imported(tree):
-            other = folder_of(name, "app")
-            if folder in APP_MAY_IMPORT and other is not None and other not in {folder, *APP_MAY_IMPORT[folder]}:
+            may = {folder, *APP_MAY_IMPORT[folder]}
+            if name.startswith("carom.app.") and folder_of(name, "app") not in may:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
             if folder in ("queries", "charts") and name.split(".")[0] == "streamlit":
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_nobody_imports_the_command_line() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for room, path, tree in SOURCES
+        for name in imported(tree)
+        if name.startswith("carom.scenarios.cli") and not module_of(path).startswith("carom.scenarios.cli")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_jobs_import_no_database() -> None:
+    """Not through others either: a worker needs files alone."""
+    code = (
+        "import importlib, pkgutil, sys, carom.scenarios.jobs as jobs\n"
+        "names = [m.name for m in pkgutil.walk_packages(jobs.__path__, jobs.__name__ + '.')]\n"
+        "for name in names: importlib.import_module(name)\n"
+        "print(len(names), *({'sqlalchemy', 'carom.scenarios.store.database'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(list((ROOT / "scenarios" / "jobs").glob("*.py"))) - 1)]
 
 
 # ------------------------------------------------------------------------------------------------------------- habits

@@ -24,7 +24,7 @@ found = {package.__name__: package.__file__ for package in (carom, pytest_carom)
 for module in (m for p in (carom, pytest_carom) for m in pkgutil.walk_packages(p.__path__, f"{p.__name__}.")):
     if module.name != "carom.app.explorer" and not module.name.startswith("carom.app.pages"):  # streamlit's scripts
         found[module.name] = importlib.import_module(module.name).__file__
-from carom.scenarios.cli.catalogue import catalogue
+from carom.scenarios.catalogue import catalogue
 from carom.scenarios.spec.read import parse_scenario
 from carom.zoo.tasks import TASKS
 digits = TASKS["digits"]()

@@ -82,7 +82,7 @@ def students(folder: Path, run: str) -> dict[str, pd.DataFrame]:
     """
     if not student_files(folder):
         return {}
-    from carom.scenarios.cli.students import front, measured_students, record  # brings torch, and few stores need it
+    from carom.scenarios.students import front, measured_students, record  # brings torch, and few stores need it
 
     tables = {}
     for label, candidates in measured_students(folder, run).items():

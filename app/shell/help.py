@@ -33,9 +33,7 @@ def methods(labels: Iterable[str]) -> pd.DataFrame:
     Returns:
         Columns method, kind, what it is, paper; a method that several labels name stands once.
     """
-    from carom.scenarios.cli.catalogue import (
-        catalogue,  # here, because registries bring torch, and most pages do without
-    )
+    from carom.scenarios.catalogue import catalogue  # here: registries bring torch, and most pages do without
 
     known: dict[str, tuple[str, str, str]] = {}
     for kind in METHODS:

@@ -100,7 +100,8 @@ def list_(
 
     Example: carom list attacks --json
     """
-    from .catalogue import catalogue
+    from carom.scenarios.catalogue import catalogue
+
     from .console import Console
 
     console = Console()
@@ -116,7 +117,8 @@ def describe(
 
     Example: carom describe mi+di
     """
-    from .catalogue import description
+    from carom.scenarios.catalogue import description
+
     from .console import Console
 
     console = Console()

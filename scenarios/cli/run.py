@@ -217,9 +217,9 @@ def students(
     Example: carom students fashion-defenses --max-macs 500000 -o student.safetensors
     """
     from carom.defenses.distillation.candidates import meeting, pick
+    from carom.scenarios.students import check_output, front, record, students_of
 
     from .console import Console
-    from .students import check_output, front, record, students_of
 
     console = Console()
     if output is not None:

@@ -9,18 +9,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import sqlalchemy as sa
-
 from carom.identity import tensor_digest
 from carom.scenarios.spec.scenario import ReferencedModel, TrainedModel
 from carom.scenarios.store.artifacts import Kind
-from carom.scenarios.store.database import Row, Store, chunks
-from carom.scenarios.store.schema import cells, clean
 
 from .measures import EXAMINED_IMAGES, EXAMINED_PASSES, MEASURED_PASSES, examine_key, measure_key, measured
 from .models import BuiltModel, PlannedModel, WrappedModel, behind_wrappers
 from .plan import Plan
 from .sets import PlannedCell, PlannedSet
+from .stored import Recorded, Stored
 from .surrogates import PlannedSurrogate
 
 Inputs = Mapping[str, str]  # digests by what they are of
@@ -39,27 +36,27 @@ class Lacking:
     """
 
     plan: Plan
-    store: Store | None
+    store: Stored | None
     failed: Mapping[str, str] = field(default_factory=dict)
     say: Callable[[str], None] = lambda _: None
     said: set[str] = field(default_factory=set)
 
     # ------------------------------------------------------------------------------------------------- what is there
 
-    def _rows(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
+    def _rows(self, kind: Kind, keys: Sequence[str]) -> Mapping[str, Recorded]:
         """The store's rows of these artefacts by key, of those that it has."""
         return {} if self.store is None else self.store.states(kind, keys)
 
     @cached_property
-    def _weights(self) -> dict[str, Row]:
+    def _weights(self) -> Mapping[str, Recorded]:
         return self._rows("weights", list(self.plan.models))
 
     @cached_property
-    def _sets(self) -> dict[str, Row]:
+    def _sets(self) -> Mapping[str, Recorded]:
         return self._rows("sets", list(self.plan.sets))
 
     @cached_property
-    def _measures(self) -> dict[str, Row]:
+    def _measures(self) -> Mapping[str, Recorded]:
         of_surrogates = [measure_key(self.plan, s) for s in measured(self.plan)]
         return self._rows("measures", [*of_surrogates, *(examine_key(self.plan, v) for v in self.plan.examined)])
 
@@ -101,12 +98,7 @@ class Lacking:
             if row.digest is not None and row.digest == digests.get(key)
         }
         sets = {row.id: key for key, row in self._sets.items()}
-        found: set[tuple[str, str]] = set()
-        with self.store.reading() as connection:
-            for some in chunks(sorted(sets)):
-                query = sa.select(cells.c.adversarial_set, cells.c.victim).where(cells.c.adversarial_set.in_(some))
-                found |= {(sets[s], victims[v]) for s, v in connection.execute(query) if v in victims}
-        return found
+        return {(sets[s], victims[v]) for s, v in self.store.evaluated(sorted(sets)) if v in victims}
 
     @cached_property
     def answered(self) -> set[tuple[str, str]]:
@@ -115,12 +107,9 @@ class Lacking:
             return set()
         images = {row.id: key for key, row in self._rows("images", [i.key for i in self.plan.images.values()]).items()}
         victims = {row.id: key for key, row in self._weights.items()}
-        query = sa.select(clean.c.victim, clean.c.image_set).where(clean.c.image_set.in_(sorted(images)))
-        with self.store.reading() as connection:
-            rows = connection.execute(query).all()
-        return {(victims[victim], images[image_set]) for victim, image_set in rows if victim in victims}
+        return {(victims[v], images[i]) for v, i in self.store.answered(sorted(images)) if v in victims}
 
-    def whole(self, kind: Kind, row: Row | None, inputs: Inputs | None, label: str) -> bool:
+    def whole(self, kind: Kind, row: Recorded | None, inputs: Inputs | None, label: str) -> bool:
         """Whether an artefact is there, made from what is there now, and undamaged."""
         if row is None or not made_from(row, inputs):
             return False
@@ -323,6 +312,6 @@ class Lacking:
         }
 
 
-def made_from(row: Row | None, inputs: Inputs | None) -> bool:
+def made_from(row: Recorded | None, inputs: Inputs | None) -> bool:
     """Whether an artefact is recorded, and as made from these inputs; None: some of them are missing."""
     return row is not None and inputs is not None and row.digest is not None and json.loads(row.inputs) == dict(inputs)

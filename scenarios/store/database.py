@@ -179,6 +179,21 @@ class Store:
                 found |= {row.key: row for row in connection.execute(query)}
             return found
 
+    def evaluated(self, sets: Sequence[int]) -> set[tuple[int, int]]:
+        """Ids of adversarial set and victim, of all outcomes on these sets."""
+        found: set[tuple[int, int]] = set()
+        with self.reading() as connection:
+            for some in chunks(sets):
+                query = sa.select(cells.c.adversarial_set, cells.c.victim).where(cells.c.adversarial_set.in_(some))
+                found |= {(s, v) for s, v in connection.execute(query)}
+        return found
+
+    def answered(self, image_sets: Sequence[int]) -> set[tuple[int, int]]:
+        """Ids of victim and image set, of all answers to these clean images."""
+        query = sa.select(clean.c.victim, clean.c.image_set).where(clean.c.image_set.in_(image_sets))
+        with self.reading() as connection:
+            return {(victim, image_set) for victim, image_set in connection.execute(query)}
+
     def damage(self, kind: Kind, row: Row) -> str | None:
         """Why the file of this row cannot be trusted; None when it can.
 

@@ -21,9 +21,9 @@ from tests.conftest import Once
 from tests.scenarios.conftest import TINY, Carom
 from typer.testing import CliRunner
 
+from carom.scenarios.catalogue import KINDS, catalogue
 from carom.scenarios.cli import main as cli
 from carom.scenarios.cli import run as running
-from carom.scenarios.cli.catalogue import KINDS, catalogue
 from carom.zoo.models.references import load_reference, reference
 
 TOP: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]

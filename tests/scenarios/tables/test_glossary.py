@@ -8,7 +8,7 @@ import pytest
 from glossary_page import PAGE, filled
 
 from carom.errors import InputError
-from carom.scenarios.cli.catalogue import description
+from carom.scenarios.catalogue import description
 from carom.scenarios.tables.glossary import TERMS, Term, term_of
 
 DOCS = Path(__file__).parents[3] / "docs"

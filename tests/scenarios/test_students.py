@@ -8,12 +8,12 @@ import pytest
 import torch
 from tests.scenarios.conftest import Carom
 
-from carom.scenarios.cli.students import STUDENTS, front, measured_students, record
 from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.spec.scenario import ReferencedModel
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.runs import list_runs
+from carom.scenarios.students import STUDENTS, front, measured_students, record
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.models.references import load_reference
 
@@ -54,7 +54,7 @@ def store(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few steps of PGD."""
-    monkeypatch.setattr("carom.scenarios.cli.students._STEPS", 2)
+    monkeypatch.setattr("carom.scenarios.students._STEPS", 2)
 
 
 def test_students_are_measured_once_and_listed(carom: Carom, store: Path) -> None:
@@ -79,7 +79,7 @@ def test_what_was_measured_can_be_read_without_measuring(
     carom: Carom, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = json.loads(carom("students", "--store", store, *QUICK, "--json").out)["students"]
-    monkeypatch.setattr("carom.scenarios.cli.students.Measure", None)
+    monkeypatch.setattr("carom.scenarios.students.Measure", None)
     with Store(store) as opened:
         (run,) = [r.id for r in list_runs(opened)]
     ((label, found),) = measured_students(store, run).items()
