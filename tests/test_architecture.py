@@ -506,6 +506,133 @@ def test_registries_cannot_be_changed() -> None:
         assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in registry), kind
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Listed:
+    """Where entries of a kind are listed, and what goes with each.
+
+    Attributes:
+        by: The file whose lines they are.
+        folders: Where their files stand; each stands here because of a line, itself or through one that does.
+        beside: Modules there that are no entries and serve none: others use them.
+        contract: Tests that hold all of them, and the name of the registry that those are parametrised over.
+    """
+
+    by: tuple[str, ...]
+    folders: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    contract: tuple[str, str] | None = None
+
+
+LISTED = {
+    "attacks": Listed(
+        by=("carom.attacks.names",),
+        folders=tuple(f"attacks/{of}" for of in (*ATTACKS_FROM_BELOW[3][:-1], "momentum", "smallest", "queries")),
+        beside=("carom.attacks.paths.search",),
+        contract=("attacks/test_attack_contract.py", "ATTACKS"),
+    ),
+    "controls": Listed(
+        by=("carom.attacks.controls",),
+        folders=("attacks/controls",),
+        contract=("attacks/controls/test_controls.py", "CONTROLS"),
+    ),
+    "libraries of attacks": Listed(by=("carom.attacks.libraries",), folders=("attacks/libraries",)),
+    "surrogates": Listed(
+        by=("carom.surrogates",),
+        folders=tuple(
+            f"surrogates/{of}" for of in ("networks", "posterior", "trajectory", "flatness", "smoothness", "queries")
+        ),
+        contract=("surrogates/test_chain.py", "SURROGATES"),
+    ),
+    "defenses": Listed(
+        by=("carom.defenses",),
+        folders=tuple(f"defenses/{of}" for of in ("training", "public_models", "distillation", "wrappers")),
+        contract=("defenses/test_contract.py", "DEFENSES"),
+    ),
+    "architectures": Listed(
+        by=("carom.zoo.architectures",),
+        folders=("zoo/architectures",),
+        contract=("zoo/architectures/test_architectures.py", "ARCHITECTURES"),
+    ),
+    "tasks": Listed(
+        by=("carom.zoo.tasks",),
+        folders=("zoo/tasks",),
+        beside=("carom.zoo.tasks.attacked", "carom.zoo.tasks.balance", "carom.zoo.tasks.render_digits"),
+        contract=("zoo/tasks/test_tasks.py", "TASKS"),
+    ),
+    "recipes": Listed(
+        by=("carom.zoo.training.recipes",), folders=(), contract=("zoo/training/test_recipes.py", "RECIPES")
+    ),
+    "jobs": Listed(
+        by=("carom.scenarios.jobs.kinds",),
+        folders=("scenarios/jobs",),
+        contract=("scenarios/jobs/test_kinds.py", "PHASES"),
+    ),
+    "tables": Listed(by=("carom.scenarios.tables.which", "carom.scenarios.cli.main"), folders=("scenarios/tables",)),
+    "charts": Listed(by=("carom.scenarios.report.figures", "pages"), folders=("scenarios/charts", "app/charts")),
+    "pages": Listed(by=("pages",), folders=("app",), beside=("carom.app.shell.serve",)),
+    "gates": Listed(by=("carom.scenarios.cli.main", "pytest_carom"), folders=("scenarios/gates",)),
+    "commands": Listed(by=("carom.scenarios.cli.main",), folders=("scenarios/cli",)),
+}
+
+
+def imports_of_all() -> dict[str, set[str]]:
+    """For each module those of carom that it imports, wherever it does so, with the faces of the folders above."""
+    trees = {module_of(path): (path, tree) for _, path, tree in SOURCES}
+    for path in (ROOT / "src" / "pytest_carom").rglob("*.py"):
+        trees[module_of(path)] = (path, ast.parse(path.read_text()))
+    found: dict[str, set[str]] = {}
+    for module, (path, tree) in trees.items():
+        here = set(imported(tree))
+        package = module if path.stem == "__init__" else module.rpartition(".")[0]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                base = f"{package}.{node.module}" if node.module else package
+                here |= {f"{base}.{alias.name}" for alias in node.names}
+        found[module] = {name if name in trees else name.rpartition(".")[0] for name in here} & set(trees)
+    found["pages"] = {module for module in trees if module.startswith("carom.app.pages.")} | {"carom.app.explorer"}
+    return found
+
+
+@pytest.mark.parametrize("kind", LISTED)
+def test_every_file_of_a_kind_stands_on_a_line_of_its_list(kind: str) -> None:
+    graph = imports_of_all()
+    reached: set[str] = set()
+    due = list(LISTED[kind].by)
+    while due:
+        module = due.pop()
+        if module not in reached:
+            reached.add(module)
+            due += graph[module]
+    files = {module_of(path) for folder in LISTED[kind].folders for path in (ROOT / folder).rglob("*.py")}
+    faces = {module_of(path) for _, path, _ in SOURCES if path.stem == "__init__"}
+    assert files - reached - faces == set(LISTED[kind].beside)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, listed in LISTED.items() if listed.contract])
+def test_a_contract_is_tested_on_every_entry(kind: str) -> None:
+    file, registry = LISTED[kind].contract or ("", "")
+    tree = ast.parse((ROOT / "tests" / file).read_text())
+    lists = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+    def over(node: ast.AST) -> bool:
+        """Whether an expression names the registry, itself or by a list of the module."""
+        names = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+        return registry in names or any(over(lists[name]) for name in names if name in lists)
+
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert any(
+        isinstance(call.func, ast.Attribute) and call.func.attr == "parametrize" and over(call.args[1])
+        for call in calls
+        if len(call.args) > 1
+    )
+
+
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
 def test_every_entry_has_a_paper_and_one_line(kind: str, name: str) -> None:
     entry = REGISTRIES[kind][name]

@@ -5,7 +5,8 @@ import pytest
 from carom.errors import InputError
 from carom.identity import content_key
 from carom.zoo.architectures import architecture
-from carom.zoo.training.recipes import SCHEDULES, Recipe, groups, recipe
+from carom.zoo.training.recipes import RECIPES, SCHEDULES, Recipe, groups, recipe
+from carom.zoo.training.slots import Loss
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
@@ -47,3 +48,13 @@ def test_wrong_recipes(table: str | dict[str, object], message: str) -> None:
 def test_recipes_in_whole_numbers_are_the_same_recipe() -> None:
     assert content_key(recipe({"shift": 2})) == content_key(Recipe(shift=2.0))
     assert content_key(Recipe()) == content_key(recipe("standard"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_defaults_and_fills_the_slots(name: str) -> None:
+    made = recipe(name)
+    assert type(made) is RECIPES[name]
+    assert made == recipe({"name": name})
+    assert made.passes > 0
+    assert content_key(made) == content_key(RECIPES[name]())
+    assert isinstance(made.slots().loss, Loss)
