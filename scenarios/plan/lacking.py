@@ -43,22 +43,22 @@ class Lacking:
 
     # ------------------------------------------------------------------------------------------------- what is there
 
-    def _rows(self, kind: Kind, keys: Sequence[str]) -> Mapping[str, Recorded]:
+    def recorded(self, kind: Kind, keys: Sequence[str]) -> Mapping[str, Recorded]:
         """The store's rows of these artefacts by key, of those that it has."""
         return {} if self.store is None else self.store.states(kind, keys)
 
     @cached_property
     def _weights(self) -> Mapping[str, Recorded]:
-        return self._rows("weights", list(self.plan.models))
+        return self.recorded("weights", list(self.plan.models))
 
     @cached_property
     def _sets(self) -> Mapping[str, Recorded]:
-        return self._rows("sets", list(self.plan.sets))
+        return self.recorded("sets", list(self.plan.sets))
 
     @cached_property
     def _measures(self) -> Mapping[str, Recorded]:
         of_surrogates = [measure_key(self.plan, s) for s in measured(self.plan)]
-        return self._rows("measures", [*of_surrogates, *(examine_key(self.plan, v) for v in self.plan.examined)])
+        return self.recorded("measures", [*of_surrogates, *(examine_key(self.plan, v) for v in self.plan.examined)])
 
     @cached_property
     def model_digests(self) -> dict[str, str]:
@@ -105,7 +105,7 @@ class Lacking:
         """Keys of victim and image set, of all pairs with the victim's answers to the clean images."""
         if self.store is None:
             return set()
-        images = {row.id: key for key, row in self._rows("images", [i.key for i in self.plan.images.values()]).items()}
+        images = {row.id: key for key, row in self.recorded("images", [i.key for i in self.plan.images.values()]).items()}
         victims = {row.id: key for key, row in self._weights.items()}
         return {(victims[v], images[i]) for v, i in self.store.answered(sorted(images)) if v in victims}
 

@@ -139,6 +139,7 @@ class Store:
     def record_within(self, connection: sa.Connection, written: Written) -> None:
         """The same in a transaction that has more to write."""
         path = self.path(written.kind, written.key)
+        connection.execute(insert_new(artifacts).values(kind=written.kind, key=written.key))  # no plan named it
         same = (artifacts.c.kind == written.kind) & (artifacts.c.key == written.key)
         row = connection.execute(sa.select(artifacts.c.id, artifacts.c.digest, artifacts.c.inputs).where(same)).one()
         stat = path.stat() if path.exists() else None
