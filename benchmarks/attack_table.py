@@ -58,7 +58,7 @@ from carom.errors import InputError
 from carom.identity import content_key
 from carom.protocols import Attack
 from carom.scenarios.statistics import difference_of_rates
-from carom.scenarios.statistics.intervals import hold_open, quantiles, resampled_ratios, wilson
+from carom.scenarios.statistics.intervals import quantiles, resampled_ratios, widened_where_rare, wilson
 from carom.scenarios.statistics.seeds import Counts, Trained
 from carom.surrogates import Surrogate
 from carom.zoo.models.prepare import prepare
@@ -347,7 +347,7 @@ def transferred(outcome: Outcome, victims: Sequence[int] | None = None) -> dict[
     k = (outcome.wrong & outcome.right)[chosen].sum(0, keepdims=True).astype(float)
     n = outcome.right[chosen].sum(0, keepdims=True).astype(float)
     low, high = quantiles(resampled_ratios(k, n, _strata(outcome)))
-    low, high = hold_open(low, high, k, n, difference=False)
+    low, high = widened_where_rare(low, high, k, n, difference=False)
     return _rounded(asr=k.sum() / n.sum(), low=low[0], high=high[0])
 
 

@@ -416,7 +416,7 @@ def tdee_of(rngs: Sequence[Generator], design: Trained) -> Columns:
 @one_by_one
 def between_of(rng: Generator, design: Trained) -> Answers:
     """The difference of the first two configurations."""
-    found = statistics.between(design.draw([rng]), "s0", "s1")
+    found = statistics.surrogate_difference(design.draw([rng]), "s0", "s1")
     truth = design.rate(design.surrogates[0][0]) - design.rate(design.surrogates[1][0])
     return {"95% interval": float(found.low <= truth <= found.high)}
 

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from family import Comparison, Row, compared, corrected, p_value
 
 from carom.errors import InputError
-from carom.scenarios.statistics import Difference, Outcomes, Spread, between, difference
+from carom.scenarios.statistics import Difference, Outcomes, VarianceComponents, difference, surrogate_difference
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.lists import list_surrogates
 from carom.scenarios.store.outcomes import read_outcomes
@@ -58,7 +58,9 @@ class Found:
         """The first transfers better than the second, by BIM and by MI."""
         parts, tests, seeds = [], [], 0
         for attack in ("bim", "mi"):
-            found = between(self.outcomes, self.config(first), self.config(second), among=self.attack(attack))
+            found = surrogate_difference(
+                self.outcomes, self.config(first), self.config(second), among=self.attack(attack)
+            )
             rates = f"{attack.upper()} {100 * found.first:.1f}% against {100 * found.second:.1f}%"
             parts.append(f"{rates}: {_interval(100 * found.value, 100 * found.low, 100 * found.high)}")
             tests.append(_test(found, attack.upper()))
@@ -77,7 +79,7 @@ class Found:
         logs = np.array([np.log(of[second][s] / of[first][s]) for s in seeds])
         value, half, p = float(logs.mean()), np.inf, 1.0
         if len(logs) > 1:
-            spread = Spread(parts=((float(logs.var(ddof=1)) / len(logs), float(len(logs) - 1)),))
+            spread = VarianceComponents(parts=((float(logs.var(ddof=1)) / len(logs), float(len(logs) - 1)),))
             half, p = spread.half_width(), spread.p_value(value)
         means = [float(np.mean(list(of[builder].values()))) for builder in (first, second)]
         interval = f"{np.exp(-value):.2f} ({np.exp(-value - half):.2f} to {np.exp(-value + half):.2f})"

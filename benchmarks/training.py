@@ -23,7 +23,7 @@ from torch import nn
 
 from carom.attacks import craft, parse_attack
 from carom.budget import Budget
-from carom.scenarios.statistics import Spread
+from carom.scenarios.statistics import VarianceComponents
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import Architecture, architecture
 from carom.zoo.models.classifier import create
@@ -151,7 +151,9 @@ def main() -> None:
             wide, narrow = (np.array([pair[place] for pair in found[p]]) for p in ASKED)
             difference = 100 * (narrow - wide)
             seeds = len(difference)
-            spread95 = Spread(parts=((float(difference.var(ddof=1)) / seeds, float(seeds - 1)),)).half_width()
+            spread95 = VarianceComponents(
+                parts=((float(difference.var(ddof=1)) / seeds, float(seeds - 1)),)
+            ).half_width()
             print(
                 f"  {what}: float32 {wide.mean():.1%}, bfloat16 {narrow.mean():.1%}, difference "
                 f"{difference.mean():+.2f} points +- {spread95:.2f} (t over {seeds} seeds)"

@@ -235,7 +235,7 @@ class _Supernet:
 
 
 def _supernets(store: Store, planned: Plan) -> Iterator[_Supernet]:
-    rows = store.states("weights", list(planned.models))
+    rows = store.recorded("weights", list(planned.models))
     for key, one in planned.models.items():
         model, proard = one.model, _proard(planned, key)
         if proard is None or not isinstance(model, BuiltModel):

@@ -186,7 +186,7 @@ ORDER = {
     "store": (
         ("schema", "artifacts", "predictions", "migrations"),
         ("database",),
-        ("runs", "outcomes", "unchanged", "free"),
+        ("runs", "outcomes", "stamps", "free"),
         ("lists",),
     ),
     "jobs": (

@@ -14,7 +14,7 @@ from carom.errors import CaromError
 from carom.scenarios.statistics import cell_rates
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import count_images, read_outcomes, read_rates
-from carom.scenarios.store.runs import Run, changes, list_runs, run_size
+from carom.scenarios.store.runs import Run, change_counter, list_runs, run_size
 from carom.scenarios.store.schema import cells, planned_cells, run_cells
 from carom.scenarios.tables.compare import compare_runs
 from carom.scenarios.tables.counted import LARGE, counted_tables
@@ -44,7 +44,7 @@ def counter(folder: Path) -> int:
         CaromError: No store, or one that cannot be read.
     """
     with Store(folder) as store:
-        return changes(store)
+        return change_counter(store)
 
 
 def runs(folder: Path) -> list[Run]:

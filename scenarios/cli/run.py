@@ -107,7 +107,7 @@ def _unchanged(texts: list[tuple[str, str]], folder: Path) -> list[tuple[str, in
     """The runs of these scenarios and their numbers of cells, if all are done and nothing changed since."""
     import tomllib
 
-    from carom.scenarios.store.unchanged import find_unchanged, stamp
+    from carom.scenarios.store.stamps import find_unchanged, stamp
 
     found = []
     for text, where in texts:

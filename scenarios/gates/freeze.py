@@ -127,7 +127,7 @@ def freeze(folder: Path, run: str) -> Suite:
 
 def _done(folder: Path, planned: Scenario) -> str | None:
     """The run of this scenario, if nothing of it is missing and nothing changed since."""
-    from carom.scenarios.store.unchanged import find_unchanged, stamp
+    from carom.scenarios.store.stamps import find_unchanged, stamp
 
     found = find_unchanged(folder, stamp(planned.name, planned.text))
     return None if found is None or found[0] != run_id_of(planned) else found[0]

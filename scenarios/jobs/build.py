@@ -30,7 +30,7 @@ from .inputs import (
     model_input,
     weight_sets,
 )
-from .job import Make, Place, Result, adopted, finish
+from .job import Make, Result, Worker, adopted, finish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +78,22 @@ class BuildJob:
         """What it makes."""
         return (self.key,)
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it."""
-        _build(self, place, result)
+        _build(self, worker, result)
 
 
-def _build(job: BuildJob, place: Place, result: Result) -> None:
-    if adopted("weights", job.key, job.inputs, place, result):
+def _build(job: BuildJob, worker: Worker, result: Result) -> None:
+    if adopted("weights", job.key, job.inputs, worker, result):
         return
     configuration = job.configuration
     images, validation = attackers_images(job)
     judging = None
     if job.judging is not None:
-        held_out = read_artifact(place.folder, "images", *job.judging)
+        held_out = read_artifact(worker.folder, "images", *job.judging)
         judging = ImageSet(held_out["images"], held_out["labels"], held_out["ids"])
     torch.set_num_threads(configuration.recipe.threads)
-    given = [weight_sets(member, place) for member in job.given]
+    given = [weight_sets(member, worker) for member in job.given]
     ground = Ground(
         architecture=architecture_of(job.given[0], given[0][0]) if given else configuration.architecture,
         shape=job.task.shape,
@@ -102,18 +102,18 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
         train=images,
         validation=validation,
         seed=job.seed,
-        device=torch.device(place.device),
-        asked=None if job.asked is None else answering(load_model(job.asked, place), job.precision),
-        judges=[load_judge(member, place) for member in job.judges],
+        device=torch.device(worker.device),
+        asked=None if job.asked is None else answering(load_model(job.asked, worker), job.precision),
+        judges=[load_judge(member, worker) for member in job.judges],
         judging=judging,
-        checkpoint=place.checkpoint(job.key),
+        checkpoint=worker.checkpoint(job.key),
         expected=job.expected,
-        stored=place.folder / "artifacts" / COPIES,
+        stored=worker.folder / "artifacts" / COPIES,
     )
     began = time.perf_counter()
     weights = [one for member in given for one in member]
     if isinstance(job.stage, Stage):
-        public = [PublicModel(label=m.label, group=m.group, classifier=load_members(m, place)[0]) for m in job.pool]
+        public = [PublicModel(label=m.label, group=m.group, classifier=load_members(m, worker)[0]) for m in job.pool]
         built = job.stage.build(ground, weights, public)
     else:
         built = job.stage.build(ground, weights)
@@ -130,7 +130,7 @@ def _build(job: BuildJob, place: Place, result: Result) -> None:
         "backward": built.passes.backward,
         "seconds": seconds,
     }
-    finish(place, result, "weights", job.key, tensors, job.inputs, record)
+    finish(worker, result, "weights", job.key, tensors, job.inputs, record)
     result.inside += seconds
     result.passes += built.passes.forward + built.passes.backward
 

@@ -13,7 +13,7 @@ from carom.scenarios.plan.sets import PlannedSet
 from carom.scenarios.store.artifacts import read_artifact
 from carom.zoo.tasks.images import Split
 
-from .job import Make, Place, Result, adopted, finish
+from .job import Make, Result, Worker, adopted, finish
 from .visibility import visibility
 
 
@@ -38,21 +38,21 @@ class ControlJob:
         """The sets."""
         return tuple(key for key, *_ in self.sets)
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it."""
-        _control(self, place, result)
+        _control(self, worker, result)
 
 
-def _control(job: ControlJob, place: Place, result: Result) -> None:
+def _control(job: ControlJob, worker: Worker, result: Result) -> None:
     inputs = {"images": job.images_digest}
-    clean = read_artifact(place.folder, "images", job.images_key, job.images_digest)
+    clean = read_artifact(worker.folder, "images", job.images_key, job.images_digest)
     for key, control, budget, seed in job.sets:
-        if adopted("sets", key, inputs, place, result):
+        if adopted("sets", key, inputs, worker, result):
             continue
         images = craft_control([(control, budget)], clean["images"], ids=clean["ids"], seed=seed)[0].images
         record = {"forward": 0, "backward": 0, "seconds": 0.0, **visibility(images, clean["images"], budget)}
         tensors = {"images": images}
-        finish(place, result, "sets", key, tensors, inputs, record)
+        finish(worker, result, "sets", key, tensors, inputs, record)
 
 
 def rounds(plan: Plan) -> Sequence[Make]:

@@ -29,7 +29,7 @@ from carom.zoo.tasks.attacked import target_classes
 
 from .answers import answering, with_precision
 from .inputs import ModelInput, judging_images, load_judge, load_members, load_model, load_partners, model_input
-from .job import Make, Place, Result, adopted, finish
+from .job import Make, Result, Worker, adopted, finish
 from .visibility import visibility
 
 
@@ -106,22 +106,22 @@ class CraftJob:
         """The sets."""
         return tuple(one.key for one in self.sets)
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it."""
-        _craft(self, place, result)
+        _craft(self, worker, result)
 
 
-def _craft(job: CraftJob, place: Place, result: Result) -> None:
-    todo = [wanted for wanted in job.sets if not adopted("sets", wanted.key, wanted.inputs, place, result)]
+def _craft(job: CraftJob, worker: Worker, result: Result) -> None:
+    todo = [wanted for wanted in job.sets if not adopted("sets", wanted.key, wanted.inputs, worker, result)]
     if not todo:
         return
-    clean = read_artifact(place.folder, "images", job.images_key, job.images_digest)
-    device = torch.device(place.device)
-    networks = [network for member in job.members for network in load_members(member, place)]
+    clean = read_artifact(worker.folder, "images", job.images_key, job.images_digest)
+    device = torch.device(worker.device)
+    networks = [network for member in job.members for network in load_members(member, worker)]
     outside = not all(isinstance(network, Classifier) for network in networks)
     # who only asks a model that draws gets its answers, not the mean over draws that he knows
     own = networks[0] if outside or isinstance(networks[0], Randomised) else None
-    victim = own if job.asked is None else load_model(job.asked, place)
+    victim = own if job.asked is None else load_model(job.asked, worker)
     asked = None if victim is None else answering(victim, job.precision)
     partners = None
     if any(wanted.mixes for wanted in todo):
@@ -132,7 +132,7 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
     def ready(model: nn.Module) -> nn.Module:
         return with_precision(prepare(model), job.precision)
 
-    searches = _Searches(job, networks, place)
+    searches = _Searches(job, networks, worker)
     wrong = target_classes(clean["labels"], clean["ids"], job.classes)
     for seed in dict.fromkeys(s.seed for s in todo):
         if outside:
@@ -184,7 +184,7 @@ def _craft(job: CraftJob, place: Place, result: Result) -> None:
                 tensors = {"images": crafted.images, **crafted.columns}
                 if target is not None:
                     tensors["target"] = target
-                finish(place, result, "sets", wanted.key, tensors, wanted.inputs, record)
+                finish(worker, result, "sets", wanted.key, tensors, wanted.inputs, record)
                 result.passes += crafted.passes.total
                 result.inside += crafted.model_seconds
     result.passes += searches.passes
@@ -216,7 +216,7 @@ class _Searches:
 
     job: CraftJob
     networks: Sequence[Any]
-    place: Place
+    worker: Worker
     passes: int = 0
     _found: dict[tuple[PAS, Budget, int], Searched] = field(default_factory=dict)
 
@@ -239,9 +239,9 @@ class _Searches:
 
     def _search(self, path: PAS, budget: Budget, seed: int) -> Searched:
         assert self.job.judging is not None
-        held_out = read_artifact(self.place.folder, "images", *self.job.judging)
-        x, y = held_out["images"].to(self.place.device).float() / 255, held_out["labels"].to(self.place.device)
-        judges = [load_judge(member, self.place) for member in self.job.judges]
+        held_out = read_artifact(self.worker.folder, "images", *self.job.judging)
+        x, y = held_out["images"].to(self.worker.device).float() / 255, held_out["labels"].to(self.worker.device)
+        judges = [load_judge(member, self.worker) for member in self.job.judges]
         return search(self.networks[0], judges, x, y, budget, pas=path, seed=seed, prepare=prepare)
 
 

@@ -18,7 +18,7 @@ from carom.zoo.models.prepare import prepare
 
 from .answers import Joint, answers, with_precision
 from .inputs import ModelInput, load_model, model_input
-from .job import Make, Place, Result
+from .job import Make, Result, Worker
 
 IMAGES_PER_JOB = 200_000  # an evaluation is cut after so many images: what a kill can cost
 
@@ -47,14 +47,14 @@ class EvaluateJob:
         """The victim."""
         return (self.victim.key,)
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it."""
-        _evaluate(self, place, result)
+        _evaluate(self, worker, result)
 
 
-def _evaluate(job: EvaluateJob, place: Place, result: Result) -> None:
+def _evaluate(job: EvaluateJob, worker: Worker, result: Result) -> None:
     result.victim = job.victim.key
-    model = load_model(job.victim, place)
+    model = load_model(job.victim, worker)
     victim: Callable[..., Any] = model
     if isinstance(model, Classifier | Joint):
         victim = with_precision(prepare(model), job.precision)
@@ -66,10 +66,10 @@ def _evaluate(job: EvaluateJob, place: Place, result: Result) -> None:
             raise InputError(f"{job.label}: a randomised defence answers in float32; leave 'precision' out")
         victim = prepared.answer
     for kind, key, digest in job.sets:
-        images = read_artifact(place.folder, kind, key, digest)["images"]
-        ids = read_artifact(place.folder, "images", *job.images[key])["ids"] if randomised else None
+        images = read_artifact(worker.folder, kind, key, digest)["images"]
+        ids = read_artifact(worker.folder, "images", *job.images[key])["ids"] if randomised else None
         start = time.perf_counter()
-        predictions = answers(victim, images, ids, classes=job.classes, device=place.device, name=job.label)
+        predictions = answers(victim, images, ids, classes=job.classes, device=worker.device, name=job.label)
         result.inside += time.perf_counter() - start
         result.outcomes[key] = pack_predictions(predictions, job.classes)
         result.passes += len(images)

@@ -14,7 +14,7 @@ from carom.scenarios.store.artifacts import read_artifact
 from carom.zoo.models.classifier import Classifier
 
 from .inputs import ModelInput, load_model, model_input
-from .job import Make, Place, Result, adopted, finish
+from .job import Make, Result, Worker, adopted, finish
 
 EXAMINED_SEED = 0
 
@@ -57,29 +57,29 @@ class ExamineJob:
         """None: nothing rests on it."""
         return ()
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it."""
-        _examine(self, place, result)
+        _examine(self, worker, result)
 
 
-def _examine(job: ExamineJob, place: Place, result: Result) -> None:
+def _examine(job: ExamineJob, worker: Worker, result: Result) -> None:
     from carom.defenses.masking import examined
 
-    if adopted("measures", job.key, job.inputs, place, result):
+    if adopted("measures", job.key, job.inputs, worker, result):
         return
-    victim = load_model(job.victim, place)
-    clean = read_artifact(place.folder, "images", job.images_key, job.images_digest)
+    victim = load_model(job.victim, worker)
+    clean = read_artifact(worker.folder, "images", job.images_key, job.images_digest)
     began = time.perf_counter()
     numbers: dict[str, float] = {}
     if isinstance(victim, Classifier):  # a function has no gradients to mask
         places = torch.linspace(0, len(clean["labels"]) - 1, min(job.images, len(clean["labels"]))).long()
         images, labels, ids = (clean[name][places] for name in ("images", "labels", "ids"))
-        device = torch.device(place.device)
+        device = torch.device(worker.device)
         numbers = examined(victim, images, labels, ids, job.budget, seed=EXAMINED_SEED, device=device).numbers()
     record = {**numbers, "seconds": time.perf_counter() - began, "label": job.label}
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in sorted(numbers.items())}
     tensors = tensors or {"examined": torch.zeros((), dtype=torch.float64)}
-    finish(place, result, "measures", job.key, tensors, job.inputs, record)
+    finish(worker, result, "measures", job.key, tensors, job.inputs, record)
     result.passes += int(numbers.get("passes", 0))
 
 
@@ -91,7 +91,7 @@ def rounds(plan: Plan) -> Sequence[Make]:
 def _lacking_jobs(lacking: Lacking) -> list[ExamineJob]:
     jobs = []
     for victim in lacking.examinations:
-        budget, attacked = lacking.plan.examined_in, lacking.plan.images["validation"]
+        budget, attacked = lacking.plan.examination_budget, lacking.plan.images["validation"]
         inputs = lacking.examine_inputs(victim, lacking.model_digests)
         assert budget is not None
         if inputs is None:

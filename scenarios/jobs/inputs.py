@@ -33,7 +33,7 @@ from carom.zoo.tasks.balance import draw
 from carom.zoo.tasks.images import ImageSet, Split
 
 from .answers import Joint
-from .job import Place
+from .job import Worker
 
 _AGAIN = "they changed after the run was planned, or differ between machines; run it again"
 
@@ -215,30 +215,30 @@ def judging_images(plan: Plan, judges: Sequence[str]) -> tuple[str, str] | None:
     return (attacked.key, attacked.digest) if judges and attacked is not None else None
 
 
-def weight_sets(weights: ModelInput, place: Place) -> list[dict[str, torch.Tensor]]:
-    tensors = read_artifact(place.folder, "weights", weights.key, weights.digest)
+def weight_sets(weights: ModelInput, worker: Worker) -> list[dict[str, torch.Tensor]]:
+    tensors = read_artifact(worker.folder, "weights", weights.key, weights.digest)
     return unstacked(tensors) if weights.stacked else [tensors]
 
 
-def load_members(weights: ModelInput, place: Place) -> list[Any]:
+def load_members(weights: ModelInput, worker: Worker) -> list[Any]:
     """A classifier for each weight set of a model; a referenced model is what it is."""
     if weights.inner is not None:
-        members = load_members(weights.inner, place)
+        members = load_members(weights.inner, worker)
         for wrapper in weights.wrappers:
             if not isinstance(members[0], Classifier):
                 raise InputError(f"{weights.label}: a wrapper needs a torch module, and this victim is a function")
             members = [wrapper.wrap(member) for member in members]
         return members
     if weights.reference is not None:
-        return [load_model(weights, place)]
-    sets = weight_sets(weights, place)
+        return [load_model(weights, worker)]
+    sets = weight_sets(weights, worker)
     classifiers = restored(
         architecture_of(weights, sets[0]),
         sets,
         shape=weights.shape,
         classes=weights.classes,
     )
-    return [classifier.to(place.device) for classifier in classifiers]
+    return [classifier.to(worker.device) for classifier in classifiers]
 
 
 def architecture_of(weights: ModelInput, tensors: Mapping[str, torch.Tensor]) -> Architecture:
@@ -250,7 +250,7 @@ def architecture_of(weights: ModelInput, tensors: Mapping[str, torch.Tensor]) ->
     return architecture
 
 
-def load_model(weights: ModelInput, place: Place) -> nn.Module | Callable[..., Any]:
+def load_model(weights: ModelInput, worker: Worker) -> nn.Module | Callable[..., Any]:
     """A model as a victim; of several weight sets their mean answer."""
     if weights.reference is not None:
         model = load_outsider(
@@ -261,15 +261,15 @@ def load_model(weights: ModelInput, place: Place) -> nn.Module | Callable[..., A
             digest=weights.digest,
             code=weights.code,
         )
-        return model.to(place.device) if isinstance(model, nn.Module) else model
-    classifiers = load_members(weights, place)
+        return model.to(worker.device) if isinstance(model, nn.Module) else model
+    classifiers = load_members(weights, worker)
     answering = classifiers if weights.chain is None else weights.chain.answering(classifiers)
     return answering[0] if len(answering) == 1 else Joint(answering)
 
 
-def load_judge(member: ModelInput, place: Place) -> nn.Module:
+def load_judge(member: ModelInput, worker: Worker) -> nn.Module:
     """A validation victim, as what is chosen by transfer sees it."""
-    judge = load_model(member, place)
+    judge = load_model(member, worker)
     if not isinstance(judge, nn.Module):
         raise InputError(f"{member.label}: a path is judged by logits, and this validation victim is a function")
     return prepare(judge)

@@ -17,11 +17,11 @@ from carom.identity import tensor_digest
 from carom.scenarios.environment import code_digest, environment
 from carom.scenarios.plan.lacking import Lacking
 from carom.scenarios.plan.plan import Plan
-from carom.scenarios.store.artifacts import Kind, Written, adopt, write_artifact
+from carom.scenarios.store.artifacts import Artifact, Kind, adopt, write_artifact
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Worker:
     """Where a job runs, and with which code.
 
     Attributes:
@@ -47,7 +47,7 @@ class Result:
 
     label: str
     kind: str
-    written: list[Written] = field(default_factory=list)
+    written: list[Artifact] = field(default_factory=list)
     victim: str | None = None  # key of the model whose answers these are
     outcomes: dict[str, bytes] = field(default_factory=dict)  # packed predictions by key of the set or clean images
     seconds: float = 0.0
@@ -85,7 +85,7 @@ class Job(Protocol):
         """Keys of models and sets that are not to be had when it fails, apart from those that it wrote."""
         ...
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it, in a worker: write files, and say in the result what was done."""
         ...
 
@@ -102,18 +102,18 @@ class JobKind(Protocol):
         ...
 
 
-def perform(job: Job, place: Place) -> Result:
+def perform(job: Job, worker: Worker) -> Result:
     """Do a job; failures come back as values, so that the rest of a run goes on."""
     start = time.perf_counter()
     threads = torch.get_num_threads()
-    torch.set_num_threads(place.threads)
-    result = Result(label=job.label, kind=job.kind, environment=environment(place.device))
+    torch.set_num_threads(worker.threads)
+    result = Result(label=job.label, kind=job.kind, environment=environment(worker.device))
     try:
-        if place.code != code_digest():  # keys of the plan would name what other code made
+        if worker.code != code_digest():  # keys of the plan would name what other code made
             raise ContractError(
                 "carom's own files changed after the run began, or differ between machines; run it again"
             )
-        job.work(place, result)
+        job.work(worker, result)
     except StoreError as error:
         result.failure, result.fault = str(error), "store"
     except InputError as error:
@@ -131,7 +131,7 @@ def perform(job: Job, place: Place) -> Result:
 
 
 def finish(
-    place: Place,
+    worker: Worker,
     result: Result,
     kind: Kind,
     key: str,
@@ -140,21 +140,21 @@ def finish(
     record: Mapping[str, Any],
 ) -> None:
     """Write an artefact, and tell the driver."""
-    where = environment(place.device)  # now: a recipe has its own number of threads
-    written = Written(
+    where = environment(worker.device)  # now: a recipe has its own number of threads
+    written = Artifact(
         kind=kind,
         key=key,
         digest=tensor_digest(tensors),
         inputs=dict(inputs),
         record={**record, "environment": where},
     )
-    write_artifact(place.folder, written, tensors)
+    write_artifact(worker.folder, written, tensors)
     result.written.append(written)
 
 
-def adopted(kind: Kind, key: str, inputs: Mapping[str, str], place: Place, result: Result) -> bool:
+def adopted(kind: Kind, key: str, inputs: Mapping[str, str], worker: Worker, result: Result) -> bool:
     """Whether an artefact is there already, written by a run that was stopped before it could say so."""
-    found = adopt(place.folder, kind, key, inputs)
+    found = adopt(worker.folder, kind, key, inputs)
     if found is not None:
         result.written.append(found)
     return found is not None

@@ -14,7 +14,7 @@ from carom.zoo.models.classifier import Classifier
 from carom.zoo.tasks import Task
 
 from .inputs import ModelInput, load_members, model_input, training_images
-from .job import Make, Place, Result, adopted, finish
+from .job import Make, Result, Worker, adopted, finish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,27 +55,27 @@ class MeasureJob:
         """None: nothing rests on it."""
         return ()
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it."""
-        _measure(self, place, result)
+        _measure(self, worker, result)
 
 
-def _measure(job: MeasureJob, place: Place, result: Result) -> None:
+def _measure(job: MeasureJob, worker: Worker, result: Result) -> None:
     from carom.surrogates.geometry import measured
 
-    if adopted("measures", job.key, job.inputs, place, result):
+    if adopted("measures", job.key, job.inputs, worker, result):
         return
     images = training_images(job)
     classifiers: list[Classifier] = []
     for weights in job.models:
-        chosen = load_members(weights, place)
+        chosen = load_members(weights, worker)
         classifiers += chosen if weights.chain is None else weights.chain.answering(chosen)
     began = time.perf_counter()
     some = images.select(torch.arange(min(job.images, len(images))))
     numbers = measured(classifiers, some, seed=job.seed, members=job.members)
     record = {**numbers, "seconds": time.perf_counter() - began, "label": job.label}
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in sorted(numbers.items())}
-    finish(place, result, "measures", job.key, tensors, job.inputs, record)
+    finish(worker, result, "measures", job.key, tensors, job.inputs, record)
     result.passes += int(numbers["forward"] + numbers["backward"])
 
 

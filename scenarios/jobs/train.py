@@ -13,7 +13,7 @@ from carom.zoo.tasks import Task
 from carom.zoo.training.loop import train
 
 from .inputs import attackers_images
-from .job import Make, Place, Result, adopted, finish
+from .job import Make, Result, Worker, adopted, finish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,13 @@ class TrainJob:
         """The model."""
         return (self.key,)
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it."""
-        _train(self, place, result)
+        _train(self, worker, result)
 
 
-def _train(job: TrainJob, place: Place, result: Result) -> None:
-    if adopted("weights", job.key, job.inputs, place, result):
+def _train(job: TrainJob, worker: Worker, result: Result) -> None:
+    if adopted("weights", job.key, job.inputs, worker, result):
         return
     images, validation = attackers_images(job)
     torch.set_num_threads(job.configuration.recipe.threads)
@@ -56,8 +56,8 @@ def _train(job: TrainJob, place: Place, result: Result) -> None:
         validation=validation,
         classes=len(job.task.classes),
         seed=job.seed,
-        device=place.device,
-        checkpoint=place.checkpoint(job.key),
+        device=worker.device,
+        checkpoint=worker.checkpoint(job.key),
     )
     record = {
         "kind": "trained",
@@ -78,7 +78,7 @@ def _train(job: TrainJob, place: Place, result: Result) -> None:
         record |= {"diverged": trained.diverged} if trained.diverged else {}
     tensors = {k: v.cpu() for k, v in tensors.items()}
     record["parameters"] = sum(tensor.numel() for tensor in tensors.values())
-    finish(place, result, "weights", job.key, tensors, job.inputs, record)
+    finish(worker, result, "weights", job.key, tensors, job.inputs, record)
     result.inside += trained.model_seconds
     result.passes += trained.passes.forward + trained.passes.backward
 

@@ -10,7 +10,7 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.store.runs import spent
 
 from .lacking import Lacking
-from .measures import measured
+from .measures import measured_surrogates
 from .models import BuiltModel
 from .plan import plan
 
@@ -38,7 +38,7 @@ def estimate(scenario: Scenario, folder: Path, workers: int | None) -> dict[str,
         rates = {} if store is None else {kind: seconds / count for kind, seconds, count in spent(store)}
     trainings = [m.model for m in planned.models.values() if isinstance(m.model, TrainedModel)]
     builds = [key for key, m in planned.models.items() if isinstance(m.model, BuiltModel)]
-    all_looks = len(measured(planned)) + len(planned.examined)
+    all_looks = len(measured_surrogates(planned)) + len(planned.examined_victims)
     n = {split: len(i.images) for split, i in planned.images.items()}
     seconds = sum(count * rates.get(kind, FIRST_GUESS[kind]) for kind, count in passes.items()) / workers
     image = int(planned.images["test"].images.images[0].numel())

@@ -13,7 +13,7 @@ from carom.identity import tensor_digest
 from carom.scenarios.spec.scenario import ReferencedModel, TrainedModel
 from carom.scenarios.store.artifacts import Kind
 
-from .measures import EXAMINED_IMAGES, EXAMINED_PASSES, MEASURED_PASSES, examine_key, measure_key, measured
+from .measures import EXAMINED_IMAGES, EXAMINED_PASSES, MEASURED_PASSES, examine_key, measure_key, measured_surrogates
 from .models import BuiltModel, PlannedModel, WrappedModel, behind_wrappers
 from .plan import Plan
 from .sets import PlannedCell, PlannedSet
@@ -45,7 +45,7 @@ class Lacking:
 
     def recorded(self, kind: Kind, keys: Sequence[str]) -> Mapping[str, Recorded]:
         """The store's rows of these artefacts by key, of those that it has."""
-        return {} if self.store is None else self.store.states(kind, keys)
+        return {} if self.store is None else self.store.recorded(kind, keys)
 
     @cached_property
     def _weights(self) -> Mapping[str, Recorded]:
@@ -57,8 +57,10 @@ class Lacking:
 
     @cached_property
     def _measures(self) -> Mapping[str, Recorded]:
-        of_surrogates = [measure_key(self.plan, s) for s in measured(self.plan)]
-        return self.recorded("measures", [*of_surrogates, *(examine_key(self.plan, v) for v in self.plan.examined)])
+        of_surrogates = [measure_key(self.plan, s) for s in measured_surrogates(self.plan)]
+        return self.recorded(
+            "measures", [*of_surrogates, *(examine_key(self.plan, v) for v in self.plan.examined_victims)]
+        )
 
     @cached_property
     def model_digests(self) -> dict[str, str]:
@@ -105,16 +107,18 @@ class Lacking:
         """Keys of victim and image set, of all pairs with the victim's answers to the clean images."""
         if self.store is None:
             return set()
-        images = {row.id: key for key, row in self.recorded("images", [i.key for i in self.plan.images.values()]).items()}
+        images = {
+            row.id: key for key, row in self.recorded("images", [i.key for i in self.plan.images.values()]).items()
+        }
         victims = {row.id: key for key, row in self._weights.items()}
         return {(victims[v], images[i]) for v, i in self.store.answered(sorted(images)) if v in victims}
 
-    def whole(self, kind: Kind, row: Recorded | None, inputs: Inputs | None, label: str) -> bool:
+    def intact(self, kind: Kind, row: Recorded | None, inputs: Inputs | None, label: str) -> bool:
         """Whether an artefact is there, made from what is there now, and undamaged."""
         if row is None or not made_from(row, inputs):
             return False
         assert self.store is not None
-        why = self.store.damage(kind, row)
+        why = self.store.why_unusable(kind, row)
         if why is not None and row.key not in self.said:
             self.said.add(row.key)
             self.say(f"{self.store.path(kind, row.key)} {why}; rebuilding {label}")
@@ -175,7 +179,7 @@ class Lacking:
             if isinstance(planned.model, TrainedModel | BuiltModel)
             and (
                 key in self.new_models
-                or not self.whole("weights", rows.get(key), self.model_inputs(planned, digests), planned.label)
+                or not self.intact("weights", rows.get(key), self.model_inputs(planned, digests), planned.label)
             )
         ]
 
@@ -214,7 +218,7 @@ class Lacking:
             if key not in asked and not self.store.path("sets", key).exists():
                 continue  # `carom gc --sets`: its outcomes are all there, and nobody asks for the images
             label = f"{planned.surrogate or 'control'} {planned.label}"
-            if not self.whole("sets", self._sets.get(key), self.set_inputs(planned, self.model_digests), label):
+            if not self.intact("sets", self._sets.get(key), self.set_inputs(planned, self.model_digests), label):
                 lacking.append(planned)
         return lacking
 
@@ -242,27 +246,27 @@ class Lacking:
     def measures(self) -> list[PlannedSurrogate]:
         """Surrogates whose loss has to be measured."""
         lacking = []
-        for s in measured(self.plan):
+        for s in measured_surrogates(self.plan):
             if any(m in self.failed for m in s.members):
                 continue
             row, inputs = self._measures.get(measure_key(self.plan, s)), self.measure_inputs(s, self.model_digests)
             label = f"measures of {s.spec.label}"
-            if self.new_models & set(s.members) or not self.whole("measures", row, inputs, label):
+            if self.new_models & set(s.members) or not self.intact("measures", row, inputs, label):
                 lacking.append(s)
         return lacking
 
     @cached_property
     def examinations(self) -> list[str]:
         """Keys of victims that have to be looked at for masked gradients."""
-        if self.plan.examined_in is None:
+        if self.plan.examination_budget is None:
             return []
         lacking = []
-        for v in self.plan.examined:
+        for v in self.plan.examined_victims:
             if v in self.failed:
                 continue
             row, inputs = self._measures.get(examine_key(self.plan, v)), self.examine_inputs(v, self.model_digests)
             label = f"measures of {self.plan.models[v].label}"
-            if v in self.new_models or not self.whole("measures", row, inputs, label):
+            if v in self.new_models or not self.intact("measures", row, inputs, label):
                 lacking.append(v)
         return lacking
 
@@ -285,8 +289,14 @@ class Lacking:
                 digests[key] = digest
         wanted: list[tuple[Kind, str, Inputs | None]] = [
             *(("sets", key, self.set_inputs(s, digests)) for key, s in self.plan.sets.items()),
-            *(("measures", measure_key(self.plan, s), self.measure_inputs(s, digests)) for s in measured(self.plan)),
-            *(("measures", examine_key(self.plan, v), self.examine_inputs(v, digests)) for v in self.plan.examined),
+            *(
+                ("measures", measure_key(self.plan, s), self.measure_inputs(s, digests))
+                for s in measured_surrogates(self.plan)
+            ),
+            *(
+                ("measures", examine_key(self.plan, v), self.examine_inputs(v, digests))
+                for v in self.plan.examined_victims
+            ),
         ]
         rows = {"sets": self._sets, "measures": self._measures}
         for kind, key, made_of in wanted:

@@ -14,7 +14,7 @@ EXAMINED_PASSES = 1_500  # an image's, about: two hundred steps twice over, quer
 MEASURED_PASSES = 500  # an image's and a weight set's, about
 
 
-def measured(plan: Plan) -> list[PlannedSurrogate]:
+def measured_surrogates(plan: Plan) -> list[PlannedSurrogate]:
     """The surrogates whose loss is measured: those that are trained here."""
     if plan.scenario.geometry is None:
         return []
@@ -29,4 +29,4 @@ def measure_key(plan: Plan, planned: PlannedSurrogate) -> str:
 def examine_key(plan: Plan, victim: str) -> str:
     """Of what is found when a victim is looked at for masked gradients."""
     question: tuple[Any, ...] = ("examine", EXAMINED_VERSION, EXAMINED_IMAGES, victim)
-    return content_key(*question, plan.examined_in, plan.images["validation"].key)
+    return content_key(*question, plan.examination_budget, plan.images["validation"].key)

@@ -45,10 +45,10 @@ class Plan:
     warnings: Sequence[str] = field(default=())
     pool: str | None = None  # digest of the pool of images that attacks mix in; None where none does
     checks: Sequence[str] = field(default=())  # what checking the referenced models noticed
-    examined: Sequence[str] = field(default=())  # keys of victims that are looked at for masked gradients
+    examined_victims: Sequence[str] = field(default=())  # keys of victims that are looked at for masked gradients
 
     @property
-    def examined_in(self) -> Budget | None:
+    def examination_budget(self) -> Budget | None:
         """The ball of that look: the largest of linf, or else of l2; None where all radii are 0."""
         some = [b for b in self.scenario.budgets if b.eps > 0]
         return max(some, key=lambda b: (b.norm == "linf", b.eps), default=None)
@@ -165,13 +165,13 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
             sets[planned.key] = planned
             own_model = planned.attack is not None and planned.attack.reads == "victim"
             for victim_key, victim in judged:
-                if planned.only not in (None, victim_key):
+                if planned.only_victim not in (None, victim_key):
                     continue
                 number = (
                     None if planned.spec is None else 0 if own_model else case_between(planned.spec.base, victim.model)
                 )
                 cells.append(PlannedCell(set_key=planned.key, victim_key=victim_key, case=number))
-            if planned.spec is not None and not own_model and planned.asked is None and planned.only is None:
+            if planned.spec is not None and not own_model and planned.asked is None and planned.only_victim is None:
                 bases = {key: v.model for key, v in victims}
                 cells += [
                     PlannedCell(set_key=planned.key, victim_key=key, case=case_between(planned.spec.base, bases[key]))
@@ -191,7 +191,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         warnings=understated(scenario),
         pool=pool,
         checks=tuple(checks),
-        examined=tuple(key for key, v in victims if v.role == "victim") if scenario.defended else (),
+        examined_victims=tuple(key for key, v in victims if v.role == "victim") if scenario.defended else (),
     )
 
 

@@ -31,7 +31,7 @@ class PlannedSet:
         attack: None for a control.
         control: The name of a control.
         asked: Key of the victim that a query attack asks; None where it asks the model that it reads.
-        only: Key of the one victim that it is made for; None for all.
+        only_victim: Key of the one victim that it is made for; None for all.
         judges: Keys of the validation victims that coefficients are searched on.
         budget: The ball.
         seed: Of the draws.
@@ -45,7 +45,7 @@ class PlannedSet:
     attack: AttackSpec | None
     control: str | None
     asked: str | None = None
-    only: str | None = None
+    only_victim: str | None = None
     judges: tuple[str, ...] = ()
     budget: Budget
     seed: int
@@ -120,7 +120,7 @@ def attack_sets(
             spec=SurrogateSpec(label=victim.label, base=victim.model, builder=SINGLE, builder_name="single"),
             members=(key,),
             rests_on=(key,),
-            only=key,
+            only_victim=key,
         )
         for key, victim in judged
     ]
@@ -129,11 +129,12 @@ def attack_sets(
     for attack, budget, seed in itertools.product(scenario.attacks, scenario.budgets, scenario.attack_seeds):
         if budget.norm not in attack.norms or (attack.decoy and attacked.split == "validation"):
             continue
-        targets = own if attack.reads == "victim" else [s for s in surrogates if s.only is None or s.only in here]
+        theirs = [s for s in surrogates if s.only_victim is None or s.only_victim in here]
+        targets = own if attack.reads == "victim" else theirs
         victims = [key for key, _ in judged] if attack.asks_victims else [None]
         searched_on = judges if attack.searched is not None else ()
         for target, asked in itertools.product(targets, victims):
-            if asked is not None and target.only not in (None, asked):
+            if asked is not None and target.only_victim not in (None, asked):
                 continue
             further = (
                 *(("pool", pool) if attack.mixes else ()),
@@ -158,7 +159,7 @@ def attack_sets(
                     attack=attack,
                     control=None,
                     asked=asked,
-                    only=target.only if asked is None else asked,
+                    only_victim=target.only_victim if asked is None else asked,
                     judges=searched_on,
                     budget=budget,
                     seed=seed,

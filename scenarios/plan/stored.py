@@ -33,10 +33,10 @@ class Stored(Protocol):
     def path(self, kind: Kind, key: str) -> Path:
         """Where the tensors of an artefact lie."""
 
-    def states(self, kind: Kind, keys: Sequence[str]) -> Mapping[str, Recorded]:
+    def recorded(self, kind: Kind, keys: Sequence[str]) -> Mapping[str, Recorded]:
         """What is recorded of these artefacts, by key, of those that the store knows."""
 
-    def damage(self, kind: Kind, row: Recorded) -> str | None:
+    def why_unusable(self, kind: Kind, row: Recorded) -> str | None:
         """Why the file of an artefact cannot be used; None where it can."""
 
     def evaluated(self, sets: Sequence[int]) -> set[tuple[int, int]]:

@@ -25,13 +25,13 @@ class PlannedSurrogate:
         spec: What it is.
         members: Models whose weight sets are read, in their order.
         rests_on: All models that had to be made for it, these among them.
-        only: Key of the one victim that it is built for; None for all.
+        only_victim: Key of the one victim that it is built for; None for all.
     """
 
     spec: SurrogateSpec
     members: tuple[str, ...]
     rests_on: tuple[str, ...]
-    only: str | None = None
+    only_victim: str | None = None
 
 
 def built_surrogate(
@@ -71,7 +71,7 @@ def built_surrogate(
         name = f"{spec.label}{against}" if last else f"{spec.label}{against} > {type(stage).__name__.lower()}"
         keys = (add(model, "surrogate", name),)
         rests_on |= dict.fromkeys((*others, *keys))
-    return PlannedSurrogate(spec=spec, members=keys, rests_on=tuple(rests_on), only=asked)
+    return PlannedSurrogate(spec=spec, members=keys, rests_on=tuple(rests_on), only_victim=asked)
 
 
 def as_attacker(key: str, public: PublicSpec, groups: Collection[str]) -> PlannedSurrogate:

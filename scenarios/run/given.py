@@ -11,7 +11,7 @@ from carom.scenarios.plan.lacking import Lacking
 from carom.scenarios.plan.models import WrappedModel, behind_wrappers
 from carom.scenarios.plan.plan import Plan
 from carom.scenarios.spec.scenario import ReferencedModel, Scenario
-from carom.scenarios.store.artifacts import Written, write_artifact
+from carom.scenarios.store.artifacts import Artifact, write_artifact
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.schema import image_sets
 
@@ -29,13 +29,13 @@ def write_images(store: Store, scenario: Scenario, attacked: AttackedImages, art
         "image_source": attacked.image_source.numpy().astype("<i4").tobytes(),
         "ids": images.ids.numpy().astype("<i8").tobytes(),
     }
-    state = store.states("images", [attacked.key])[attacked.key]
+    state = store.recorded("images", [attacked.key])[attacked.key]
     with store.reading() as connection:  # a kill may have come between the file and this row
         described = connection.execute(sa.select(image_sets).where(image_sets.c.artifact == state.id)).first()
     same = described is not None and described._asdict() == row
-    if same and state.digest == attacked.digest and store.damage("images", state) is None:
+    if same and state.digest == attacked.digest and store.why_unusable("images", state) is None:
         return
-    written = Written(
+    written = Artifact(
         kind="images",
         key=attacked.key,
         digest=attacked.digest,
@@ -57,23 +57,23 @@ def write_images(store: Store, scenario: Scenario, attacked: AttackedImages, art
 
 def register_references(store: Store, plan: Plan) -> None:
     """A model that exists already is there from the start: its digest is its fingerprint."""
-    states = store.states("weights", list(plan.models))
+    states = store.recorded("weights", list(plan.models))
     for key, planned in plan.models.items():
         if isinstance(planned.model, ReferencedModel) and states[key].digest != planned.digest:
             assert planned.digest is not None
             record = {"kind": "referenced", "label": planned.label, "environment": environment("cpu")}
-            store.record(Written(kind="weights", key=key, digest=planned.digest, inputs={}, record=record))
+            store.record(Artifact(kind="weights", key=key, digest=planned.digest, inputs={}, record=record))
 
 
 def register_wrapped(store: Store, lacking: Lacking) -> None:
     """A wrapped model has no weights of its own; what stands under its key says which ones are behind it."""
     wrapped = {key: p for key, p in lacking.plan.models.items() if isinstance(p.model, WrappedModel)}
-    states = store.states("weights", list(wrapped))
+    states = store.recorded("weights", list(wrapped))
     for key, planned in wrapped.items():
         inputs = lacking.model_inputs(planned, lacking.model_digests)
-        if inputs is not None and not lacking.whole("weights", states[key], inputs, planned.label):
+        if inputs is not None and not lacking.intact("weights", states[key], inputs, planned.label):
             behind = behind_wrappers(inputs["inner"])
-            written = Written(
+            written = Artifact(
                 kind="weights",
                 key=key,
                 digest=tensor_digest(behind),

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from carom.scenarios.axes import OF_SURROGATE
 from carom.scenarios.environment import environment
-from carom.scenarios.plan.measures import examine_key, measure_key, measured
+from carom.scenarios.plan.measures import examine_key, measure_key, measured_surrogates
 from carom.scenarios.plan.plan import Plan
 from carom.scenarios.plan.sets import PlannedSet
 from carom.scenarios.plan.surrogates import PlannedSurrogate
@@ -46,8 +46,8 @@ class RunRows:
         self.models = self.store.row_ids("weights", list(self.plan.models))
         self.sets = self.store.row_ids("sets", list(self.plan.sets))
         self.images = self.store.row_ids("images", [i.key for i in self.plan.images.values()])
-        of_surrogates = [measure_key(self.plan, s) for s in measured(self.plan)]
-        of_victims = [examine_key(self.plan, victim) for victim in self.plan.examined]
+        of_surrogates = [measure_key(self.plan, s) for s in measured_surrogates(self.plan)]
+        of_victims = [examine_key(self.plan, victim) for victim in self.plan.examined_victims]
         self.measures = self.store.row_ids("measures", [*of_surrogates, *of_victims])
 
     def open(self, devices: Sequence[str]) -> None:
@@ -73,8 +73,8 @@ class RunRows:
             connection.execute(insert_new(run_models), [self._model_row(*r) for r in self.plan.roles])
             connection.execute(run_sets.insert(), [self._set_row(s) for s in self.plan.sets.values()])
             connection.execute(run_surrogates.insert(), [self._surrogate_row(s) for s in self.plan.surrogates])
-            if self.plan.examined:
-                connection.execute(run_victims.insert(), [self._victim_row(v) for v in self.plan.examined])
+            if self.plan.examined_victims:
+                connection.execute(run_victims.insert(), [self._victim_row(v) for v in self.plan.examined_victims])
             connection.execute(
                 insert_new(run_cells),
                 [
@@ -131,7 +131,7 @@ class RunRows:
     def _set_row(self, planned: PlannedSet) -> dict[str, Any]:
         axes = {} if planned.spec is None else _surrogate_axes(planned.spec)
         stolen = planned.spec is not None and planned.spec.builder.asks  # a surrogate of the victim's own answers
-        asked = planned.only if stolen else planned.asked
+        asked = planned.only_victim if stolen else planned.asked
         reads = None if planned.attack is None else planned.attack.reads
         return {
             "run": self.run,
@@ -153,7 +153,7 @@ class RunRows:
         return {
             "run": self.run,
             "label": planned.spec.label,
-            "victim": "" if planned.only is None else self.plan.models[planned.only].label,
+            "victim": "" if planned.only_victim is None else self.plan.models[planned.only_victim].label,
             "builder": planned.spec.builder_name,
             "members": json.dumps([self.models[m] for m in planned.members]),
             "rests_on": json.dumps([self.models[m] for m in planned.rests_on]),
@@ -170,7 +170,7 @@ class RunRows:
             "victim": self.models[victim],
             "rests_on": json.dumps([self.models[m] for m in self.plan.rests_on(victim)]),
             "measures": self.measures[examine_key(self.plan, victim)],
-            "budget": str(self.plan.examined_in),
+            "budget": str(self.plan.examination_budget),
         }
 
 

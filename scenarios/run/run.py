@@ -21,7 +21,7 @@ from carom.scenarios.plan.plan import Plan, plan
 from carom.scenarios.spec.scenario import ReferencedModel, Scenario
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.runs import spent
-from carom.scenarios.store.unchanged import stamp
+from carom.scenarios.store.stamps import stamp
 
 from .executors.processes import Workers, devices_of
 from .given import register_references, register_wrapped, write_images

@@ -4,10 +4,6 @@ Reads `Outcomes` only, and imports no torch: tables open as fast as the store do
 """
 
 from .attackers import ATTACKERS as ATTACKERS
-from .between import Difference as Difference
-from .between import between as between
-from .between import difference as difference
-from .between import difference_of_rates as difference_of_rates
 from .compare import compare as compare
 from .compare import compare_pooled as compare_pooled
 from .controls import ControlCheck as ControlCheck
@@ -15,6 +11,10 @@ from .controls import controls as controls
 from .counted import counted_table as counted_table
 from .defended import defended as defended
 from .defended import defended_by_attacker as defended_by_attacker
+from .differences import Difference as Difference
+from .differences import difference as difference
+from .differences import difference_of_rates as difference_of_rates
+from .differences import surrogate_difference as surrogate_difference
 from .effects import Contrast as Contrast
 from .effects import contrast as contrast
 from .effects import marginal_effects as marginal_effects
@@ -25,7 +25,7 @@ from .equal_cost import equal_attack_cost as equal_attack_cost
 from .equal_cost import equal_training_cost as equal_training_cost
 from .game import Equilibrium as Equilibrium
 from .game import equilibrium as equilibrium
-from .intervals import Spread as Spread
+from .intervals import VarianceComponents as VarianceComponents
 from .intervals import holm as holm
 from .intervals import mcnemar as mcnemar
 from .intervals import paired_wald as paired_wald

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .intervals import Spread
+from .intervals import VarianceComponents
 from .outcomes import Floats, Ints, Outcomes
 
 SIDES = ("surrogate", "victim")
@@ -140,7 +140,7 @@ def over_models(
     else:  # as if each were all that there is, and then the one that makes the interval the widest
         alone = came / expected[use, use]
         reaches = [
-            Spread(parts=((max(v, 0.0) * target[i], freedom[names[i]]),)).half_width()
+            VarianceComponents(parts=((max(v, 0.0) * target[i], freedom[names[i]]),)).half_width()
             for i, v in zip(use, alone, strict=True)
         ]
         solved = np.where(np.arange(len(use)) == np.argmax(reaches), alone, 0.0)

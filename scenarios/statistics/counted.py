@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from .intervals import IMAGES, Spread, wilson
+from .intervals import IMAGES, VarianceComponents, wilson
 from .outcomes import Floats, Ints, arrange, poolable, ratio
 
 _ROUNDING = 1e-9
@@ -15,10 +15,10 @@ def counted_table(cells: pd.DataFrame, by: tuple[str, ...], *, images: int) -> p
 
     The interval ranges over trained models: surrogates and victims are drawn independently, each bringing all of its
     cells. On each side of m models the linearised variance clustered by model, times m / (m - 1), has m - 1 degrees of
-    freedom; half-widths add in quadrature (`Spread`). Where models are in both roles, as in C0, there is one side: such
-    a model brings the cells of its sets and those that it met. Images are taken as given, as they are not read. A side
-    with one model is taken as it is. A row of one model a side has Wilson's interval, which ranges over images, each
-    counted once; so has a row whose models all agree, as where every attack succeeds.
+    freedom; half-widths add in quadrature (`VarianceComponents`). Where models are in both roles, as in C0, there is
+    one side: such a model brings the cells of its sets and those that it met. Images are taken as given, as they are
+    not read. A side with one model is taken as it is. A row of one model a side has Wilson's interval, which ranges
+    over images, each counted once; so has a row whose models all agree, as where every attack succeeds.
 
     Snapshots of a trace count in rows of their own attack alone.
 
@@ -75,4 +75,4 @@ def _half_width(k: Floats, n: Floats, sides: tuple[Ints, Ints]) -> tuple[float, 
             scores = np.bincount(np.searchsorted(models, side), moves, len(models))
             parts.append((float((scores**2).sum()) * len(models) / (len(models) - 1), float(len(models) - 1)))
             varied.append(name)
-    return Spread(parts=tuple(parts)).half_width(), f"trained {' and '.join(varied)}" if varied else IMAGES
+    return VarianceComponents(parts=tuple(parts)).half_width(), f"trained {' and '.join(varied)}" if varied else IMAGES

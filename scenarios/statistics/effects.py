@@ -10,7 +10,7 @@ from scipy import linalg
 from carom.scenarios.axes import CONDITIONS
 
 from .components import SIDES, Regression, image_noise, over_images, over_models
-from .intervals import IMAGES, LEVEL, Spread, holm
+from .intervals import IMAGES, LEVEL, VarianceComponents, holm
 from .lift import full_noise_asr
 from .outcomes import Bools, Floats, Ints, Outcomes, ratio
 
@@ -181,9 +181,9 @@ def marginal_effects(
       variance that was found for the true one.
     - `effect:<source>`: on the images of one source.
 
-    The interval has up to four parts (`Spread`): images, clustered by image within their source; and what the mismatch
-    costs from one surrogate to another, from one victim to another, and from pair to pair (`over_models`). Main effects
-    of models drop out of the estimate, and so out of its variance.
+    The interval has up to four parts (`VarianceComponents`): images, clustered by image within their source; and what
+    the mismatch costs from one surrogate to another, from one victim to another, and from pair to pair (`over_models`).
+    Main effects of models drop out of the estimate, and so out of its variance.
     """
     by = tuple(by)
     usable = outcomes.transfer & outcomes.pooled(by) & (outcomes.n > 0)
@@ -244,7 +244,7 @@ def marginal_effects(
     return frame
 
 
-def _spread(outcomes: Outcomes, index: Ints, found: Contrast, asr: Floats) -> tuple[Spread, str]:
+def _spread(outcomes: Outcomes, index: Ints, found: Contrast, asr: Floats) -> tuple[VarianceComponents, str]:
     """Variance of a contrast over images and over trained models, and what that ranges over."""
     over, least = over_models(outcomes.cells.iloc[index], found.regressions, asr, image_noise(outcomes, index, asr))
     image = over_images(outcomes, index, found.coefficients, asr)
@@ -255,4 +255,4 @@ def _spread(outcomes: Outcomes, index: Ints, found: Contrast, asr: Floats) -> tu
         words = f"images and trained {varied[0]}s"
     else:
         words = "images and pairs of models" if over else IMAGES
-    return Spread(parts=(image, *over.values()), least=least), words
+    return VarianceComponents(parts=(image, *over.values()), least=least), words

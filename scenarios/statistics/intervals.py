@@ -18,7 +18,7 @@ IMAGES = "images, these models"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class VarianceComponents:
     """Independent sources of variance of one estimate, each known with its own degrees of freedom.
 
     The interval of each source alone would be t(df) * sqrt(variance); the half-widths add in quadrature. One source
@@ -240,7 +240,7 @@ def draw_variance(draws: Floats) -> Floats:
     return np.asarray(np.where(real, (draws - mean) ** 2, 0.0).sum(0) / np.maximum(count - 1, 1))
 
 
-def hold_open(low: Floats, high: Floats, k: Floats, n: Floats, *, difference: bool) -> tuple[Floats, Floats]:
+def widened_where_rare(low: Floats, high: Floats, k: Floats, n: Floats, *, difference: bool) -> tuple[Floats, Floats]:
     """Limits of sum(k) / sum(n) that are never narrower than those of the images alone, where few images speak.
 
     A bootstrap of a row without a success, or of a difference without a differing image, is a point. Where fewer than

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .intervals import draw_variance, hold_open, quantiles, resampled_ratios
+from .intervals import draw_variance, quantiles, resampled_ratios, widened_where_rare
 from .outcomes import Bools, Floats, Ints, Outcomes, arrange, ratio
 from .seeds import Counts, Trained, over_seeds, trained
 
@@ -72,7 +72,7 @@ def rate_intervals(pooled: Pool, counts: Counts, image_source: Ints, *, differen
     """Intervals of sum(k) / sum(n) of each group, as `INTERVAL_COLUMNS`.
 
     Over images: the percentile bootstrap, an image bringing all cells of the row. Several training seeds widen it, by
-    `over_seeds`. Where few images carry the answer, `hold_open`.
+    `over_seeds`. Where few images carry the answer, `widened_where_rare`.
 
     Args:
         pooled: The groups.
@@ -94,6 +94,6 @@ def rate_intervals(pooled: Pool, counts: Counts, image_source: Ints, *, differen
         low[one], high[one] = seeds.widen(estimate[one], low[one], high[one], over_images[one], difference=difference)
         rows.append((seeds.ranges_over, seeds.surrogate_seeds, seeds.victim_seeds, seeds.claim))
     low, high = np.maximum(low, -1.0 if difference else 0.0), np.minimum(high, 1.0)
-    low, high = hold_open(low, high, k, n, difference=difference)
+    low, high = widened_where_rare(low, high, k, n, difference=difference)
     told = pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS[2:]))
     return told.assign(low=low, high=high)[list(INTERVAL_COLUMNS)]

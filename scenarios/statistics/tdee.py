@@ -8,7 +8,7 @@ import pandas as pd
 
 from carom.errors import InputError
 
-from .intervals import draw_variance, hold_open, quantiles, resampled_sums
+from .intervals import draw_variance, quantiles, resampled_sums, widened_where_rare
 from .outcomes import Floats, Ints, Outcomes, arrange, ratio
 from .seeds import Counts, Seeds, over_seeds, trained
 
@@ -233,4 +233,4 @@ def _differences(rates: _Rates, sizes: Floats, grid: Floats, image_source: Ints)
     shares = ratio(k, n.sum(1, keepdims=True))
     gain = shares[0] - weights.T @ shares[1:]
     gain[np.abs(gain) < 1e-12] = 0.0
-    return hold_open(low, high, gain, np.broadcast_to(n[0], gain.shape), difference=True)
+    return widened_where_rare(low, high, gain, np.broadcast_to(n[0], gain.shape), difference=True)

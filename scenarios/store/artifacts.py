@@ -25,7 +25,7 @@ NOT_WRITABLE = "cannot be written; make it writable or give another --store"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class Artifact:
     """A file that a worker wrote: what the driver records of it."""
 
     kind: Kind
@@ -40,7 +40,7 @@ def artifact_path(folder: Path, kind: Kind, key: str) -> Path:
     return folder / "artifacts" / kind / f"{key}.safetensors"
 
 
-def write_artifact(folder: Path, written: Written, tensors: Mapping[str, Any]) -> None:
+def write_artifact(folder: Path, written: Artifact, tensors: Mapping[str, Any]) -> None:
     """Write the tensors and, before them, the JSON of how they came to be; each whole or not at all.
 
     Raises:
@@ -72,14 +72,14 @@ def read_artifact(folder: Path, kind: Kind, key: str, digest: str) -> dict[str, 
     return tensors
 
 
-def adopt(folder: Path, kind: Kind, key: str, inputs: Mapping[str, str]) -> Written | None:
+def adopt(folder: Path, kind: Kind, key: str, inputs: Mapping[str, str]) -> Artifact | None:
     """What a worker left behind when its driver died: a whole file made from the same inputs, or None."""
     path = artifact_path(folder, kind, key)
     try:
         note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if note["inputs"] != dict(inputs) or verify(path, note["digest"]) is not None:
             return None
-        return Written(kind=kind, key=key, digest=note["digest"], inputs=inputs, record=note["record"])
+        return Artifact(kind=kind, key=key, digest=note["digest"], inputs=inputs, record=note["record"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

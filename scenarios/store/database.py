@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 
 from carom.errors import StoreError
 
-from .artifacts import KINDS, NO_SPACE, NOT_WRITABLE, Kind, Written, artifact_path, disk_errors, verify
+from .artifacts import KINDS, NO_SPACE, NOT_WRITABLE, Artifact, Kind, artifact_path, disk_errors, verify
 from .migrations import FIRST_SCHEMA, SCHEMA, migrate
 from .schema import TABLES, artifacts, cells, clean, meta
 
@@ -128,7 +128,7 @@ class Store:
                 connection.execute(insert(artifacts).on_conflict_do_nothing(), rows)
             return _ids(connection, kind, keys)
 
-    def record(self, written: Written) -> None:
+    def record(self, written: Artifact) -> None:
         """Take what a worker wrote into the database; another digest, or other inputs, drop what rested on the old.
 
         Other inputs with the same digest: labels of the attacked images that changed while a control's set did not.
@@ -136,7 +136,7 @@ class Store:
         with self.writing() as connection:
             self.record_within(connection, written)
 
-    def record_within(self, connection: sa.Connection, written: Written) -> None:
+    def record_within(self, connection: sa.Connection, written: Artifact) -> None:
         """The same in a transaction that has more to write."""
         path = self.path(written.kind, written.key)
         connection.execute(insert_new(artifacts).values(kind=written.kind, key=written.key))  # no plan named it
@@ -171,7 +171,7 @@ class Store:
                 gone += [] if row.digest is None else [row.digest]
             forget_made_from(connection, gone)
 
-    def states(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
+    def recorded(self, kind: Kind, keys: Sequence[str]) -> dict[str, Row]:
         """The rows of these artefacts by key."""
         with self.reading() as connection:
             found: dict[str, Row] = {}
@@ -195,7 +195,7 @@ class Store:
         with self.reading() as connection:
             return {(victim, image_set) for victim, image_set in connection.execute(query)}
 
-    def damage(self, kind: Kind, row: Row) -> str | None:
+    def why_unusable(self, kind: Kind, row: Row) -> str | None:
         """Why the file of this row cannot be trusted; None when it can.
 
         A file whose size and time are as recorded is taken as unchanged; others are read once and compared by digest.

@@ -39,7 +39,7 @@ class Run:
     failed: int
 
 
-def changes(store: Store) -> int:
+def change_counter(store: Store) -> int:
     """A counter that moves with every write: what was read at one count need not be read again at the same."""
     with store.reading() as connection:
         value = connection.execute(sa.select(meta.c.value).where(meta.c.name == "changes")).scalar()

@@ -8,7 +8,7 @@ from family import Comparison, Row, compared, corrected, equivalence_p, p_value
 from scipy import stats
 from tests.scenarios.made_outcomes import made
 
-from carom.scenarios.statistics import between
+from carom.scenarios.statistics import surrogate_difference
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -27,7 +27,7 @@ def test_p_of_surrogates_that_differ_on_several_victims_is_that_of_the_t_test() 
     rates = {9: 0.82, 10: 0.80, 11: 0.75}
     hits = {("a", 1, "v", v): rng.random(20_000) < rate for v, rate in rates.items()}
     hits |= {("b", 1, "v", v): rng.random(20_000) < 0.4 for v in rates}
-    found = between(made(hits), "a", "b")
+    found = surrogate_difference(made(hits), "a", "b")
     of_victims = [hits["a", 1, "v", v].mean() - hits["b", 1, "v", v].mean() for v in rates]
     test = stats.ttest_1samp(of_victims, 0.0)
     assert p_value(found.value, found.low, found.high, df=found.df) == pytest.approx(test.pvalue, rel=0.2)

@@ -109,7 +109,7 @@ from carom.scenarios.plan.lacking import Lacking
 from carom.scenarios.plan.plan import Plan
 from carom.scenarios.store.artifacts import read_artifact
 
-from .job import Make, Place, Result, finish
+from .job import Make, Worker, Result, finish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +125,11 @@ class WeighJob:
     units = 1
     lost = ()
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it."""
-        weights = read_artifact(place.folder, "weights", self.model, self.inputs["model"])
+        weights = read_artifact(worker.folder, "weights", self.model, self.inputs["model"])
         total = sum(tensor.double().square().sum() for tensor in weights.values())
-        finish(place, result, "measures", self.key, {"total": total}, self.inputs, {"total": float(total)})
+        finish(worker, result, "measures", self.key, {"total": total}, self.inputs, {"total": float(total)})
 
 
 def rounds(plan: Plan) -> Sequence[Make]:
@@ -144,7 +144,7 @@ def _lacking_jobs(lacking: Lacking) -> list[WeighJob]:
     return [
         WeighJob(key=keys[key], label=lacking.plan.models[key].label, model=key, inputs={"model": digest})
         for key, digest in trained.items()
-        if not lacking.whole("measures", there.get(keys[key]), {"model": digest}, "what a model weighs")
+        if not lacking.intact("measures", there.get(keys[key]), {"model": digest}, "what a model weighs")
     ]
 '''
 TABLE = '''"""How many jobs each kind took."""

@@ -14,7 +14,7 @@ from types import TracebackType
 import torch
 
 from carom.errors import InputError
-from carom.scenarios.jobs.job import Job, Place, Result, perform
+from carom.scenarios.jobs.job import Job, Result, Worker, perform
 
 
 def devices_of(device: str) -> list[str]:
@@ -42,8 +42,8 @@ class Workers:
     def __init__(self, folder: Path, *, count: int, devices: Sequence[str], code: str) -> None:
         self.count = count
         threads = torch.get_num_threads()  # the cores, unless OMP_NUM_THREADS or the caller says less
-        self._places = [
-            Place(folder=folder, device=devices[i % len(devices)], threads=max(1, threads // max(1, count)), code=code)
+        self._workers = [
+            Worker(folder=folder, device=devices[i % len(devices)], threads=max(1, threads // max(1, count)), code=code)
             for i in range(max(1, count))
         ]
         self._pool: ProcessPoolExecutor | None = None
@@ -60,7 +60,7 @@ class Workers:
         """Each job with its result, as they come. A job whose process dies is reported as failed; the rest goes on."""
         if self.count == 0:
             for job in jobs:
-                yield job, perform(job, self._places[0])
+                yield job, perform(job, self._workers[0])
             return
         waiting = list(jobs)
         while waiting:
@@ -103,11 +103,11 @@ class Workers:
             context = multiprocessing.get_context("forkserver")
             # torch and what it brings are imported once, in the process that workers are forked from
             context.set_forkserver_preload(["carom.scenarios.run.executors.preload"])
-            places = context.SimpleQueue()
-            for place in self._places:
-                places.put(place)
+            workers = context.SimpleQueue()
+            for worker in self._workers:
+                workers.put(worker)
             self._pool = ProcessPoolExecutor(
-                self.count, mp_context=context, initializer=_begin, initargs=(places, sys.path)
+                self.count, mp_context=context, initializer=_begin, initargs=(workers, sys.path)
             )
         return self._pool
 
@@ -122,18 +122,18 @@ class Workers:
         self._pool = None
 
 
-_place: Place | None = None
+_worker: Worker | None = None
 
 
-def _begin(places: "multiprocessing.SimpleQueue[Place]", path: list[str]) -> None:
-    """Set a worker up: its place, no part in Ctrl-C, and an end when the driver is gone."""
-    global _place
+def _begin(workers: "multiprocessing.SimpleQueue[Worker]", path: list[str]) -> None:
+    """Set a worker process up: what it is, no part in Ctrl-C, and an end when the driver is gone."""
+    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_driver, daemon=True).start()
     sys.path[:] = path
-    _place = places.get()
-    if _place.device == "cpu":
+    _worker = workers.get()
+    if _worker.device == "cpu":
         from carom.zoo.training.allocator import tune_allocator
 
         tune_allocator()
@@ -147,5 +147,5 @@ def _end_with_driver() -> None:
 
 
 def _perform_here(job: Job) -> Result:
-    assert _place is not None
-    return perform(job, _place)
+    assert _worker is not None
+    return perform(job, _worker)

@@ -98,7 +98,7 @@ def test_victims_of_the_run_answer_the_suite_as_they_did_in_the_run(
         rates = cell_rates(outcomes)
         for victim in planned.scenario.victims:
             key = next(k for k, m in planned.models.items() if m.label == victim.label)
-            state = store.states("weights", [key])[key]
+            state = store.recorded("weights", [key])[key]
             model = restore(
                 victim.model.configuration.architecture,  # type: ignore[union-attr]
                 read_artifact(built[1], "weights", key, state.digest),

@@ -14,7 +14,7 @@ import pytest
 import carom.scenarios.jobs.job
 from carom.attacks.iterative import Iterative
 from carom.errors import InputError
-from carom.scenarios.jobs.job import Job, Place, Result
+from carom.scenarios.jobs.job import Job, Result, Worker
 from carom.scenarios.plan.plan import plan
 from carom.scenarios.run.run import run_id_of, run_scenario
 from carom.scenarios.spec.read import load_scenario, parse_scenario
@@ -24,7 +24,7 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
 from carom.scenarios.store.lists import list_failures, list_surrogates
 from carom.scenarios.store.outcomes import read_outcomes
-from carom.scenarios.store.unchanged import find_unchanged, stamp
+from carom.scenarios.store.stamps import find_unchanged, stamp
 from carom.scenarios.tables.which import show_run
 from carom.surrogates import SURROGATES
 from carom.surrogates.geometry import measured
@@ -217,12 +217,12 @@ def test_a_run_that_is_stopped_between_stages_ends_like_one_that_was_not(
     perform = carom.scenarios.jobs.job.perform
     done = 0
 
-    def stopping(job: Job, place: Place) -> Result:
+    def stopping(job: Job, worker: Worker) -> Result:
         nonlocal done
         if job.kind == "build" and done == 1:  # the average, behind what it is of
             raise KeyboardInterrupt
         done += job.kind == "build"
-        return perform(job, place)
+        return perform(job, worker)
 
     monkeypatch.setattr("carom.scenarios.run.executors.processes.perform", stopping)
     with pytest.raises(KeyboardInterrupt):

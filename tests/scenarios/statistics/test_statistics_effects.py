@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import ttest_ind
 from tests.scenarios.made_outcomes import made
 
-from carom.scenarios.statistics import Outcomes, Spread, cell_rates, contrast, holm, marginal_effects
+from carom.scenarios.statistics import Outcomes, VarianceComponents, cell_rates, contrast, holm, marginal_effects
 from carom.scenarios.statistics.components import over_images, over_models
 
 Make = Callable[..., Outcomes]
@@ -33,7 +33,7 @@ def test_on_a_balanced_grid_the_effect_is_the_difference_of_marginal_means(make_
 
 
 def test_on_any_grid_the_effect_is_that_of_least_squares_with_a_constant_for_each_model(make_outcomes: Make) -> None:
-    """Written out: dummies and numpy's least squares within each attack and eps, on a grid with half of its cells."""
+    """Artifact out: dummies and numpy's least squares within each attack and eps, on a grid with half of its cells."""
     outcomes = make_outcomes(2, images=30, drop=0.5)
     rates = cell_rates(outcomes).query("case > 0")
     effects = marginal_effects(outcomes).set_index("axis")
@@ -285,7 +285,7 @@ def test_where_parts_are_not_told_apart_the_interval_holds_what_it_says() -> Non
         asr = fallen(rows, rng, {"surrogate": 0.04, "victim": 0.04, "pair": 0.01})
         asr += rng.normal(0, by_image, len(rows))
         parts, least = over_models(cells, found.regressions, asr, [by_image * np.eye(len(rows))])
-        half = Spread(parts=(over_images, *parts.values()), least=least).half_width()
+        half = VarianceComponents(parts=(over_images, *parts.values()), least=least).half_width()
         held.append(abs(found.effect(asr)) <= half)
     assert np.mean(held) > 0.93
 
@@ -372,7 +372,7 @@ def test_equivalence_needs_an_interval_inside_the_margin(make_outcomes: Make) ->
 
 
 def test_power_is_how_often_the_equivalence_test_says_yes_where_nothing_is_there() -> None:
-    spread = Spread(parts=((1e-4, 8.0), (0.5e-4, 30.0)))
+    spread = VarianceComponents(parts=((1e-4, 8.0), (0.5e-4, 30.0)))
     estimates = np.random.default_rng(0).normal(0, np.sqrt(1.5e-4), 4000)
     yes = np.mean([spread.equivalence_p(e, 0.03) < 0.05 for e in estimates])
     assert spread.equivalence_power(0.03, 0.05) == pytest.approx(yes, abs=0.02)

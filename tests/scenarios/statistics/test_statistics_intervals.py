@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from scipy.stats import binomtest, t  # type: ignore[attr-defined]
 
-from carom.scenarios.statistics import Outcomes, Spread, holm, marginal_effects, mcnemar, paired_wald
+from carom.scenarios.statistics import Outcomes, VarianceComponents, holm, marginal_effects, mcnemar, paired_wald
 from carom.scenarios.statistics.intervals import resampled_sums
 from carom.scenarios.statistics.pooled import pool, rate_intervals
 
@@ -166,7 +166,7 @@ def test_the_interval_of_an_effect_covers_what_new_models_would_give() -> None:
 
 def test_one_source_of_variance_gives_the_t_interval_and_test() -> None:
     for df in (1.0, 4.0, 60.0):
-        spread = Spread(parts=((0.01, df),))
+        spread = VarianceComponents(parts=((0.01, df),))
         assert spread.half_width(0.9) == pytest.approx(0.1 * t.isf(0.05, df))
         assert spread.p_value(0.25) == pytest.approx(2 * t.sf(2.5, df), rel=1e-6)
         below, above = t.sf((0.3 - 0.25) / 0.1, df), t.sf((0.3 + 0.25) / 0.1, df)
@@ -182,16 +182,16 @@ def test_one_source_of_variance_gives_the_t_interval_and_test() -> None:
 def test_p_is_the_level_at_which_the_interval_reaches_the_hypothesis(
     parts: list[tuple[float, float]], distance: float
 ) -> None:
-    spread = Spread(parts=tuple(parts))
+    spread = VarianceComponents(parts=tuple(parts))
     p = spread.p_value(distance)
     assert 1e-12 <= p <= 1
     if p > 1e-11:
         assert spread.half_width(1 - p) == pytest.approx(distance, rel=1e-3)
-    assert spread.half_width(0.95) >= max(Spread(parts=(part,)).half_width(0.95) for part in parts)
+    assert spread.half_width(0.95) >= max(VarianceComponents(parts=(part,)).half_width(0.95) for part in parts)
 
 
 def test_without_variance_only_0_is_0() -> None:
-    exact = Spread(parts=((0.0, 3.0),))
+    exact = VarianceComponents(parts=((0.0, 3.0),))
     assert exact.p_value(0.0) == 1
     assert exact.p_value(0.01) == 1e-12
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import t  # type: ignore[attr-defined]
 from tests.scenarios.made_outcomes import Hits, first, made
 
-from carom.scenarios.statistics import between, group_table
+from carom.scenarios.statistics import group_table, surrogate_difference
 from carom.scenarios.statistics.seeds import Counts, Trained, over_seeds
 
 
@@ -109,7 +109,7 @@ def test_a_difference_takes_the_victims_seeds_too() -> None:
     rates = {9: 0.8, 10: 0.6, 11: 0.4}
     hits = {("a", 1, "v", v): rng.random(2000) < rate for v, rate in rates.items()}
     hits |= {("b", 1, "v", v): rng.random(2000) < 0.4 for v in rates}
-    found = between(made(hits), "a", "b")
+    found = surrogate_difference(made(hits), "a", "b")
     assert found.ranges_over == "images and victim seeds"
     half = t.isf(0.025, 2) * 0.2 / 3**0.5
     assert found.high - found.value == pytest.approx(half, rel=0.1)
@@ -118,7 +118,7 @@ def test_a_difference_takes_the_victims_seeds_too() -> None:
 
 def test_no_difference_seen_is_not_none() -> None:
     """Five images without a difference say no more than the rule of three for paired images does."""
-    found = between(made({("a", 1, "v", 1): first(3, 20), ("b", 1, "v", 1): first(3, 20)}), "a", "b")
+    found = surrogate_difference(made({("a", 1, "v", 1): first(3, 20), ("b", 1, "v", 1): first(3, 20)}), "a", "b")
     assert found.value == 0
     assert found.low < -0.05
     assert found.high > 0.05

@@ -9,24 +9,24 @@ from tests.scenarios.store.conftest import KEY, put
 from carom.errors import StoreError
 from carom.identity import tensor_digest
 from carom.scenarios.cli.doctor import examine
-from carom.scenarios.store.artifacts import Written, adopt, read_artifact, write_artifact
+from carom.scenarios.store.artifacts import Artifact, adopt, read_artifact, write_artifact
 from carom.scenarios.store.database import Store
 
 
 @pytest.mark.parametrize("harm", ["gone", "empty", "truncated", "one bit", "other tensors", "not safetensors"])
 def test_damage_is_found(store: Store, harm: str) -> None:
     written = put(store, "sets", KEY, 1.0)
-    row = store.states("sets", [KEY])[KEY]
+    row = store.recorded("sets", [KEY])[KEY]
     path = store.path("sets", KEY)
-    assert store.damage("sets", row) is None
+    assert store.why_unusable("sets", row) is None
     path.touch()
-    assert store.damage("sets", row) is None, "the time changed and the tensors did not"
+    assert store.why_unusable("sets", row) is None, "the time changed and the tensors did not"
     whole = path.read_bytes()
     if harm == "gone":
         path.unlink()
     elif harm == "other tensors":
         other = {"w": torch.tensor([3.0, 4.0])}
-        write_artifact(store.folder, Written(kind="sets", key=KEY, digest="", inputs={}, record={}), other)
+        write_artifact(store.folder, Artifact(kind="sets", key=KEY, digest="", inputs={}, record={}), other)
     else:
         bad = {
             "empty": b"",
@@ -35,7 +35,7 @@ def test_damage_is_found(store: Store, harm: str) -> None:
             "not safetensors": b"\x80\x04" + whole,
         }[harm]
         path.write_bytes(bad)
-    assert store.damage("sets", row) is not None
+    assert store.why_unusable("sets", row) is not None
     with pytest.raises(StoreError, match=r"0\.safetensors: (cannot be read|holds other tensors).*run the scenario"):
         read_artifact(store.folder, "sets", KEY, written.digest)
     assert adopt(store.folder, "sets", KEY, {}) is None
@@ -45,7 +45,7 @@ def test_damage_is_found(store: Store, harm: str) -> None:
 
 def test_a_file_without_its_row_is_adopted_only_when_it_was_made_from_the_same(store: Store) -> None:
     tensors = {"w": torch.tensor([1.0])}
-    written = Written(kind="sets", key=KEY, digest=tensor_digest(tensors), inputs={"images": "a"}, record={"l2": 1.5})
+    written = Artifact(kind="sets", key=KEY, digest=tensor_digest(tensors), inputs={"images": "a"}, record={"l2": 1.5})
     write_artifact(store.folder, written, tensors)
     assert adopt(store.folder, "sets", KEY, {"images": "a"}) == written
     assert adopt(store.folder, "sets", KEY, {"images": "b"}) is None

@@ -16,7 +16,7 @@ from tests.scenarios.store.conftest import KEY, put
 from carom.errors import StoreError
 from carom.scenarios.store.artifacts import Kind, verify
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.runs import changes
+from carom.scenarios.store.runs import change_counter
 from carom.scenarios.store.schema import artifacts, cells, clean, meta
 
 # ---------------------------------------------------------------------------------------------------------- artefacts
@@ -28,7 +28,7 @@ def test_ids_stay_when_a_plan_names_an_artefact_again(store: Store) -> None:
     again = store.row_ids("sets", [*reversed(keys), KEY + "x"])
     assert {key: again[key] for key in keys} == first
     assert len(set(again.values())) == len(keys) + 1
-    assert set(store.states("sets", keys)) == set(keys)
+    assert set(store.recorded("sets", keys)) == set(keys)
 
 
 def outcomes(store: Store) -> set[tuple[str, int, int]]:
@@ -117,7 +117,7 @@ def test_what_rests_on_artefacts_that_are_gone_is_looked_for_once_for_all_of_the
     there = {
         key
         for kind in kinds
-        for key, row in store.states(kind, [f"{name} {i}" for name in ("then", "set") for i in range(20)]).items()
+        for key, row in store.recorded(kind, [f"{name} {i}" for name in ("then", "set") for i in range(20)]).items()
         if row.digest is not None
     }
     assert there == {"then 19", "set 19"}
@@ -137,7 +137,7 @@ def test_a_copied_store_is_read_whole_once(store: Store, tmp_path: Path, monkeyp
     monkeypatch.setattr("carom.scenarios.store.database.verify", counted)
 
     def looked_at(by: Store) -> str | None:
-        return by.damage("weights", by.states("weights", [KEY])[KEY])
+        return by.why_unusable("weights", by.recorded("weights", [KEY])[KEY])
 
     os.utime(path, ns=(1, 1))
     with Store(store.folder) as reader:
@@ -155,18 +155,18 @@ def test_a_copied_store_is_read_whole_once(store: Store, tmp_path: Path, monkeyp
 def test_readers_see_one_state_while_a_run_writes(store: Store) -> None:
     put(store, "sets", "a", 1.0)
     with Store(store.folder) as reader:
-        before = changes(reader)
+        before = change_counter(reader)
         with store.writing() as connection:
             connection.execute(artifacts.insert(), [{"kind": "sets", "key": "b"}])
-            assert set(reader.states("sets", ["a", "b"])) == {"a"}, "not yet, and without waiting"
-            assert changes(reader) == before
-        assert set(reader.states("sets", ["a", "b"])) == {"a", "b"}
-        assert changes(reader) > before
+            assert set(reader.recorded("sets", ["a", "b"])) == {"a"}, "not yet, and without waiting"
+            assert change_counter(reader) == before
+        assert set(reader.recorded("sets", ["a", "b"])) == {"a", "b"}
+        assert change_counter(reader) > before
         with reader.reading() as snapshot:
             assert len(snapshot.execute(sa.select(artifacts.c.id)).all()) == 2
             store.row_ids("sets", ["c"])
             assert len(snapshot.execute(sa.select(artifacts.c.id)).all()) == 2, "still what it saw first"
-        assert len(reader.states("sets", ["a", "b", "c"])) == 3
+        assert len(reader.recorded("sets", ["a", "b", "c"])) == 3
 
 
 def test_a_reader_cannot_write(store: Store) -> None:
@@ -186,7 +186,7 @@ def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert store.states("sets", ["b"]) == {}
+    assert store.recorded("sets", ["b"]) == {}
 
 
 HOLDER = """
@@ -211,7 +211,7 @@ def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
             Store(folder, write=True)
         holder.send_signal(signal.SIGKILL)
     with Store(folder) as reader:
-        assert set(reader.states("sets", ["half done", "never committed"])) == {"half done"}
+        assert set(reader.recorded("sets", ["half done", "never committed"])) == {"half done"}
     with Store(folder, write=True) as store:
         store.row_ids("sets", ["next"])
 
@@ -247,6 +247,6 @@ def test_a_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
     with Store(folder, write=True) as store:
         put(store, "sets", KEY, 1.0)
         with Store(folder) as reader:
-            assert set(reader.states("sets", [KEY])) == {KEY}
+            assert set(reader.recorded("sets", [KEY])) == {KEY}
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert (folder / "carom.db").is_file()

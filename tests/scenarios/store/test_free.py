@@ -17,4 +17,4 @@ def test_gc_frees_what_no_run_names(store: Store) -> None:
     assert "3 files" in collect(folder)
     assert not [p for p in (folder / "artifacts").rglob("*") if p.is_file()]
     with Store(folder) as opened:
-        assert opened.states("sets", [KEY]) == {}
+        assert opened.recorded("sets", [KEY]) == {}

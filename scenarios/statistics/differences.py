@@ -6,7 +6,7 @@ import numpy as np
 
 from carom.errors import InputError
 
-from .intervals import draw_variance, hold_open, quantiles, resampled_ratios
+from .intervals import draw_variance, quantiles, resampled_ratios, widened_where_rare
 from .outcomes import Bools, Floats, Ints, Outcomes, ratio
 from .seeds import Counts, Trained, over_seeds, trained
 
@@ -54,7 +54,7 @@ def difference_of_rates(counts: Counts, made_by: Trained, rate: Ints, signs: Flo
 
     The interval is that of a pooled row. Over images: the percentile bootstrap, an image bringing all cells of all
     rates. Several training seeds widen it, by `over_seeds`: models of one seed together, whatever rates they are in.
-    Where few images tell the rates apart, `hold_open`.
+    Where few images tell the rates apart, `widened_where_rare`.
 
     Args:
         counts: Of the cells.
@@ -71,7 +71,7 @@ def difference_of_rates(counts: Counts, made_by: Trained, rate: Ints, signs: Flo
     low, high = seeds.widen(value, *quantiles(draws), draw_variance(draws), signs[:, None], difference=True)
     gain = signs @ np.nan_to_num(ratio(k, n.sum(1, keepdims=True)))
     gain[np.abs(gain) < _ROUNDING] = 0.0
-    low, high = hold_open(low, high, gain[None], n.sum(0)[None], difference=True)
+    low, high = widened_where_rare(low, high, gain[None], n.sum(0)[None], difference=True)
     first, second = (float(adds) for adds in (rates * signs).reshape(2, -1).sum(1))
     most = len(signs) / 2
     return Difference(
@@ -107,7 +107,7 @@ def difference(outcomes: Outcomes, first: Ints, second: Ints) -> Difference:
     )
 
 
-def between(
+def surrogate_difference(
     outcomes: Outcomes,
     first: str,
     second: str,

@@ -8,7 +8,7 @@ import pytest
 from tests.scenarios.conftest import EMBEDDED, Carom
 
 from carom.scenarios import environment
-from carom.scenarios.store import unchanged
+from carom.scenarios.store import stamps
 
 
 @pytest.fixture
@@ -32,15 +32,15 @@ def test_the_same_again_loads_no_torch(done: Path) -> None:
 
 
 def test_another_text_code_or_library_is_planned_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stamp = unchanged.stamp("small", EMBEDDED)
-    assert unchanged.find_unchanged(done / "s", stamp) is not None
-    assert unchanged.find_unchanged(done / "s", unchanged.stamp("small", EMBEDDED + "\n")) is None
-    assert unchanged.find_unchanged(done / "s", unchanged.stamp("other", EMBEDDED)) is None
-    monkeypatch.setattr(unchanged, "code_digest", lambda: "edited")
-    assert unchanged.stamp("small", EMBEDDED) != stamp
+    stamp = stamps.stamp("small", EMBEDDED)
+    assert stamps.find_unchanged(done / "s", stamp) is not None
+    assert stamps.find_unchanged(done / "s", stamps.stamp("small", EMBEDDED + "\n")) is None
+    assert stamps.find_unchanged(done / "s", stamps.stamp("other", EMBEDDED)) is None
+    monkeypatch.setattr(stamps, "code_digest", lambda: "edited")
+    assert stamps.stamp("small", EMBEDDED) != stamp
     monkeypatch.undo()
-    monkeypatch.setattr(unchanged, "versions", lambda: {"torch": "0"})
-    assert unchanged.stamp("small", EMBEDDED) != stamp
+    monkeypatch.setattr(stamps, "versions", lambda: {"torch": "0"})
+    assert stamps.stamp("small", EMBEDDED) != stamp
 
 
 def test_the_stamp_covers_every_file_of_carom(monkeypatch: pytest.MonkeyPatch) -> None:

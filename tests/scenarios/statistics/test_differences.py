@@ -5,7 +5,7 @@ import pytest
 from tests.scenarios.made_outcomes import Hits, made
 
 from carom.errors import InputError
-from carom.scenarios.statistics import between
+from carom.scenarios.statistics import surrogate_difference
 
 
 def hits(share: float, n: int = 200, seed: int = 0) -> Hits:
@@ -15,7 +15,7 @@ def hits(share: float, n: int = 200, seed: int = 0) -> Hits:
 def test_one_seed_by_hand() -> None:
     a, b = np.array([True, True, True, False]), np.array([True, False, False, False])
     right = np.array([True, True, False, True])
-    found = between(made({("a", 1, "v", 1): a, ("b", 1, "v", 1): b}, right=right), "a", "b")
+    found = surrogate_difference(made({("a", 1, "v", 1): a, ("b", 1, "v", 1): b}, right=right), "a", "b")
     assert found.value == pytest.approx(2 / 3 - 1 / 3)
     assert (found.n, found.surrogate_seeds) == (3, 1)
     assert [found.first, found.second] == pytest.approx([2 / 3, 1 / 3])
@@ -23,7 +23,7 @@ def test_one_seed_by_hand() -> None:
 
 def test_equal_surrogates_differ_by_nothing() -> None:
     a = hits(0.4)
-    found = between(made({("a", 1, "v", 1): a, ("b", 1, "v", 1): a}), "a", "b")
+    found = surrogate_difference(made({("a", 1, "v", 1): a, ("b", 1, "v", 1): a}), "a", "b")
     assert (found.value, found.verdict) == (0.0, "undecided")
     # no image tells them apart, which 200 images may not: Bonett and Price with none gained and none lost
     assert [found.low, found.high] == pytest.approx([-1.959964 * 2**0.5 / 202, 1.959964 * 2**0.5 / 202])
@@ -31,29 +31,29 @@ def test_equal_surrogates_differ_by_nothing() -> None:
 
 def test_a_large_difference_holds_and_its_reverse_does_not() -> None:
     outcomes = made({("a", 1, "v", 1): hits(0.8), ("b", 1, "v", 1): hits(0.3, seed=1)})
-    assert between(outcomes, "a", "b").verdict == "holds"
-    back = between(outcomes, "b", "a")
+    assert surrogate_difference(outcomes, "a", "b").verdict == "holds"
+    back = surrogate_difference(outcomes, "b", "a")
     assert back.verdict == "does not hold"
-    assert back.value == pytest.approx(-between(outcomes, "a", "b").value)
+    assert back.value == pytest.approx(-surrogate_difference(outcomes, "a", "b").value)
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
     agreeing = made({(s, k, "v", 1): hits(0.6 if s == "a" else 0.4, seed=k) for s in "ab" for k in (1, 2, 3)})
     shares = {1: 0.9, 2: 0.6, 3: 0.3}
     apart = made({(s, k, "v", 1): hits(shares[k] if s == "a" else 0.4, seed=k) for s in "ab" for k in (1, 2, 3)})
-    widths = [f.high - f.low for f in (between(agreeing, "a", "b"), between(apart, "a", "b"))]
+    widths = [f.high - f.low for f in (surrogate_difference(agreeing, "a", "b"), surrogate_difference(apart, "a", "b"))]
     assert widths[1] > 3 * widths[0]
-    assert between(apart, "a", "b").verdict == "undecided"
+    assert surrogate_difference(apart, "a", "b").verdict == "undecided"
 
 
 def test_only_what_both_met_is_compared() -> None:
     a, b = hits(0.8), hits(0.2)
     cells = {("a", 1, "v", 1): a, ("b", 1, "v", 1): b, ("a", 2, "v", 1): b, ("a", 1, "w", 1): b}
-    found = between(made(cells), "a", "b")
+    found = surrogate_difference(made(cells), "a", "b")
     assert (found.n, found.surrogate_seeds) == (200, 1)
     assert found.value == pytest.approx(a.mean() - b.mean())
 
 
 def test_nothing_in_common_is_an_error() -> None:
     with pytest.raises(InputError, match="share no attack, victim and seed"):
-        between(made({("a", 1, "v", 1): hits(0.5), ("b", 1, "w", 1): hits(0.5)}), "a", "b")
+        surrogate_difference(made({("a", 1, "v", 1): hits(0.5), ("b", 1, "w", 1): hits(0.5)}), "a", "b")
