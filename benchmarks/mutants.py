@@ -29,7 +29,7 @@ from queue import Queue
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
-from scipy.stats import binomtest
+from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "science" / "mutants.md"
@@ -181,7 +181,6 @@ def main() -> None:
     asked = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
     import numpy as np  # noqa: F401  what every child would import
-    import scipy.stats  # noqa: F401
     import torch
 
     torch.set_num_threads(1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ KINDS = [(phase, kind) for phase, kinds in PHASES.items() for kind in kinds]
 @pytest.mark.parametrize(("phase", "kind"), KINDS, ids=lambda of: getattr(of, "__name__", of))
 def test_a_kind_has_one_job_that_is_counted_under_its_phase(phase: str, kind: JobKind) -> None:
     assert isinstance(kind, JobKind)
-    classes = [c for _, c in inspect.getmembers(kind, inspect.isclass) if c.__module__ == kind.__name__]  # type: ignore[attr-defined]
+    classes: list[Any] = [c for _, c in inspect.getmembers(kind, inspect.isclass) if c.__module__ == kind.__name__]  # type: ignore[attr-defined]
     (job,) = [c for c in classes if hasattr(c, "work")]
     assert job.kind == phase
     assert job.__dataclass_params__.frozen  # it is pickled to a worker
