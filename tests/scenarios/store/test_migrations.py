@@ -26,7 +26,8 @@ CREATE TABLE sets_old (run TEXT NOT NULL, artifact INTEGER NOT NULL, image_set I
     attack_seed INTEGER NOT NULL, targeted BOOLEAN NOT NULL, PRIMARY KEY (run, artifact));
 INSERT INTO sets_old SELECT run, artifact, image_set, surrogate, json_patch('{}', json_object('source', source_s,
     'samples', samples_s, 'balance', balance_s, 'architecture', architecture_s, 'recipe', recipe_s, 'n', n_s,
-    'builder', builder_s, 'seed', seed_s, 'reads', reads)), attack, norm, eps, attack_seed, targeted FROM run_sets;
+    'defense', defense_s, 'group', group_s, 'pool', pool_s, 'builder', builder_s, 'seed', seed_s, 'reads', reads,
+    'asked', asked, 'decoy', CASE WHEN decoy THEN 'true' END)), attack, norm, eps, attack_seed, targeted FROM run_sets;
 DROP TABLE run_sets;
 ALTER TABLE sets_old RENAME TO run_sets;
 """
