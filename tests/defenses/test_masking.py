@@ -213,3 +213,26 @@ def test_what_cannot_be_examined_is_refused(trained: nn.Module) -> None:
         look(trained, n=0)
     with pytest.raises(InputError, match="restarts"):
         look(trained, restarts=0)
+
+
+@pytest.mark.parametrize("images", [30, 100, 250, 1000])
+def test_shares_of_images_are_compared_as_the_counts_that_they_are(images: int) -> None:
+    """Recorded in float32, 0.41 - 0.35 is a little less than 6 of 100: six all the same."""
+
+    def share(count: int) -> float:
+        return float(torch.tensor(count / images))
+
+    for left in range(images // 5, images // 2, max(1, images // 40)):
+        for more in range(min(left, 40)):
+            found = alarms(
+                numbers(
+                    images=float(images),
+                    clean=1.0,
+                    fgsm=share(left),
+                    pgd20=share(left),
+                    pgd100=share(left - more),
+                    square=share(left),
+                )
+            )
+            expected = binomtest(more, images, 0.02, alternative="greater").pvalue <= 0.025 and more > 0.02 * images
+            assert bool(found) == expected, (left, more)
