@@ -21,10 +21,11 @@ from .networks import Ready
 
 @dataclass
 class Known:
-    """What all attacks on one chunk of images share: gradients at the clean images, and that the labels fit."""
+    """What all attacks on one chunk of images share: gradients at the clean images, and that the labels fit, of how many classes."""
 
     clean: dict[tuple[object, ...], tuple[Sequence[Classifier], Images, Tensor, Tensor]] = field(default_factory=dict)
     labels_checked: bool = False
+    classes: int = 0  # that the members have; 0 before the first answered
 
 
 class Answering(Counted):
@@ -212,6 +213,12 @@ class Answering(Counted):
             )
         if logits.shape[1] < 2:
             raise ModelError("surrogate: its logits have one class, so there is nothing to be taken for")
+        self._known.classes = self._known.classes or logits.shape[1]
+        if logits.shape[1] != self._known.classes:
+            raise ModelError(
+                f"surrogate: one of its models answers with {logits.shape[1]} classes, another with "
+                f"{self._known.classes}; expected the same classes of all, so leave one out or cut its answer"
+            )
         self._finite &= logits.detach().isfinite().all()
         if not self._known.labels_checked:
             for labels in (self.y, self.target):

@@ -3,7 +3,6 @@
 from typing import Any
 
 from carom.identity import content_key
-from carom.scenarios.spec.scenario import ReferencedModel
 
 from .plan import Plan
 from .surrogates import PlannedSurrogate
@@ -18,7 +17,7 @@ def measured_surrogates(plan: Plan) -> list[PlannedSurrogate]:
     """The surrogates whose loss is measured: those that are trained here."""
     if plan.scenario.geometry is None:
         return []
-    return [s for s in plan.surrogates if not isinstance(s.spec.base, ReferencedModel)]
+    return [s for s in plan.surrogates if not s.spec.existing]
 
 
 def measure_key(plan: Plan, planned: PlannedSurrogate) -> str:

@@ -28,7 +28,7 @@ from .models import (
 )
 from .outside import checked, held_to
 from .sets import PlannedCell, PlannedSet, attack_sets, case_between, control_sets
-from .surrogates import PlannedSurrogate, as_attacker, built_surrogate, understated
+from .surrogates import PlannedSurrogate, as_attacker, built_surrogate, refuse_one_model_twice, understated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +147,8 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         for spec in scenario.surrogates
         for asked in ([key for key, _ in victims] if spec.builder.asks else [None])
     ]
+    for planned_surrogate in surrogates:
+        refuse_one_model_twice(planned_surrogate, models)
     groups = {p.group for _, p in seen}
     attackers = [*surrogates, *(as_attacker(key, p, groups) for key, p in public if p.attacks)]
     pool = partner_images(task).digest if any(attack.mixes for attack in scenario.attacks) else None

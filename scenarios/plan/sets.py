@@ -10,7 +10,15 @@ from carom.budget import Budget
 from carom.identity import content_key
 from carom.scenarios.axes import CONDITIONS
 from carom.scenarios.cases import case
-from carom.scenarios.spec.scenario import SINGLE, AttackSpec, Base, Scenario, SurrogateSpec, VictimSpec
+from carom.scenarios.spec.scenario import (
+    SINGLE,
+    AttackSpec,
+    Base,
+    ReferencedEnsemble,
+    Scenario,
+    SurrogateSpec,
+    VictimSpec,
+)
 from carom.zoo.tasks.images import Split
 
 from .images import AttackedImages
@@ -169,7 +177,7 @@ def attack_sets(
     return sets
 
 
-def case_between(attacker: Base, victim: Base) -> int | None:
+def case_between(attacker: Base | ReferencedEnsemble, victim: Base) -> int | None:
     """C1..C8; None where the source, balance or architecture of a model that was not trained here was not declared."""
     if any(name not in model.axes for model in (attacker, victim) for name in CONDITIONS):
         return None

@@ -3,18 +3,17 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
+from carom.errors import InputError
 from carom.scenarios.spec.scenario import (
     SINGLE,
     PublicSpec,
-    ReferencedModel,
-    Role,
     Scenario,
     SurrogateSpec,
     TrainedModel,
     loop_of,
 )
 
-from .models import BuiltModel, Model, training_of
+from .models import BuiltModel, PlannedModel, training_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +38,14 @@ def built_surrogate(
     asked: str | None,
     victims: Mapping[str, str],
     judges: tuple[str, ...],
-    add: Callable[[Model, Role, str], str],
+    add: Callable[..., str],
 ) -> PlannedSurrogate:
     """A surrogate's models, from its trainings to its last refinement."""
     base, chain = spec.base, spec.builder
-    if isinstance(base, ReferencedModel):
-        key = add(base, "surrogate", spec.label)
-        return PlannedSurrogate(spec=spec, members=(key,), rests_on=(key,))
+    if not isinstance(base, TrainedModel):
+        alone = len(spec.existing) == 1
+        existing = tuple(add(m, "surrogate", spec.label if alone else m.name, own=alone) for m in spec.existing)
+        return PlannedSurrogate(spec=spec, members=existing, rests_on=existing)
     several = len(chain.then) > 0 or (chain.first is not None and len(chain.first.members(base.seed)) > 1)
 
     def label(model: TrainedModel) -> str:
@@ -72,6 +72,22 @@ def built_surrogate(
         keys = (add(model, "surrogate", name),)
         rests_on |= dict.fromkeys((*others, *keys))
     return PlannedSurrogate(spec=spec, members=keys, rests_on=tuple(rests_on), only_victim=asked)
+
+
+def refuse_one_model_twice(planned: PlannedSurrogate, models: Mapping[str, PlannedModel]) -> None:
+    """A copy of a model under another name would count twice in an ensemble of models that exist already.
+
+    Raises:
+        InputError: Two of them have the same weights.
+    """
+    seen: dict[str | None, str] = {}
+    for key, model in zip(planned.members, planned.spec.existing, strict=False):
+        other = seen.setdefault(models[key].digest, model.name)
+        if other != model.name:
+            raise InputError(
+                f"surrogate {planned.spec.label!r}: {other!r} and {model.name!r} have the same weights; name each model "
+                "of an ensemble once"
+            )
 
 
 def as_attacker(key: str, public: PublicSpec, groups: Collection[str]) -> PlannedSurrogate:

@@ -14,7 +14,7 @@ from carom.scenarios.plan.measures import examine_key, measure_key, measured_sur
 from carom.scenarios.plan.plan import Plan
 from carom.scenarios.plan.sets import PlannedSet
 from carom.scenarios.plan.surrogates import PlannedSurrogate
-from carom.scenarios.spec.scenario import ReferencedModel, SurrogateSpec, TrainedModel
+from carom.scenarios.spec.scenario import SurrogateSpec, TrainedModel
 from carom.scenarios.store.database import Store, insert_new, insert_or_update
 from carom.scenarios.store.schema import run_cells, run_models, run_sets, run_surrogates, run_victims, runs
 from carom.surrogates import Ensemble, Single
@@ -183,7 +183,7 @@ def _surrogate_axes(spec: SurrogateSpec) -> dict[str, str]:
 def _networks(planned: PlannedSurrogate) -> int | None:
     """How many networks, of surrogates that are nothing but networks trained apart."""
     chain = planned.spec.builder
-    if chain.then or type(chain.first) not in (Single, Ensemble) or isinstance(planned.spec.base, ReferencedModel):
+    if chain.then or type(chain.first) not in (Single, Ensemble) or planned.spec.existing:
         return None
     return len(planned.members) if len({m.architecture for m in chain.members(0)}) == 1 else None
 

@@ -14,6 +14,7 @@ from .scenario import (
     UNDEFENDED,
     Base,
     PublicSpec,
+    ReferencedEnsemble,
     ReferencedModel,
     Scenario,
     SurrogateSpec,
@@ -58,7 +59,7 @@ def one_name_each(scenario: Scenario, where: str) -> Scenario:
     defended = any(other.defense != UNDEFENDED for other in others)
 
     def with_defense(model: T, defense: Defense, name: str) -> T:
-        if not defended or not isinstance(model, TrainedModel | ReferencedModel):
+        if not defended or not isinstance(model, TrainedModel | ReferencedModel | ReferencedEnsemble):
             return model
         return replace(model, axes={**model.axes, "defense": one("defense", defense, name)})
 
@@ -81,8 +82,8 @@ def labelled(scenario: Scenario) -> Scenario:
     trained = [m for m in models if isinstance(m, TrainedModel)]
     shown = [a for a in LEVELS if a in CONDITIONS or len({m.axes[a] for m in trained}) > 1]
 
-    def label(model: Base) -> str:
-        if isinstance(model, ReferencedModel):
+    def label(model: Base | ReferencedEnsemble) -> str:
+        if not isinstance(model, TrainedModel):
             return model.name
         return "/".join([*(model.axes[a] for a in shown), f"s{model.seed}"])
 

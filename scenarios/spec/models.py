@@ -8,21 +8,22 @@ from carom.defenses import Defense, parse_defense
 from carom.errors import InputError
 from carom.registry import check_keys, lookup
 from carom.scenarios.axes import LEVELS
-from carom.surrogates import parse_builder
+from carom.surrogates import Chain, parse_builder
 from carom.zoo.architectures import architecture
 from carom.zoo.models.checkpoints import SUFFIXES
+from carom.zoo.models.references import model_behind, stated_accuracy
 from carom.zoo.models.references import reference as parse_reference
-from carom.zoo.models.references import stated_accuracy
 from carom.zoo.tasks import Task
 from carom.zoo.tasks.balance import parse_balance
 from carom.zoo.training.recipes import recipe as parse_recipe
 
-from .fields import as_axis, as_tables, level_name, positive, typed
+from .fields import as_axis, as_table, as_tables, level_name, positive, typed
 from .scenario import (
     SINGLE,
     Base,
     Configuration,
     PublicSpec,
+    ReferencedEnsemble,
     ReferencedModel,
     Role,
     SurrogateSpec,
@@ -36,6 +37,9 @@ KEYS = (*LEVELS, "seed")  # of a table that trains models, and of [models]
 def surrogates_of(tables: Any, shared: Mapping[str, Any], task: Task, *, where: str) -> Iterator[SurrogateSpec]:
     """Every combination of the builders and models of each table."""
     for place, table in as_tables(tables, where=where):
+        if "models" in table:
+            yield _ensemble(table, where=place)
+            continue
         builders = as_axis(table.get("builder", "single"), where=f"{place}.builder")
         for value, model in itertools.product(builders, _models(table, shared, task, ("builder",), where=place)):
             own = dict(value) if isinstance(value, dict) else value
@@ -56,6 +60,55 @@ def surrogates_of(tables: Any, shared: Mapping[str, Any], task: Task, *, where: 
                 except InputError as error:
                     raise InputError(f"{place}.builder: {error}") from None
             yield SurrogateSpec(label=label, base=model, builder=builder, builder_name=builder_name)
+
+
+def _ensemble(table: Mapping[str, Any], *, where: str) -> SurrogateSpec:
+    """One surrogate of several models that exist already."""
+    check_keys(table, ("models", "builder", "name", *LEVELS), where=where)
+    place = f"{where}.models"
+    if not isinstance(table["models"], list) or len(table["models"]) < 2:
+        raise InputError(
+            f"{place}: expected a list of at least 2 models that exist already, got {table['models']!r}; write one as "
+            "'model'"
+        )
+    members: list[ReferencedModel] = []
+    for i, entry in enumerate(table["models"]):
+        own = {"model": entry} if isinstance(entry, str) else dict(as_table(entry, where=f"{place}[{i}]"))
+        if not isinstance(own.get("model"), str):
+            raise InputError(f"{place}[{i}]: expected a model's name, or a table with `model`, got {entry!r}")
+        members.append(_referenced(own, (), where=f"{place}[{i}]"))
+    behind = [model_behind(member.reference) for member in members]
+    names = [member.name for member in members]
+    for i, (model, name) in enumerate(zip(behind, names, strict=True)):
+        if model in behind[:i] or name in names[:i]:
+            first = behind.index(model) if model in behind[:i] else names.index(name)
+            said = f"{names[first]!r} and {name!r} are one model" if model in behind[:i] else f"two are called {name!r}"
+            raise InputError(f"{place}[{i}]: {said}; name each model of an ensemble once")
+    builder_name, builder = _reading(table.get("builder", "ensemble"), len(members), where=f"{where}.builder")
+    declared = {k: level_name(table[k]) for k in LEVELS if k in table}
+    for axis in LEVELS:  # what each member declares holds for all of them
+        said_of = [member.axes[axis] for member in members if axis in member.axes]
+        if axis not in declared and len(said_of) == len(members):
+            declared[axis] = "+".join(dict.fromkeys(said_of))
+    base = ReferencedEnsemble(name="+".join(names), members=tuple(members), axes=declared)
+    return SurrogateSpec(label=_own_name(table, where), base=base, builder=builder, builder_name=builder_name)
+
+
+def _reading(value: Any, count: int, *, where: str) -> tuple[str, Chain]:
+    """How an ensemble of so many models that exist already is read, and what tables call that."""
+    own = dict(value) if isinstance(value, dict) else {"name": value}
+    called = own.pop("label", None)
+    for key in ("size", "architectures"):
+        if key in own:
+            raise InputError(f"{where}.{key}: the models of this ensemble are those of 'models'; leave it out")
+    if own.get("name") != "ensemble":
+        raise InputError(
+            f'{where}: expected "ensemble", or a table of it with combination, schedule or per_step, got {value!r}: '
+            "models that exist already are read as they are"
+        )
+    _, builder = parse_builder({**own, "size": count}, where=where)
+    name = f"{level_name(own)} of {count}"
+    return name if called is None else typed(called, str, where=f"{where}.label"), builder
 
 
 def victims_of(tables: Any, shared: Mapping[str, Any], task: Task, role: Role, *, where: str) -> Iterator[VictimSpec]:

@@ -9,7 +9,7 @@ from carom.surrogates import Chain
 from carom.zoo.architectures import Architecture
 from carom.zoo.models.references import model_behind
 
-from .scenario import PublicSpec, ReferencedModel, Role, Scenario, VictimSpec
+from .scenario import PublicSpec, ReferencedModel, Role, Scenario, TrainedModel, VictimSpec
 
 
 def refuse_one_name_for_two_builders(scenario: Scenario, where: str) -> None:
@@ -62,7 +62,8 @@ def _refuse_misfits(scenario: Scenario, where: str) -> None:
         if spec.targeted:
             raise InputError(f"{place}: {spec.label}: a path is searched for untargeted attacks; give coefficients")
         for surrogate in scenario.surrogates:
-            if len({member.architecture for member in surrogate.builder.members(0)}) > 1:
+            networks = {member.architecture for member in surrogate.builder.members(0)}
+            if len(networks) > 1 or len(surrogate.existing) > 1:
                 raise InputError(
                     f"{place}: {spec.label} searches coefficients for one architecture, and {surrogate.label} has "
                     "several; give coefficients, or leave that surrogate out"
@@ -137,9 +138,9 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
             )
 
     for surrogate in scenario.surrogates:
-        if isinstance(surrogate.base, ReferencedModel):
-            claim("model", model_behind(surrogate.base.reference), "surrogate", surrogate.label)
-        else:
+        for model in surrogate.existing:
+            claim("model", model_behind(model.reference), "surrogate", surrogate.label)
+        if isinstance(surrogate.base, TrainedModel):
             members = [member.seed for member in surrogate.builder.members(surrogate.base.seed)]
             for seed in (surrogate.base.seed, *members):  # a builder may train by itself, with the table's own seed
                 claim("training seed", seed, "surrogate", surrogate.label)
@@ -153,10 +154,15 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
 
 def _refuse_shared_labels(scenario: Scenario, where: str) -> None:
     """In tables one label is one model, and a surrogate is also the victim of its own white box."""
-    kinds = {"surrogate": scenario.surrogates, "victim": scenario.victims, "public model": scenario.pool}
+    members = [model.name for spec in scenario.surrogates for model in spec.existing if len(spec.existing) > 1]
+    kinds = {
+        "surrogate": [*(spec.label for spec in scenario.surrogates), *members],
+        "victim": [spec.label for spec in scenario.victims],
+        "public model": [spec.label for spec in scenario.pool],
+    }
     seen: dict[str, str] = {}
-    for kind, specs in kinds.items():
-        for label in dict.fromkeys(spec.label for spec in specs):  # type: ignore[attr-defined]
+    for kind, labels in kinds.items():
+        for label in dict.fromkeys(labels):
             if label in seen:
                 raise InputError(
                     f"{where}: a {seen[label]} and a {kind} are both called {label!r}; give each its own name"

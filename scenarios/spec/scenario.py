@@ -78,13 +78,29 @@ Base = TrainedModel | ReferencedModel
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReferencedEnsemble:
+    """Models that exist already and are attacked as one; each resizes and normalises for itself."""
+
+    name: str
+    members: tuple[ReferencedModel, ...]
+    axes: Mapping[str, str]  # what the user declared of all of them
+
+
+@dataclass(frozen=True, kw_only=True)
 class SurrogateSpec:
     """A surrogate: what it is built on and how."""
 
     label: str
-    base: Base
+    base: Base | ReferencedEnsemble
     builder: Chain
     builder_name: str
+
+    @property
+    def existing(self) -> tuple[ReferencedModel, ...]:
+        """The models that exist already, of which it is one or an ensemble; none where networks are trained."""
+        if isinstance(self.base, ReferencedEnsemble):
+            return self.base.members
+        return (self.base,) if isinstance(self.base, ReferencedModel) else ()
 
 
 @dataclass(frozen=True, kw_only=True)
