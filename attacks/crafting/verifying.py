@@ -26,6 +26,11 @@ def check_fits(attack: Attack, norm: Norm, *, targeted: bool, name: str, where: 
         check_fits(getattr(attack, part), norm, targeted=targeted, name=f"{name}, its {part}", where=where)
 
 
+def slack_of(budget: Budget) -> float:
+    """How far beyond the radius float error may take an image that is not rounded, in pixel units."""
+    return 1e-6 + 1e-5 * float(budget.eps)
+
+
 def check_inside(x_adv: Images, budget: Budget, x: Images) -> None:
     """That images lie in the ball around `x`, but for float error; those that are rounded `Budget.check` holds.
 
@@ -33,7 +38,6 @@ def check_inside(x_adv: Images, budget: Budget, x: Images) -> None:
         ContractError: An image left the ball or [0, 1], or is not finite.
     """
     size = budget.size(x_adv, x)
-    slack = 1e-6 + 1e-5 * float(budget.eps)
     low, high = x_adv.aminmax()
-    if not bool((size.amax() <= float(budget.eps) + slack) & (low >= 0) & (high <= 1)):  # NaN fails
+    if not bool((size.amax() <= float(budget.eps) + slack_of(budget)) & (low >= 0) & (high <= 1)):  # NaN fails
         raise ContractError(f"attack: {budget.norm} distance {float(size.max()):.6g} or pixels outside, {budget}")

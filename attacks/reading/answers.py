@@ -21,7 +21,7 @@ from .networks import Ready
 
 @dataclass
 class Known:
-    """What all attacks on one chunk of images share: gradients at the clean images, and that the labels fit, of how many classes."""
+    """What all attacks on one chunk of images share: gradients at the clean images, labels and classes that fit."""
 
     clean: dict[tuple[object, ...], tuple[Sequence[Classifier], Images, Tensor, Tensor]] = field(default_factory=dict)
     labels_checked: bool = False

@@ -270,7 +270,7 @@ def _lacking_jobs(lacking: Lacking) -> list[CraftJob]:
     plan = lacking.plan
     groups: dict[tuple[Any, ...], list[PlannedSet]] = defaultdict(list)
     for planned in lacking.sets:
-        if planned.control is None:
+        if planned.attack is not None:
             groups[planned.surrogate, planned.members, planned.asked, planned.judges, planned.split].append(planned)
 
     def to_craft(planned: PlannedSet) -> SetToCraft:

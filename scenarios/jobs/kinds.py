@@ -6,7 +6,7 @@ Whoever wants one of the other files alone, such as the answers of a model, need
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import build, controls, craft, evaluate, examine, measure, train
+from . import bring, build, controls, craft, evaluate, examine, measure, train
 from .job import JobKind
 
 PHASES: Mapping[str, tuple[JobKind, ...]] = MappingProxyType(
@@ -14,7 +14,7 @@ PHASES: Mapping[str, tuple[JobKind, ...]] = MappingProxyType(
         "train": (train,),
         "build": (build,),
         "measure": (measure, examine),
-        "craft": (craft, controls),
+        "craft": (craft, controls, bring),
         "evaluate": (evaluate,),
     }
 )

@@ -152,6 +152,8 @@ class Lacking:
             inputs["judging"] = self.plan.images["validation"].digest
         if planned.attack is not None and planned.attack.mixes:
             inputs["partners"] = str(self.plan.pool)
+        if planned.files is not None:
+            inputs["files"] = planned.files
         return inputs
 
     def measure_inputs(self, planned: PlannedSurrogate, digests: Mapping[str, str]) -> dict[str, str] | None:

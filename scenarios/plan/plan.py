@@ -27,7 +27,7 @@ from .models import (
     training_images,
 )
 from .outside import checked, held_to
-from .sets import PlannedCell, PlannedSet, attack_sets, case_between, control_sets
+from .sets import PlannedCell, PlannedSet, attack_sets, brought_sets, case_between, control_sets
 from .surrogates import PlannedSurrogate, as_attacker, built_surrogate, refuse_one_model_twice, understated
 
 
@@ -157,7 +157,8 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         # each victim's best attack is chosen on validation images, so it meets there what is made without it
         meets = [key for key, v in victims if v.role == "victim"] if scenario.defended and split == "validation" else []
         crafted = attack_sets(scenario, images[split], attackers, judged, judges, pool)
-        for planned in (*control_sets(scenario, images[split]), *crafted):
+        theirs = brought_sets(scenario, images[split], attackers, judged) if split == "test" else []
+        for planned in (*control_sets(scenario, images[split]), *crafted, *theirs):
             if planned.key in sets:
                 twin = sets[planned.key]
                 raise InputError(
@@ -165,7 +166,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
                     f"{planned.label} ask for the same adversarial set; drop one"
                 )
             sets[planned.key] = planned
-            own_model = planned.attack is not None and planned.attack.reads == "victim"
+            own_model = planned.reads == "victim"
             for victim_key, victim in judged:
                 if planned.only_victim not in (None, victim_key):
                     continue

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from carom.budget import Budget
+from carom.errors import InputError
 from carom.identity import content_key
 from carom.scenarios.axes import CONDITIONS
 from carom.scenarios.cases import case
@@ -14,6 +15,8 @@ from carom.scenarios.spec.scenario import (
     SINGLE,
     AttackSpec,
     Base,
+    BroughtSet,
+    Reads,
     ReferencedEnsemble,
     Scenario,
     SurrogateSpec,
@@ -21,6 +24,7 @@ from carom.scenarios.spec.scenario import (
 )
 from carom.zoo.tasks.images import Split
 
+from .brought import VERSION, brought
 from .images import AttackedImages
 from .surrogates import PlannedSurrogate
 
@@ -44,6 +48,8 @@ class PlannedSet:
         budget: The ball.
         seed: Of the draws.
         split: Of the attacked images.
+        brought: What the scenario says of it, where it was made elsewhere: then neither attack nor control made it.
+        files: sha256 of what it was read from, where it was made elsewhere.
     """
 
     key: str
@@ -58,10 +64,14 @@ class PlannedSet:
     budget: Budget
     seed: int
     split: Split
+    brought: BroughtSet | None = None
+    files: str | None = None
 
     @property
     def label(self) -> str:
         """The attack's or control's name."""
+        if self.brought is not None:
+            return self.brought.label
         return self.attack.label if self.attack else str(self.control)
 
     @property
@@ -79,7 +89,15 @@ class PlannedSet:
     @property
     def targeted(self) -> bool:
         """Whether success means a given other class."""
-        return self.attack is not None and self.attack.targeted
+        asked = self.attack or self.brought
+        return asked is not None and asked.targeted
+
+    @property
+    def reads(self) -> Reads:
+        """Whose gradients or answers it was made of."""
+        if self.brought is not None:
+            return "surrogate" if self.only is None else "victim"
+        return "surrogate" if self.attack is None else self.attack.reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +112,7 @@ class PlannedCell:
 def control_sets(scenario: Scenario, attacked: AttackedImages) -> list[PlannedSet]:
     sets = []
     for name, control in scenario.controls.items():
-        for budget in scenario.budgets:
+        for budget in scenario.balls:
             if name == "identity":
                 budget = replace(budget, eps=Fraction(0))
             key = content_key("control", control, budget, CONTROL_SEED, attacked.key)
@@ -175,6 +193,62 @@ def attack_sets(
                 )
             )
     return sets
+
+
+def brought_sets(
+    scenario: Scenario,
+    attacked: AttackedImages,
+    surrogates: Sequence[PlannedSurrogate],
+    judged: Sequence[tuple[str, VictimSpec]],
+) -> list[PlannedSet]:
+    """The sets that were made elsewhere, read and checked.
+
+    Raises:
+        InputError: One cannot be read, is of other images, or is not in its ball.
+    """
+    sets = []
+    for spec in scenario.sets:
+        came = brought(spec, attacked.images, len(scenario.task.classes))
+        made_on, only = _made_on(spec, surrogates, judged)
+        question = (VERSION, came.files, spec.budget, spec.targeted, made_on.members)
+        sets.append(
+            PlannedSet(
+                key=content_key("brought", *question, attacked.key),
+                surrogate=spec.surrogate,
+                members=made_on.members,
+                spec=made_on.spec,
+                attack=None,
+                control=None,
+                only=only,
+                budget=spec.budget,
+                seed=spec.seed,
+                split=attacked.split,
+                brought=spec,
+                files=came.files,
+            )
+        )
+    return sets
+
+
+def _made_on(
+    spec: BroughtSet, surrogates: Sequence[PlannedSurrogate], judged: Sequence[tuple[str, VictimSpec]]
+) -> tuple[PlannedSurrogate, str | None]:
+    """What a set from elsewhere was made on; where that is a victim, its key: it is for that one alone."""
+    of_that_name = [s for s in surrogates if s.spec.label == spec.surrogate]
+    if any(s.only is not None for s in of_that_name):
+        raise InputError(
+            f"sets: {spec.label}: {spec.surrogate} is built for each victim anew; name another model as what it was "
+            "made on"
+        )
+    if of_that_name:
+        return of_that_name[0], None
+    for key, victim in judged:
+        if victim.label == spec.surrogate:  # a white box: no transfer, and shown on this victim alone
+            own = SurrogateSpec(label=victim.label, base=victim.model, builder=SINGLE, builder_name="single")
+            return PlannedSurrogate(spec=own, members=(key,), rests_on=(key,)), key
+    declared = ReferencedEnsemble(name=spec.surrogate, members=(), axes=spec.axes)
+    unknown = SurrogateSpec(label=spec.surrogate, base=declared, builder=SINGLE, builder_name="single")
+    return PlannedSurrogate(spec=unknown, members=(), rests_on=()), None
 
 
 def case_between(attacker: Base | ReferencedEnsemble, victim: Base) -> int | None:

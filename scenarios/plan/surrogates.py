@@ -85,8 +85,8 @@ def refuse_one_model_twice(planned: PlannedSurrogate, models: Mapping[str, Plann
         other = seen.setdefault(models[key].digest, model.name)
         if other != model.name:
             raise InputError(
-                f"surrogate {planned.spec.label!r}: {other!r} and {model.name!r} have the same weights; name each model "
-                "of an ensemble once"
+                f"surrogate {planned.spec.label!r}: {other!r} and {model.name!r} have the same weights; name each "
+                "model of an ensemble once"
             )
 
 

@@ -72,7 +72,8 @@ class RunRows:
                 connection.execute(table.delete().where(table.c.run == self.run))
             connection.execute(insert_new(run_models), [self._model_row(*r) for r in self.plan.roles])
             connection.execute(run_sets.insert(), [self._set_row(s) for s in self.plan.sets.values()])
-            connection.execute(run_surrogates.insert(), [self._surrogate_row(s) for s in self.plan.surrogates])
+            if self.plan.surrogates:
+                connection.execute(run_surrogates.insert(), [self._surrogate_row(s) for s in self.plan.surrogates])
             if self.plan.examined_victims:
                 connection.execute(run_victims.insert(), [self._victim_row(v) for v in self.plan.examined_victims])
             connection.execute(
@@ -132,7 +133,7 @@ class RunRows:
         axes = {} if planned.spec is None else _surrogate_axes(planned.spec)
         stolen = planned.spec is not None and planned.spec.builder.asks  # a surrogate of the victim's own answers
         asked = planned.only_victim if stolen else planned.asked
-        reads = None if planned.attack is None else planned.attack.reads
+        reads = None if planned.control is not None else planned.reads
         return {
             "run": self.run,
             "artifact": self.sets[planned.key],

@@ -153,6 +153,7 @@ class _Driver:
         """So that the same run is known to be done without planning it; not where files from outside matter."""
         scenario = self.plan.scenario
         outside = any(isinstance(planned.model, ReferencedModel) for planned in self.plan.models.values())
+        outside |= bool(scenario.sets)
         return stamp(scenario.name, scenario.text) if scenario.task.embedded and not outside else None
 
 

@@ -19,6 +19,7 @@ from .labels import labelled, one_name_each
 from .models import KEYS, pool_of, surrogates_of, victims_of
 from .refuse import refuse, refuse_one_name_for_two_builders
 from .scenario import PRECISIONS, Geometry, Scenario, loop_of
+from .sets import sets_of
 from .text import read_text
 
 TOP = (
@@ -36,6 +37,7 @@ TOP = (
     "validation_victims",
     "attacks",
     "budgets",
+    "sets",
     "controls",
     "geometry",
 )
@@ -62,10 +64,12 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not a TOML file: {error}") from None
     check_keys(table, TOP, where=where)
-    for key in ("task", "surrogates", "victims", "attacks", "budgets"):
+    crafts = not table.get("sets") or any(key in table for key in ("surrogates", "attacks", "budgets"))
+    for key in ("task", "victims", *(("surrogates", "attacks", "budgets") if crafts else ())):
         if key not in table:
             raise InputError(
-                f"{where}: {key!r} is missing; a scenario needs task, surrogates, victims, attacks, budgets"
+                f"{where}: {key!r} is missing; a scenario needs task, surrogates, victims, attacks, budgets (or task, "
+                "victims and sets, where nothing is crafted)"
             )
     task_name, task = _task(table["task"], where=f"{where}: task")
     shared = as_table(table.get("models", {}), where=f"{where}: models")
@@ -74,6 +78,10 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
     check_keys(images, ("per_source", "sources"), where=f"{where}: images")
     known = {s: s for s in task.sources}
     named = as_axis(images.get("sources", list(task.sources)), where=f"{where}: images.sources")
+    seeds = tuple(
+        typed(s, int, where=f"{where}: attack_seed")
+        for s in as_axis(table.get("attack_seed", 0), where=f"{where}: attack_seed")
+    )
     scenario = Scenario(
         name=file_name(table.get("name", Path(where).stem), where=f"{where}: name"),
         description=typed(table.get("description", ""), str, where=f"{where}: description"),
@@ -82,14 +90,13 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         precision=lookup(
             table.get("precision", "float32"), {p: p for p in PRECISIONS}, where=f"{where}: precision", what="precision"
         ),
-        attack_seeds=tuple(
-            typed(s, int, where=f"{where}: attack_seed")
-            for s in as_axis(table.get("attack_seed", 0), where=f"{where}: attack_seed")
-        ),
+        attack_seeds=seeds,
         image_sources=tuple(lookup(s, known, where=f"{where}: images.sources", what="source") for s in named),
         per_source=positive(images.get("per_source", 250), where=f"{where}: images.per_source"),
         itself=typed(table.get("itself", True), bool, where=f"{where}: itself"),
-        surrogates=tuple(surrogates_of(table["surrogates"], shared, task, where=f"{where}: surrogates")),
+        surrogates=tuple(surrogates_of(table.get("surrogates"), shared, task, where=f"{where}: surrogates"))
+        if crafts
+        else (),
         pool=tuple(pool_of(table.get("pool", []), shared, task, where=f"{where}: pool")),
         victims=(
             *victims_of(table["victims"], shared, task, "victim", where=f"{where}: victims"),
@@ -101,8 +108,9 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
                 where=f"{where}: validation_victims",
             ),
         ),
-        attacks=tuple(attacks_of(table["attacks"], where=f"{where}: attacks")),
-        budgets=tuple(budgets_of(table["budgets"], where=f"{where}: budgets")),
+        attacks=tuple(attacks_of(table["attacks"], where=f"{where}: attacks")) if crafts else (),
+        budgets=tuple(budgets_of(table["budgets"], where=f"{where}: budgets")) if crafts else (),
+        sets=tuple(sets_of(table.get("sets", []), seeds[0], where=f"{where}: sets")),
         controls=controls_of(table.get("controls", []), where=f"{where}: controls"),
         geometry=_geometry(table.get("geometry", False), where=f"{where}: geometry"),
         text=text,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from carom.attacks import check_fits
 from carom.defenses import Defense
 from carom.errors import InputError
+from carom.scenarios.traces import trace_of
 from carom.surrogates import Chain
 from carom.zoo.architectures import Architecture
 from carom.zoo.models.references import model_behind
@@ -34,6 +35,7 @@ def refuse(scenario: Scenario, where: str) -> None:
     _refuse_twins([p.label for p in scenario.pool], "pool", where)
     _refuse_twins([a.label for a in scenario.attacks], "attacks", where)
     _refuse_twins([str(b) for b in scenario.budgets], "budgets", where)
+    _refuse_misnamed_sets(scenario, where)
     _refuse_one_name_for_two_defenses(scenario, where)
     _refuse_pools_that_cannot_serve(scenario, where)
     _refuse_what_a_defense_cannot(scenario, where)
@@ -81,6 +83,37 @@ def _refuse_twins(labels: Sequence[str], what: str, where: str) -> None:
             raise InputError(
                 f"{where}: {what}: two are called {label!r}; names must differ, so drop one or give each its own name"
             )
+
+
+def _refuse_misnamed_sets(scenario: Scenario, where: str) -> None:
+    """In tables one attack's name is one attack, and what a set was made on is one model."""
+    attacks, controls = {a.label for a in scenario.attacks}, set(scenario.controls)
+    others = {v.label: v.role for v in scenario.victims} | {p.label: p.role for p in scenario.pool}
+    own = {s.label for s in scenario.surrogates} | {p.label for p in scenario.pool if p.attacks}
+    seen: set[tuple[object, ...]] = set()
+    for i, brought in enumerate(scenario.sets):
+        place = f"{where}: sets[{i}]"
+        if brought.label in attacks | controls or trace_of(brought.label) is not None:
+            what = "a control" if brought.label in controls else "an attack"
+            raise InputError(f"{place}.name: {brought.label!r} is {what} of this scenario; give it a name of its own")
+        role = others.get(brought.surrogate)
+        if role not in (None, "victim") and brought.surrogate not in own:
+            raise InputError(
+                f"{place}.surrogate: {brought.surrogate!r} is a {role} here; name a surrogate, a victim, or "
+                "another model"
+            )
+        if brought.axes and (brought.surrogate in own or role is not None):
+            raise InputError(
+                f"{place}.{next(iter(brought.axes))}: {brought.surrogate!r} is a model of this scenario, which says "
+                "how it was trained; leave it out"
+            )
+        one = (brought.label, brought.surrogate, brought.budget, brought.seed)
+        if one in seen:
+            raise InputError(
+                f"{place}: two sets are called {brought.label!r}, from {brought.surrogate}, {brought.budget}; give "
+                "each its own name, or its own seed"
+            )
+        seen.add(one)
 
 
 def _refuse_one_name_for_two_defenses(scenario: Scenario, where: str) -> None:

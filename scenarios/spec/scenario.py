@@ -199,6 +199,31 @@ class AttackSpec:
         return loop is not None and any(isinstance(t, Admix) for t in loop.transformations)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BroughtSet:
+    """Adversarial images that were made elsewhere.
+
+    Attributes:
+        label: What tables call the attack.
+        path: An npz file, or a folder of images.
+        clean: Of a folder: the folder of the images that they started from.
+        budget: The ball that they keep to.
+        targeted: Whether they aim at the scenario's target classes.
+        seed: What tables call the attack's seed.
+        surrogate: What they were made on: a surrogate or victim of the scenario, or any other name.
+        axes: What the user declared of the training of what they were made on.
+    """
+
+    label: str
+    path: str
+    clean: str | None
+    budget: Budget
+    targeted: bool
+    seed: int
+    surrogate: str
+    axes: Mapping[str, str]
+
+
 def loop_of(attack: Attack) -> Iterative | None:
     """The iterative attack in a snapshot or in what transfers first, or the attack itself; None where there is none."""
     if isinstance(attack, TransferThenQuery):
@@ -233,9 +258,15 @@ class Scenario:
     victims: tuple[VictimSpec, ...]
     attacks: tuple[AttackSpec, ...]
     budgets: tuple[Budget, ...]
+    sets: tuple[BroughtSet, ...]
     controls: Mapping[str, Control]  # surrogate-free sets, by the name in tables
     geometry: Geometry | None
     text: str = field(repr=False)
+
+    @property
+    def balls(self) -> tuple[Budget, ...]:
+        """Its budgets, and those of sets that were made elsewhere."""
+        return tuple(dict.fromkeys((*self.budgets, *(s.budget for s in self.sets))))
 
     @property
     def defended(self) -> bool:

@@ -312,6 +312,7 @@ def configuration_of(axes: dict[str, str]) -> str:
 
 
 def _set(made: Any, record: dict[str, Any]) -> dict[str, Any]:
+    unknown = np.nan if record.get("kind") == "brought" else 0  # nobody said what a set from elsewhere took
     return {
         "surrogate": made.surrogate or "",
         "attack": made.attack,
@@ -324,8 +325,8 @@ def _set(made: Any, record: dict[str, Any]) -> dict[str, Any]:
         "mean_l2": record.get("l2", np.nan),
         "mean_linf": record.get("linf", np.nan),
         "mean_ssim": record.get("ssim", np.nan),
-        "forward": record.get("forward", 0),
-        "backward": record.get("backward", 0),
+        "forward": record.get("forward", unknown),
+        "backward": record.get("backward", unknown),
         "seconds": record.get("seconds", np.nan),
         "mean_queries": record.get("mean_queries", np.nan),
         "median_radius": record.get("median_radius", np.nan),
