@@ -27,7 +27,7 @@ from .models import (
     training_images,
 )
 from .outside import checked, held_to
-from .sets import PlannedCell, PlannedSet, attack_sets, brought_sets, case_between, control_sets
+from .sets import PlannedCell, PlannedSet, attack_sets, brought_sets, case_between, control_sets, misspelt
 from .surrogates import PlannedSurrogate, as_attacker, built_surrogate, refuse_one_model_twice, understated
 
 
@@ -191,7 +191,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         sets=sets,
         cells=cells,
         surrogates=surrogates,
-        warnings=understated(scenario),
+        warnings=(*understated(scenario), *misspelt(scenario)),
         pool=pool,
         checks=tuple(checks),
         examined_victims=tuple(key for key, v in victims if v.role == "victim") if scenario.defended else (),

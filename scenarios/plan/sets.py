@@ -9,6 +9,7 @@ from typing import Any
 from carom.budget import Budget
 from carom.errors import InputError
 from carom.identity import content_key
+from carom.registry import did_you_mean
 from carom.scenarios.axes import CONDITIONS
 from carom.scenarios.cases import case
 from carom.scenarios.spec.scenario import (
@@ -249,6 +250,17 @@ def _made_on(
     declared = ReferencedEnsemble(name=spec.surrogate, members=(), axes=spec.axes)
     unknown = SurrogateSpec(label=spec.surrogate, base=declared, builder=SINGLE, builder_name="single")
     return PlannedSurrogate(spec=unknown, members=(), rests_on=()), None
+
+
+def misspelt(scenario: Scenario) -> tuple[str, ...]:
+    """Sets from elsewhere whose surrogate is no model of the scenario, but has nearly the name of one."""
+    own = [*(s.label for s in scenario.surrogates), *(v.label for v in scenario.victims)]
+    hints = [(s, did_you_mean(s.surrogate, own)) for s in scenario.sets if s.surrogate not in own]
+    return tuple(
+        f"sets: {s.label}: made on {s.surrogate!r}, which is no model of this scenario{hint}"
+        for s, hint in hints
+        if hint
+    )
 
 
 def case_between(attacker: Base | ReferencedEnsemble, victim: Base) -> int | None:

@@ -5,10 +5,11 @@ from typing import Any
 
 from carom.errors import InputError
 from carom.registry import check_keys
+from carom.scenarios.axes import LEVELS
 
 from .attacks import budgets_of
 from .fields import as_tables, level_name, typed
-from .scenario import LEVELS, BroughtSet
+from .scenario import BroughtSet
 
 ELSEWHERE = "made elsewhere"  # the surrogate of a set that names none
 

@@ -162,10 +162,10 @@ def list_surrogates(store: Store, run: str) -> pd.DataFrame:
         made: dict[str, Any] = {
             "surrogate": row.label,
             "asked": row.victim,
-            "surrogate_config": configuration_of(axes),
+            "surrogate_config": configuration_of(axes, row.label),
             "surrogate_seed": int(axes.get("seed", -1)),
             "builder": row.builder,
-            "base": configuration_of({**axes, "builder": "single"}),
+            "base": configuration_of({**axes, "builder": "single"}, row.label),
             "networks": np.nan if row.networks is None else row.networks,
             "schedule": row.schedule,
             "models": len(rests_on),
@@ -218,7 +218,7 @@ def list_victims(store: Store, run: str) -> pd.DataFrame:
             {
                 "victim": row.label,
                 "defense": axes.get("defense", ""),
-                "victim_config": configuration_of(axes),
+                "victim_config": configuration_of(axes, row.label),
                 "victim_seed": int(axes.get("seed", -1)),
                 **costs,
                 "parameters": numbers.get("parameters", np.nan),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from carom.errors import InputError
-from carom.scenarios.axes import AXES, OF_SURROGATE
+from carom.scenarios.axes import AXES, OF_SURROGATE, TRAINING
 from carom.scenarios.cases import CONTROL, UNDECLARED
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.traces import snapshots
@@ -280,8 +280,8 @@ def _cell(row: Any, made: Any, victim: Any, place: int, earlier: Set[str]) -> di
         "pool": attacker.get("pool", ""),
         "group": attacker.get("group", ""),
         "decoy": made.decoy,
-        "surrogate_config": configuration_of(attacker),
-        "victim_config": configuration_of(attacked),
+        "surrogate_config": configuration_of(attacker, made.surrogate or ""),
+        "victim_config": configuration_of(attacked, victim.label),
         "surrogate_seed": int(attacker.get("seed", -1)),
         "victim_seed": int(attacked.get("seed", -1)),
         **{f"{axis}_s": attacker.get(axis, "") for axis in AXES},
@@ -302,8 +302,13 @@ def surrogate_axes(made: Any) -> dict[str, str]:
     return {axis: value for axis, value in values if value is not None}
 
 
-def configuration_of(axes: dict[str, str]) -> str:
-    """What a table calls a model by its axes: the builder, and what is not as usual; the seed is left out."""
+def configuration_of(axes: dict[str, str], label: str) -> str:
+    """What a table calls a model by its axes: the builder, and what is not as usual; the seed is left out.
+
+    A model of which nobody said how it was trained is called by its label, and is no seed of another one.
+    """
+    if not any(axis in axes for axis in TRAINING):
+        return label
     shown = [axes[a] for a in AXES if a in axes and (a, axes[a]) not in USUAL]
     if axes.get("n", "all") != "all":
         shown.append(f"n={axes['n']}")

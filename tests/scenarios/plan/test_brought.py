@@ -324,6 +324,7 @@ def test_a_changed_file_is_evaluated_anew_and_nothing_has_to_be_crafted(
         outcomes = read_outcomes(store, first.run)
     mine = outcomes.cells.assign(transfer=outcomes.transfer, k=outcomes.success.sum(1))
     told = {(row.attack, row.victim[-2:]): (row.case, row.transfer) for row in mine.itertuples() if row.surrogate}
+    assert set(mine[mine["attack"] == "theirs"]["surrogate_config"]) == {"made elsewhere"}
     assert told == {("theirs", "s2"): (99, True), ("theirs", "s3"): (99, True), ("white", "s2"): (0, False)}
     assert set(mine[mine["attack"] == "theirs"]["k"]) == {0}
     assert carom("show", "--store", tmp_path / "store").code == 0
@@ -332,10 +333,23 @@ def test_a_changed_file_is_evaluated_anew_and_nothing_has_to_be_crafted(
     assert (second.crafted, second.evaluated) == (1, 2)
 
 
+def test_a_surrogate_that_is_nearly_one_of_the_scenarios_is_warned_of(scenario: Scenario, tmp_path: Path) -> None:
+    file = scenario(*ONE_MODEL)
+    np.savez(tmp_path / "a.npz", x_adv=plan_images(file.read_text()))
+    table = SET.replace("a.npz", str(tmp_path / "a.npz"))
+    told = {}
+    for name in (OURS, OURS.replace("uniform/", ""), "made elsewhere"):
+        (tmp_path / "b.toml").write_text(f'{file.read_text()}{table}surrogate = "{name}"\n')
+        told[name] = plan(load_scenario(str(tmp_path / "b.toml"))).warnings
+    assert [len(warnings) for warnings in told.values()] == [0, 1, 0]
+    assert f"did you mean '{OURS}'?" in told[OURS.replace("uniform/", "")][0]
+
+
 def plan_images(text: str) -> np.ndarray[Any, Any]:
     """The attacked images of a scenario, in their order."""
     from carom.scenarios.plan.images import images_to_attack
     from carom.scenarios.spec.read import parse_scenario
 
-    crafts = f'attacks = ["fgsm"]\nbudgets = [{{eps = "8/255"}}]\n{text}\n[[surrogates]]\nseed = 9\n'
-    return images_to_attack(parse_scenario(crafts, where="t.toml"), "test").images.images.numpy()
+    if "attacks" not in text:
+        text = f'attacks = ["fgsm"]\nbudgets = [{{eps = "8/255"}}]\n{text}\n[[surrogates]]\nseed = 9\n'
+    return images_to_attack(parse_scenario(text, where="t.toml"), "test").images.images.numpy()
