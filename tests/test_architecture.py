@@ -171,11 +171,12 @@ FOLDERS = {
     "run": GROUND | {"environment", "spec", "plan", "store", "jobs"},
 }
 ORDER = {
-    "spec": (("text", "fields"), ("scenario",), ("models", "attacks", "labels", "refuse"), ("read",)),
+    "spec": (("text", "fields"), ("scenario",), ("models", "attacks", "labels", "refuse"), ("sets",), ("read",)),
     "plan": (
         ("images", "stored"),
         ("models",),
         ("surrogates",),
+        ("brought",),
         ("sets",),
         ("outside",),
         ("plan",),
@@ -192,7 +193,7 @@ ORDER = {
     "jobs": (
         ("job", "answers", "visibility"),
         ("inputs",),
-        ("train", "build", "measure", "examine", "craft", "controls", "evaluate"),
+        ("train", "build", "measure", "examine", "craft", "controls", "bring", "evaluate"),
         ("kinds",),
     ),
     "run": (("progress", "given", "rows"), ("take",), ("run",)),

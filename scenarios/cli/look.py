@@ -62,13 +62,14 @@ def compare(
 def export(
     run: Annotated[str | None, typer.Argument(help="Run or scenario; default the latest run.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")] = Path("export"),
-    form: Annotated[str, typer.Option("--format", help="parquet, csv, latex, markdown or html.")] = "csv",
+    form: Annotated[str, typer.Option("--format", help="parquet, csv, latex, markdown, html or images.")] = "csv",
     store: StoreOption = STORE,
 ) -> None:
     """Write the tables of a run into a folder, or a report.
 
     parquet and csv hold numbers, rates from 0 to 1, and also the cells one by one; latex and markdown what `carom show`
-    prints. html is one file that needs nothing else: what matters, figures with their data, every table.
+    prints. html is one file that needs nothing else: what matters, figures with their data, every table. images is one
+    npz of the attacked images, for attacks made elsewhere.
 
     Example: carom export digits-dumb --format html -o report
     """

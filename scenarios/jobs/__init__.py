@@ -2,6 +2,6 @@
 makes such jobs of what is lacking.
 
 `job.py` is the contract, `inputs.py` names, loads and compares what jobs work on, `answers.py` is what a model says to
-images. `kinds.py` lists the kinds in the order of a run: `train`, `build`, `measure` and `examine`, `craft` and
-`controls`, `evaluate`.
+images. `kinds.py` lists the kinds in the order of a run: `train`, `build`, `measure` and `examine`, `craft`,
+`controls` and `bring`, `evaluate`.
 """

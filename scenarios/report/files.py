@@ -1,7 +1,10 @@
 """Tables of a run as files, and its report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from carom.errors import StoreError
 from carom.files import replacing
@@ -17,7 +20,7 @@ from carom.scenarios.tables.which import show_run
 from .latex import latex
 from .markdown import markdown
 
-SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "latex": ".tex", "markdown": ".md", "html": ".html"}
+SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "latex": ".tex", "markdown": ".md", "html": ".html", "images": ".npz"}
 
 
 def export_run(store: Store, run: str, folder: Path, form: str) -> list[Path]:
@@ -25,7 +28,7 @@ def export_run(store: Store, run: str, folder: Path, form: str) -> list[Path]:
 
     Numbers stay numbers in parquet and csv, rates from 0 to 1; parquet also holds titles, notes and how columns are
     shown (pandas reads them as `frame.attrs`). latex and markdown hold what `carom show` prints. html is one file with
-    everything: figures, tables, and their numbers to download.
+    everything: figures, tables, and their numbers to download. images is one npz of the attacked images, no tables.
 
     Raises:
         InputError: Unknown format, or no outcome yet.
@@ -38,6 +41,11 @@ def export_run(store: Store, run: str, folder: Path, form: str) -> list[Path]:
 
         report = write_report(store, run)
         write[folder / f"{run}{suffix}"] = lambda path: path.write_text(report, encoding="utf-8")
+    elif form == "images":
+        from .images import attacked_arrays  # reads tensors
+
+        arrays = attacked_arrays(store, run)
+        write[folder / f"{run}-images{suffix}"] = lambda path: _savez(path, arrays)
     else:
         tables = show_run(store, run)
         if form in ("parquet", "csv"):
@@ -53,6 +61,11 @@ def export_run(store: Store, run: str, folder: Path, form: str) -> list[Path]:
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written: {error.strerror or error}; give another folder") from None
     return list(write)
+
+
+def _savez(path: Path, arrays: Mapping[str, Any]) -> None:
+    with path.open("wb") as file:  # a name would get another ending
+        np.savez_compressed(file, **arrays)
 
 
 def _writer(table: Table, form: str, name: str) -> Callable[[Path], object]:

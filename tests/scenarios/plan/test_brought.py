@@ -61,7 +61,7 @@ def cells(crafted: Crafted, run: str) -> pd.DataFrame:
     """Who met what, and how that ended."""
     with Store(crafted.store) as store:
         outcomes = read_outcomes(store, run)
-    wrong = [tuple(row.tolist()) for row in outcomes.adversarial]
+    wrong = [str(row.tolist()) for row in outcomes.adversarial]
     table = outcomes.cells.assign(n=outcomes.n, k=outcomes.success.sum(1), answers=wrong, transfer=outcomes.transfer)
     return table.assign(size=[len(outcomes.labels)] * len(table))
 
@@ -133,6 +133,12 @@ architecture = "mlp(width=12)"
     for form in ("csv", "html"):
         done = carom("export", report.run, "--format", form, "-o", tmp_path / form, "--store", crafted.store)
         assert done.code == 0, done.err
+    assert carom("export", crafted.run, "--format", "images", "-o", tmp_path, "--store", crafted.store).code == 0
+    with np.load(tmp_path / f"{crafted.run}-images.npz") as given:
+        assert {k: v.dtype for k, v in given.items()} == {"x_clean": np.uint8, "y": np.int64, "target": np.int64}
+        assert np.array_equal(given["x_clean"], clean)
+        assert np.array_equal(given["y"], y)
+        assert np.array_equal(given["target"], target)
     compared = carom("compare", crafted.run, report.run, "--store", crafted.store)
     assert compared.code == 0, compared.err
 
@@ -147,7 +153,7 @@ def images() -> ImageSet:
 
 
 def npz(path: Path, **arrays: Any) -> str:
-    np.savez(path, **{k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in arrays.items()})
+    np.savez(path, **{k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in arrays.items()})  # type: ignore[arg-type]
     return str(path)
 
 
@@ -323,7 +329,7 @@ def test_a_changed_file_is_evaluated_anew_and_nothing_has_to_be_crafted(
     with Store(tmp_path / "store") as store:
         outcomes = read_outcomes(store, first.run)
     mine = outcomes.cells.assign(transfer=outcomes.transfer, k=outcomes.success.sum(1))
-    told = {(row.attack, row.victim[-2:]): (row.case, row.transfer) for row in mine.itertuples() if row.surrogate}
+    told = {(row.attack, str(row.victim)[-2:]): (row.case, row.transfer) for row in mine.itertuples() if row.surrogate}
     assert set(mine[mine["attack"] == "theirs"]["surrogate_config"]) == {"made elsewhere"}
     assert told == {("theirs", "s2"): (99, True), ("theirs", "s3"): (99, True), ("white", "s2"): (0, False)}
     assert set(mine[mine["attack"] == "theirs"]["k"]) == {0}

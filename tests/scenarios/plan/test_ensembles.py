@@ -1,7 +1,7 @@
 """Models that exist already, attacked as one: their gradient, what they may be, and what is no transfer."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ SMALL = Preprocessing(mean=(0.5,), std=(0.25,))
 MLP = '{name = "mlp", width = 9}'
 
 
-def weights(path: Path, name: object, seed: int, preprocessing: Preprocessing) -> Classifier:
+def weights(path: Path, name: str | Mapping[str, object], seed: int, preprocessing: Preprocessing) -> Classifier:
     made = create(architecture(name), shape=(1, 6, 5), classes=3, seed=seed, preprocessing=preprocessing)
     save_state_dict(made, path)
     return made.eval()
