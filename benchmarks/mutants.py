@@ -146,6 +146,7 @@ def failed(tree: Path, tests: Sequence[str], limit: float) -> bool:
             import pytest
 
             sys.path.insert(0, str(tree / "src"))
+            os.environ["PYTHONPATH"] = str(tree / "src")  # of the processes that tests start
             code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", QUICK, *tests]))
         except BaseException:
             traceback.print_exc()

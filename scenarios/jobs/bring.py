@@ -11,7 +11,7 @@ from carom.scenarios.spec.scenario import BroughtSet
 from carom.scenarios.store.artifacts import read_artifact
 from carom.zoo.tasks.images import ImageSet
 
-from .job import Make, Place, Result, adopted, finish
+from .job import Make, Worker, Result, adopted, finish
 from .visibility import visibility
 
 
@@ -52,15 +52,15 @@ class BringJob:
         """The set."""
         return (self.key,)
 
-    def work(self, place: Place, result: Result) -> None:
+    def work(self, worker: Worker, result: Result) -> None:
         """Do it."""
-        _bring(self, place, result)
+        _bring(self, worker, result)
 
 
-def _bring(job: BringJob, place: Place, result: Result) -> None:
-    if adopted("sets", job.key, job.inputs, place, result):
+def _bring(job: BringJob, worker: Worker, result: Result) -> None:
+    if adopted("sets", job.key, job.inputs, worker, result):
         return
-    clean = read_artifact(place.folder, "images", job.images_key, job.images_digest)
+    clean = read_artifact(worker.folder, "images", job.images_key, job.images_digest)
     came = brought(job.set, ImageSet(clean["images"], clean["labels"], clean["ids"]), job.classes)
     if came.files != job.inputs["files"]:
         raise InputError(
@@ -69,7 +69,7 @@ def _bring(job: BringJob, place: Place, result: Result) -> None:
         )
     tensors = {"images": came.images, **({} if came.target is None else {"target": came.target})}
     record = {"kind": "brought", "path": job.set.path, **visibility(came.images, clean["images"], job.set.budget)}
-    finish(place, result, "sets", job.key, tensors, job.inputs, record)
+    finish(worker, result, "sets", job.key, tensors, job.inputs, record)
 
 
 def rounds(plan: Plan) -> Sequence[Make]:
