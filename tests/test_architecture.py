@@ -260,6 +260,7 @@ STOREYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("models.outside",),
         ("models.references",),
         ("training",),
+        ("references", "classifier"),  # where `models` had them first
         ("",),
     ),
     "surrogates": (

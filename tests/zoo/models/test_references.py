@@ -529,3 +529,16 @@ def test_a_victim_of_another_shape_says_so(images: Pixels) -> None:
 def test_missing_weights_file_type() -> None:
     with pytest.raises(MissingData):
         load_reference(WeightsFile(path="gone.pt", sha256="0"), shape=SHAPE, classes=CLASSES)
+
+
+def test_scripts_of_before_find_what_they_import() -> None:
+    from carom.scenarios import store
+    from carom.zoo import classifier, references
+    from carom.zoo.models import victims
+
+    assert references.check_victim is victims.check_victim
+    assert references.load_reference is load_reference
+    assert classifier.create is create
+    assert store.Store.__module__ == "carom.scenarios.store.database"
+    with pytest.raises(AttributeError, match="'carom.scenarios.store' has no attribute 'Shop'"):
+        store.Shop  # noqa: B018
