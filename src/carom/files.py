@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,24 @@ def write_whole(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def stray(path: Path) -> str | None:
+    """What a file holds where a download or a checkout went wrong, and what to do; None where it may be what it should.
+
+    An empty file, a web page, a pointer of Git LFS, or an answer in JSON or XML instead of the file.
+    """
+    with path.open("rb") as file:
+        begin = file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not path.stat().st_size:
+        return "it is empty; download or copy it again"
+    if begin.startswith(b"version https://git-lfs.github.com"):
+        return "a pointer of Git LFS, not the file itself; fetch that with: git lfs pull"
+    if re.match(rb"<(!doctype|html|head|body|title|meta|script)\b", begin, re.IGNORECASE):
+        return "a web page, not the file that its address promised; open it to see what the server said, and download again"
+    if begin.startswith((b"<?xml", b"<Error", b'{"error', b'{"message', b'{"detail')):
+        return "a server's answer, not the file that its address promised; open it to see what was said"
+    return None
 
 
 def write_state(path: Path, same: str, content: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Weights as files: safetensors, or a state dict that torch loads without unpickling."""
 
 import json
-import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,19 +11,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from carom.errors import InputError, MissingData, ModelError
-from carom.files import replacing
+from carom.files import replacing, stray
 from carom.registry import build
 from carom.zoo.architectures import Architecture, architecture, table
 from carom.zoo.preprocessing import Preprocessing
 
 from .classifier import Classifier, Shape, weights
+from .wrapped_weights import Found, named
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 _HEADER = "carom"
-_NESTED = ("state_dict", "model_state_dict", "model")  # where common training scripts put the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,46 +59,56 @@ def save_state_dict(classifier: Classifier, path: Path) -> None:
             torch.save(weights(classifier), part)
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], Description | None]:
-    """The tensors of a file by name, and what it says about them.
-
-    Nothing is unpickled. Nested state dicts ("state_dict", "model") and the "module." of data parallel training are
-    unwrapped.
+def read_weights(path: Path) -> tuple[Found, Description | None]:
+    """The tensors of a file, and what it says about them. Nothing is unpickled.
 
     Raises:
         MissingData: No such file.
-        ModelError: Not a file of tensors, or one that needs unpickling.
+        ModelError: Not a file of tensors, a damaged one, or one that needs unpickling.
     """
     if not path.is_file():
         raise MissingData(f"{path}: no such file; expected weights as {', '.join(SUFFIXES)}")
+    if (came := stray(path)) is not None:
+        raise ModelError(f"{path}: {came}")
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-                return _plain(tensors, path), _described(file.metadata(), path)
+                return _tensors(tensors, path), _described(file.metadata(), path)
         except SafetensorError as error:
-            raise ModelError(f"{path}: not a safetensors file ({error}); export the weights again") from None
+            raise ModelError(f"{path}: damaged, or not a safetensors file ({error}); export or copy it again") from None
     try:
         with warnings.catch_warnings(action="ignore"):  # of old pickle protocols: what cannot be read is refused below
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
-        raise ModelError(
-            f"{path}: not a plain state dict: reading it would run code from the file; where the model is trusted, "
-            'export it with torch.save(model.state_dict(), "weights.pt") or safetensors.torch.save_file'
-        ) from None
-    return _plain(loaded, path), None
+    except Exception as error:  # whatever a damaged file leads torch to
+        raise ModelError(f"{path}: {_unreadable(path, str(error))}") from None
+    return _tensors(loaded, path), None
 
 
-def _plain(loaded: object, path: Path) -> dict[str, Tensor]:
-    tensors = loaded
-    for name in _NESTED:
-        if isinstance(tensors, Mapping) and isinstance(tensors.get(name), Mapping):
-            tensors = tensors[name]
-    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()) or not tensors:
-        raise ModelError(f"{path}: expected tensors by name, as model.state_dict() gives them")
-    if all(str(name).startswith("module.") for name in tensors):
-        return {str(name).removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return {str(name): tensor for name, tensor in tensors.items()}
+def _unreadable(path: Path, said: str) -> str:
+    """Why torch cannot read a file, and what to do."""
+    if "TorchScript" in said:
+        return (
+            'a TorchScript archive, not a plain state dict; where it is yours, add format = "torchscript" and '
+            "trusted = true"
+        )
+    if (foreign := re.search(r"(?:GLOBAL|class) ([\w.]+)", said)) is not None:
+        return (
+            f"not a plain state dict: reading it would run code from the file ({foreign[1]}); where the model is "
+            'trusted, export it with torch.save(model.state_dict(), "weights.pt") or safetensors.torch.save_file'
+        )
+    return (
+        f"damaged, cut short or no file of weights ({path.stat().st_size:,} bytes); download or copy it again, and "
+        "compare its size and checksum with what its source says"
+    )
+
+
+def _tensors(loaded: object, path: Path) -> Found:
+    found = named(loaded)
+    if not found.tensors:
+        has = ", ".join(map(str, list(loaded)[:8])) if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"
+        raise ModelError(f"{path}: expected tensors by name, as model.state_dict() gives them; it holds {has}")
+    return found
 
 
 def _described(metadata: Mapping[str, str] | None, path: Path) -> Description | None:

@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.errors import InputError, MissingData, ModelError
+from carom.scenarios import store
 from carom.typing import Pixels
+from carom.zoo import classifier, references
 from carom.zoo.architectures import Architecture, architecture
+from carom.zoo.models import victims
 from carom.zoo.models.checkpoints import save_state_dict
 from carom.zoo.models.classifier import Classifier, Shape, create, weights
 from carom.zoo.models.outside.published import Published
@@ -532,13 +535,9 @@ def test_missing_weights_file_type() -> None:
 
 
 def test_scripts_of_before_find_what_they_import() -> None:
-    from carom.scenarios import store
-    from carom.zoo import classifier, references
-    from carom.zoo.models import victims
-
     assert references.check_victim is victims.check_victim
     assert references.load_reference is load_reference
     assert classifier.create is create
     assert store.Store.__module__ == "carom.scenarios.store.database"
-    with pytest.raises(AttributeError, match="'carom.scenarios.store' has no attribute 'Shop'"):
+    with pytest.raises(AttributeError, match=r"'carom\.scenarios\.store' has no attribute 'Shop'"):
         store.Shop  # noqa: B018

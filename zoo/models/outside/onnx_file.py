@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from carom.errors import InputError, ModelError, one_line
+from carom.errors import InputError, ModelError
+from carom.files import stray
 from carom.identity import content_key
 from carom.registry import build, check_keys, did_you_mean
 from carom.zoo.models.victims import Answers, CallableVictim
@@ -83,8 +84,26 @@ def load_onnx(reference: OnnxFile, *, shape: Shape, where: str) -> CallableVicti
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base
-        raise ModelError(f"{where}: onnxruntime cannot open it: {one_line(error)}; export it again") from None
+        came = stray(Path(path)) or _reason(error, onnxruntime.__version__)
+        raise ModelError(f"{where}: {came}") from None
     return CallableVictim(_Graph(session, reference.output, shape, where), where, reference.answers)
+
+
+def _reason(error: Exception, version: str) -> str:
+    """Why onnxruntime opens no graph: its own words, without the place in its source that it says first."""
+    said = " ".join(str(error).split())
+    for pattern, what, advice in (
+        (r"IR version: (\d+), max supported IR version: (\d+)", "IR version", "export it with an earlier onnx"),
+        (r"Opset (\d+) is under.* till opset (\d+)", "opset", "export it with an earlier opset_version"),
+    ):
+        if (found := re.search(pattern, said)) is not None:
+            return (
+                f"it has {what} {found[1]}, and onnxruntime {version} reads up to {found[2]}; {advice}, or install a "
+                "newer onnxruntime"
+            )
+    said = re.sub(r"^.*?failed:", "", said)
+    said = re.sub(r"^/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])", "", said)
+    return f"onnxruntime cannot open it: {said[:1000].removesuffix('.')}; export it again"
 
 
 def takes_bytes(victim: CallableVictim) -> bool:
@@ -125,11 +144,21 @@ class _Graph:
         self.session = session
         self.input = taken.name
         self.type = _TYPES[taken.type]
-        self.output = _output([o.name for o in session.get_outputs()], output, where)
+        self.output = _output({o.name: o.type for o in session.get_outputs()}, output, where)
         self.rows_first, self.batch = _layout(taken.name, taken.shape, shape, where)
+        # a graph may leave the number of images open and have a fixed one inside
+        if self.batch is None and not self._takes(2, shape) and self._takes(1, shape):
+            self.batch = 1
 
     def __call__(self, x: Tensor) -> Tensor:
         return in_batches(self._ask, x, self.batch)
+
+    def _takes(self, n: int, shape: Shape) -> bool:
+        """Whether it answers `n` images with as many rows."""
+        try:
+            return len(self._ask(torch.zeros(n, *shape))) == n
+        except Exception:  # what is wrong is said when it is asked in earnest
+            return False
 
     def _ask(self, x: Tensor) -> Tensor:
         images = x.permute(0, 2, 3, 1) if self.rows_first else x
@@ -140,12 +169,23 @@ class _Graph:
         return torch.from_numpy(np.asarray(found)).to(x.device)
 
 
-def _output(names: list[str], asked: str | None, where: str) -> str:
-    if asked is not None and asked not in names:
-        raise InputError(f"{where}: no output {asked!r}{did_you_mean(asked, names)} (known: {', '.join(names)})")
-    if asked is None and len(names) != 1:
-        raise InputError(f'{where}: {len(names)} outputs ({", ".join(names)}); add output = "NAME"')
-    return asked or names[0]
+def _output(types: Mapping[str, str], asked: str | None, where: str) -> str:
+    """The name of the output that is read."""
+    if asked is not None and asked not in types:
+        raise InputError(f"{where}: no output {asked!r}{did_you_mean(asked, types)} (known: {', '.join(types)})")
+    if asked is None and len(types) != 1:
+        raise InputError(f'{where}: {len(types)} outputs ({", ".join(types)}); add output = "NAME"')
+    name = asked or next(iter(types))
+    if not types[name].startswith("tensor("):
+        others = [n for n, kind in types.items() if kind.startswith("tensor(")]
+        instead = f", or name another output ({', '.join(others)})" if others else ""
+        raise ModelError(
+            f"{where}: output {name} is {types[name]}, not a tensor; export scores as a tensor, as skl2onnx "
+            f"and onnxmltools do with zipmap=False{instead}"
+        )
+    if types[name] in ("tensor(string)", "tensor(bool)"):
+        raise ModelError(f"{where}: output {name} is {types[name]}; expected scores, or labels as whole numbers")
+    return name
 
 
 def _layout(name: str, taken: list[Any], shape: Shape, where: str) -> tuple[bool, int | None]:

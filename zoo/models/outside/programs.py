@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.errors import InputError, ModelError, one_line
+from carom.files import stray
 from carom.identity import content_key
 from carom.registry import build, check_keys
 from carom.typing import Images
@@ -91,7 +92,8 @@ def load_program(reference: Program, *, shape: Shape, classes: int, where: str) 
         raise ModelError(f"{where}: {error}") from None
     except Exception as error:
         made = "torch.jit.save" if reference.format == "torchscript" else "torch.export.save"
-        raise ModelError(f"{where}: not a file of {made}: {one_line(error)}") from None
+        came = stray(path) or f"damaged, or not a file of {made}: {one_line(error)}; export or copy it again"
+        raise ModelError(f"{where}: {came}") from None
     # its weights are not trained again; a copy of a TorchScript module would make those that want gradients no leaves
     for weight in network.parameters():
         weight.requires_grad_(False)

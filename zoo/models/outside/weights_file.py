@@ -10,7 +10,8 @@ from carom.identity import content_key, file_digest
 from carom.registry import check_keys
 from carom.zoo.architectures import Architecture, architecture
 from carom.zoo.models.checkpoints import Description, read_weights
-from carom.zoo.models.classifier import Classifier, Shape, restore
+from carom.zoo.models.classifier import Classifier, Shape, create, load_weights
+from carom.zoo.models.wrapped_weights import tensors_of
 from carom.zoo.preprocessing import Declared, on_images
 
 from .declared import declared_preprocessing
@@ -25,39 +26,46 @@ class WeightsFile:
         sha256: Of the file when it was named.
         architecture: Of the weights; None where the file says it (`carom train -o` writes such files).
         preprocessing: Between pixels in [0, 1] and the network; None for the file's, or the architecture's own.
+        weights_key: Which weights of the file, such as "model_ema"; None where it has one set of them.
     """
 
     path: str
     sha256: str
     architecture: Architecture | None = None
     preprocessing: Declared | None = None
+    weights_key: str | None = None
 
     version: ClassVar[int] = 1
 
     def key(self) -> str:
         """What is asked for; changes with the file's content, not with its place."""
-        return content_key("weights-file", self.version, self.sha256, self.architecture, self.preprocessing)
+        which = () if self.weights_key is None else (self.weights_key,)
+        return content_key("weights-file", self.version, self.sha256, self.architecture, self.preprocessing, *which)
 
 
 def weights_file(name: str, table: Mapping[str, Any], *, where: str) -> WeightsFile:
-    """From a path, and a table of "architecture" and "preprocessing".
+    """From a path, and a table of "architecture", "preprocessing" and "weights_key".
 
     Raises:
         InputError: A field is unknown or wrong.
         MissingData: No such file.
     """
-    check_keys(table, ("architecture", "preprocessing"), where=where)
+    check_keys(table, ("architecture", "preprocessing", "weights_key"), where=where)
     path = Path(name).expanduser()
     if not path.is_file():
         raise MissingData(f"{where}: {name}: no such file; check the path, which is relative to the working directory")
     declared = table.get("architecture")
     if declared is not None and not isinstance(declared, str | Mapping):
         raise InputError(f"{where}.architecture: expected a name or a table, got {declared!r}")
+    key = table.get("weights_key")
+    if key is not None and (not isinstance(key, str) or not key.strip(".")):
+        raise InputError(f'{where}.weights_key: expected where the weights lie, such as "model_ema", got {key!r}')
     return WeightsFile(
         path=name,
         sha256=file_digest(path),
         architecture=None if declared is None else architecture(declared, where=f"{where}.architecture"),
         preprocessing=declared_preprocessing(table, where=where),
+        weights_key=None if key is None else key.strip("."),
     )
 
 
@@ -70,7 +78,7 @@ def load_weights_file(reference: WeightsFile, *, shape: Shape, classes: int, whe
     """
     path = Path(reference.path).expanduser()
     where = f"{where}: {reference.path}"
-    tensors, said = read_weights(path)
+    found, said = read_weights(path)
     if file_digest(path) != reference.sha256:
         raise ModelError(f"{where}: the file changed after it was named; start again")
     chosen = _agreed(reference, said, shape, classes, where)
@@ -78,7 +86,10 @@ def load_weights_file(reference: WeightsFile, *, shape: Shape, classes: int, whe
     preprocessing = said.preprocessing if declared is None and said is not None else None
     if declared is not None:
         preprocessing = on_images(declared, shape)
-    return restore(chosen, tensors, shape=shape, classes=classes, preprocessing=preprocessing, where=where)
+    classifier = create(chosen, shape=shape, classes=classes, preprocessing=preprocessing, pretrained=False)
+    tensors = tensors_of(classifier.network.state_dict(), found, where=where, key=reference.weights_key)
+    load_weights(classifier, tensors, where=where)
+    return classifier.eval()
 
 
 def _agreed(reference: WeightsFile, said: Description | None, shape: Shape, classes: int, where: str) -> Architecture:

@@ -202,6 +202,71 @@ def test_what_is_no_graph_of_images(tmp_path: Path) -> None:
         load({"model": str(path), "revison": "1"})
 
 
+def written(path: Path, nodes: list[Any], output: Any, *, opset: int = 17, ir: int = 9) -> None:
+    """A graph of images `n c h w` that ends in these nodes, which read the scores "z" or the images "x"."""
+    weight = numpy_helper.from_array(np.ones((168, CLASSES), np.float32), "w")
+    fixed = numpy_helper.from_array(np.array([1, 168]), "one")
+    made = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *SHAPE])], [output], [weight, fixed]
+    )
+    domains = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(made, opset_imports=domains, ir_version=ir), path)
+
+
+SCORES = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["z"])]
+PLAIN = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", CLASSES])
+
+
+@pytest.mark.parametrize(
+    ("newer", "words"),
+    [
+        ({"ir": 99}, r"it has IR version 99, and onnxruntime \S+ reads up to \d+; export it with an earlier onnx"),
+        (
+            {"opset": 99},
+            r"it has opset 99, and onnxruntime \S+ reads up to \d+; export it with an earlier opset_version",
+        ),
+    ],
+)
+def test_a_graph_that_is_newer_than_onnxruntime(newer: dict[str, int], words: str, tmp_path: Path) -> None:
+    written(tmp_path / "net.onnx", SCORES, PLAIN, **newer)
+    with pytest.raises(ModelError, match=words):
+        load(str(tmp_path / "net.onnx"))
+
+
+def test_the_reason_of_onnxruntime_is_said_to_its_end(tmp_path: Path) -> None:
+    """Its last words tell what is wrong, and a long path stands before them."""
+    folder = tmp_path / ("long" * 50)
+    folder.mkdir()
+    written(folder / "net.onnx", [helper.make_node("Nobody", ["x"], ["z"], domain="my.ops")], PLAIN)
+    with pytest.raises(ModelError, match=r"No opset import for domain 'my\.ops'") as error:
+        load(str(folder / "net.onnx"))
+    assert "onnxruntime_src" not in str(error.value)
+
+
+def test_outputs_that_are_no_scores(tmp_path: Path) -> None:
+    table = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    maps = helper.make_value_info("y", helper.make_sequence_type_proto(table))
+    zipped = helper.make_node("ZipMap", ["z"], ["y"], domain="ai.onnx.ml", classlabels_int64s=list(range(CLASSES)))
+    several = helper.make_value_info("y", helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None).type)
+    text = helper.make_tensor_value_info("y", TensorProto.STRING, ["n", CLASSES])
+    for node, output, words in (
+        (zipped, maps, r"output y is seq\(map\(int64,tensor\(float\)\)\), not a tensor; .*zipmap=False"),
+        (helper.make_node("SequenceConstruct", ["z"], ["y"]), several, r"output y is seq\(tensor\(float\)\), not a"),
+        (helper.make_node("Cast", ["z"], ["y"], to=TensorProto.STRING), text, r"output y is tensor\(string\)"),
+    ):
+        written(tmp_path / "net.onnx", [*SCORES, node], output)
+        with pytest.raises(ModelError, match=words):
+            load(str(tmp_path / "net.onnx"))
+
+
+def test_a_graph_with_one_image_fixed_inside_is_asked_one_by_one(tmp_path: Path, images: Pixels) -> None:
+    nodes = [helper.make_node("Reshape", ["x", "one"], ["flat"]), SCORES[1]]
+    written(tmp_path / "net.onnx", nodes, helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", CLASSES]))
+    victim = load(str(tmp_path / "net.onnx"))
+    x = images.float() / 255
+    torch.testing.assert_close(victim(x), x.flatten(1).sum(1, keepdim=True).expand(-1, CLASSES))
+
+
 # --- programs
 
 
