@@ -1,7 +1,8 @@
 """carom on one's own modules and tensors, without scenario or store."""
 
-import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import get_args
 
@@ -10,18 +11,23 @@ import torch
 from torch import nn
 
 import carom.attacks
-from carom.budget import Budget
-from carom.errors import CaromError, ContractError, InputError, ModelError, one_line
+from carom.budget import Budget, in_range
+from carom.copying import copied
+from carom.errors import CaromError, ContractError, GradientWarning, InputError, ModelError, one_line
 from carom.protocols import Attack, Combination, GradientSource, Victim
 from carom.registry import lookup
 from carom.surrogates import Surrogate
-from carom.typing import Ids, Images, Labels
+from carom.typing import Ids, Images, Labels, Pixels
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.models.prepare import prepare
+from carom.zoo.models.victims import Answers, check_answer, check_gradient, check_steady
 from carom.zoo.preprocessing import Preprocessing
 
 from .jobs.answers import answers
 from .statistics import wilson
+
+CHECKED_IMAGES = 4
+"""So many images a model answers before anything rests on it."""
 
 
 def attack(
@@ -61,12 +67,18 @@ def attack(
 
     Raises:
         InputError: An unknown name, images out of range, or a target that is the image's own class.
-        ModelError: The model breaks the classifier contract.
+        ModelError: The model breaks the classifier contract: it answers something else than logits, probabilities,
+            something else the second time or alone, or has no gradient. A model that draws says so: an attribute
+            `deterministic = False`.
+
+    Warns:
+        GradientWarning: The gradient of some images was exactly zero whenever it was read.
     """
     chosen = carom.attacks.parse_attack(name, where="attack") if isinstance(name, str | Mapping) else name
     budget = Budget.parse(norm, eps, where="attack")
     lookup(combination, {c: c for c in get_args(Combination)}, where="attack", what="combination")
-    with torch.inference_mode(False):  # what is copied in inference mode can have no gradient
+    # what is copied in inference mode can have no gradient
+    with torch.inference_mode(False), _made_beside(x):
         x = _images(x, "x", where="attack")
         y = _labels(y, "y", x, where="attack")
         target = None if target is None else _labels(target, "target", x, where="attack")
@@ -84,11 +96,32 @@ def attack(
             partners=None if partners is None else carom.attacks.Partners(*partners),
             prepare=None if source is model else prepare,  # a source of one's own may change its weights at each step
         )
+    _warn_of_zero_gradients(made[0], len(x))
     return made[0].images
 
 
+def _made_beside(x: object) -> AbstractContextManager[object]:
+    """Where a script has another default device than the CPU, what is made in here is made where the images are."""
+    if not isinstance(x, torch.Tensor) or torch.get_default_device() == torch.device("cpu"):
+        return nullcontext()
+    return torch.device(x.device)
+
+
+def _warn_of_zero_gradients(made: carom.attacks.Crafted, n: int) -> None:
+    dead = made.without_gradient
+    if dead:
+        warnings.warn(
+            f"attack: for {dead} of {n} images ({dead / n:.0%}) every gradient was exactly zero, so there was nothing "
+            "to follow, and an image that stayed as it was says nothing of the model: look for rounding, hard "
+            "thresholds and detached parts in it; where it is only very sure, attack with an objective that does not "
+            'saturate ("mi+margin"), or in float64',
+            GradientWarning,
+            stacklevel=3,
+        )
+
+
 def _images(x: Images, name: str, *, where: str) -> Images:
-    """`x` without its history.
+    """`x` without its history, float error at the ends of [0, 1] clamped away.
 
     Raises:
         InputError: It is not a batch of float images in [0, 1].
@@ -98,13 +131,7 @@ def _images(x: Images, name: str, *, where: str) -> Images:
         raise InputError(f"{where}: {name}: expected a tensor n c h w of float images in [0, 1], got {came}")
     if not x.is_floating_point():
         raise InputError(f"{where}: {name}: expected float images in [0, 1], got {x.dtype}; divide 8-bit images by 255")
-    x = x.detach()
-    if len(x) and not (float(x.min()) >= -1e-6 and float(x.max()) <= 1 + 1e-6):  # written so that NaN fails
-        raise InputError(
-            f"{where}: {name}: pixels in [{float(x.min()):.4g}, {float(x.max()):.4g}], expected [0, 1]; put the "
-            "normalisation into the model, and clamp what left the range"
-        )
-    return x
+    return in_range(x.detach(), where=f"{where}: {name}")
 
 
 def _labels(y: Labels, name: str, x: Images, *, where: str) -> Labels:
@@ -125,11 +152,18 @@ def _source(
     model: nn.Module | Sequence[nn.Module] | GradientSource, x: Images, combination: Combination, seed: int
 ) -> GradientSource:
     if isinstance(model, nn.Module) and not isinstance(model, nn.ModuleList):
-        return Surrogate((_copied(model, x),), combination=combination, seed=seed)
+        return Surrogate((_copied(model, x, "the model"),), combination=combination, seed=seed)
     if isinstance(model, Sequence | nn.ModuleList) and not isinstance(model, str):
         if not len(model) or not all(isinstance(m, nn.Module) for m in model):
             raise InputError(f"attack: expected torch modules, got {[type(m).__name__ for m in model]}")
-        return Surrogate(tuple(_copied(m, x) for m in model), combination=combination, seed=seed)
+        members = tuple(_copied(m, x, f"model {place} of {len(model)}") for place, m in enumerate(model, start=1))
+        counts = [member.classes for member in members]
+        if len(set(counts)) > 1:
+            raise ModelError(
+                f"attack: the models answer with {', '.join(map(str, counts))} classes, in their order; expected one "
+                "number: wrap those with more, so that they return the logits of the common classes alone, in one order"
+            )
+        return Surrogate(members, combination=combination, seed=seed)
     if not isinstance(model, GradientSource):
         raise InputError(
             f"attack: expected a torch module, several of them or a gradient source, got {type(model).__name__}: an "
@@ -138,25 +172,42 @@ def _source(
     return model
 
 
-def _copied(model: nn.Module, x: Images) -> nn.Module:
-    """A frozen copy in eval mode, where the images are.
+def _copied(model: nn.Module, x: Images, what: str) -> Classifier:
+    """A frozen copy in eval mode, where the images are, that does to a few of them what attacks rest on.
 
     Raises:
-        ModelError: It does not map one of them to logits.
+        ModelError: It cannot be copied, does not map images to logits, or its answers cannot be relied on.
     """
-    classifier = copy.deepcopy(model).eval()
+    name = f"attack: {what}"
+    try:
+        classifier = copied(model).eval()
+    except Exception as error:  # the user's module may raise anything
+        raise ModelError(
+            f"{name}: cannot be copied, and is not attacked itself: {one_line(error)}; build it anew without the part "
+            "that cannot be, or give a module that makes that part when it is called"
+        ) from error
     if not isinstance(classifier, Classifier):
         channels, rows, columns = x.shape[1:]
         plain = Preprocessing(mean=(0.0,) * channels, std=(1.0,) * channels)
         shape = (channels, rows, columns)
         classifier = Classifier(classifier, shape=shape, classes=0, preprocessing=plain, architecture=None)
     classifier = classifier.to(x.device)
+    few = x[:CHECKED_IMAGES]
+    network: nn.Module = classifier if isinstance(model, Classifier) else classifier.network
+    logits = _answer(network, few, where=name) if len(x) else None  # a lazy module has its weights from now on
+    classifier.requires_grad_(False)
     if len(x):
-        network = classifier if isinstance(model, Classifier) else classifier.network
-        logits = _answer(network, x[:1], where="attack: the model")
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or not logits.is_floating_point():
-            raise ModelError(f"attack: the model: expected logits (1, k) for one image, got {_shown(logits)}")
-    return classifier.requires_grad_(False)
+            raise ModelError(
+                f"{name}: expected logits ({len(few)}, k) as floats, got {_shown(logits)}{_advice(logits)}"
+            )
+        classifier.classes = logits.shape[1]
+        check_answer(logits, n=len(few), classes=classifier.classes, name=name, answers="logits")
+        with torch.no_grad():
+            if getattr(model, "deterministic", True):
+                check_steady(network, logits, few, name=name, answers="logits")
+        check_gradient(network, few, name=name)
+    return classifier
 
 
 def _answer(model: Callable[[torch.Tensor], object], x: Images, *, where: str) -> object:
@@ -171,13 +222,38 @@ def _answer(model: Callable[[torch.Tensor], object], x: Images, *, where: str) -
     except CaromError:
         raise
     except Exception as error:
-        raise ModelError(f"{where}: failed on images {tuple(x.shape)} in [0, 1]: {one_line(error)}") from error
+        raise ModelError(
+            f"{where}: failed on images {tuple(x.shape)} in [0, 1]: {one_line(error)}{_precision(model, x)}"
+        ) from error
+
+
+def _precision(model: object, x: Images) -> str:
+    """The ending of an error, where weights of another precision than the images may be its reason."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    others = [p.dtype for p in parameters if p.is_floating_point() and p.dtype != x.dtype]
+    if not others:
+        return ""
+    cast = "give images in float64 (x.double())" if others[0] == torch.float64 else "cast it (model.float())"
+    return f"; its weights are {others[0]}, the images {x.dtype}: {cast}, or cast the images inside the module"
 
 
 def _shown(answer: object) -> str:
     if hasattr(answer, "shape") and hasattr(answer, "dtype"):
         return f"{answer.dtype} {tuple(answer.shape)}"
     return type(answer).__name__
+
+
+def _advice(answer: object) -> str:
+    """The ending of an error: how the scores are had out of an answer that holds more than them."""
+    if hasattr(answer, "logits"):
+        way = "model(x).logits"
+    elif isinstance(answer, Mapping):
+        way = f'model(x)["{next(iter(answer), "logits")}"]'
+    elif isinstance(answer, tuple | list):
+        way = "model(x)[0]"
+    else:
+        return "; wrap it in a module that returns the scores alone"
+    return f"; wrap it in a module that returns the scores alone, such as {way}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +317,8 @@ def evaluate(
     Raises:
         InputError: Shapes that do not fit, images out of range, or a target that is the image's own class.
         ContractError: An adversarial image left the ball.
-        ModelError: The victim raised, or answered in another shape than promised.
+        ModelError: The victim raised, answered in another shape than promised, or the same images otherwise the second
+            time or alone; one that draws says so: an attribute `deterministic = False`.
     """
     x, x_adv = _images(x, "x", where="evaluate"), _images(x_adv, "x_adv", where="evaluate")
     if x.shape != x_adv.shape or not len(x):
@@ -267,7 +344,14 @@ def evaluate(
         raise InputError(f"evaluate: expected a module or a function of images, got {type(victim).__name__}")
     if isinstance(victim, nn.Module) and any(module.training for module in victim.modules()):
         raise ModelError("evaluate: the victim is in training mode; call .eval() first")
-    classes = _classes(victim, x[:1])
+    with _made_beside(x):
+        return _judged(victim, x, y, clean, adversarial, target)
+
+
+def _judged(
+    victim: Victim, x: Images, y: Labels, clean: Pixels, adversarial: Pixels, target: Labels | None
+) -> Evaluation:
+    classes = _classes(victim, x[:CHECKED_IMAGES])
     if int(y.min()) < 0 or int(y.max()) >= classes:
         wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
         raise InputError(f"evaluate: label {wrong}, but the victim has {classes} classes (from 0)")
@@ -302,8 +386,14 @@ def _classes(victim: Victim, x: Images) -> int:
         values = torch.as_tensor(answer)
     except (TypeError, ValueError, RuntimeError):
         values = torch.empty(())
-    if values.ndim == 2:
-        return int(values.shape[1])
-    if values.ndim != 1 or values.is_floating_point():
-        raise ModelError(f"evaluate: the victim: expected scores n k or whole-number labels n, got {_shown(answer)}")
-    return torch.iinfo(torch.int16).max
+    scores = values.ndim == 2 and values.is_floating_point()
+    if not scores and (values.ndim != 1 or values.is_floating_point()):
+        raise ModelError(
+            f"evaluate: the victim: expected scores n k or whole-number labels n, got {_shown(answer)}{_advice(answer)}"
+        )
+    answered = len(values) == len(x) and bool(values.isfinite().all())
+    if answered and getattr(victim, "deterministic", True):
+        kind: Answers = "logits" if scores else "labels"
+        with torch.no_grad():
+            check_steady(lambda x: torch.as_tensor(victim(x)), values, x, name="evaluate: the victim", answers=kind)
+    return int(values.shape[1]) if scores else torch.iinfo(torch.int16).max

@@ -9,7 +9,7 @@ import torch
 from carom.attacks.queries.oracle import Answer
 from carom.attacks.reading.networks import Prepare, Ready
 from carom.attacks.reading.partners import Partners
-from carom.budget import NORMS, Budget, Norm
+from carom.budget import NORMS, Budget, Norm, in_range
 from carom.draws import Draws, content_ids
 from carom.errors import ContractError, InputError
 from carom.protocols import Attack, Classifier, Combination, Control, GradientSource, Passes, Reader
@@ -110,7 +110,7 @@ def craft_images(
     Args:
         attacks: Attacks with budgets.
         source: What the attacks read, on `device`.
-        x: Clean images, `n c h w`, floats in [0, 1].
+        x: Clean images, `n c h w`, floats in [0, 1]; float error at the ends is clamped away.
         y: Their classes, `n`.
         seed: Of the attacks' draws.
         ids: `n`; None takes them from the images' own bytes.
@@ -133,11 +133,7 @@ def craft_images(
             f"attack: expected float32 or float64 images in [0, 1], got {x.dtype}; divide 8-bit images by 255, and "
             "leave half precision to the model"
         )
-    if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):  # written so that NaN fails
-        raise InputError(
-            f"attack: pixels in [{float(x.min()):.4g}, {float(x.max()):.4g}], expected [0, 1]; put the normalisation "
-            "into the model"
-        )
+    x = in_range(x, where="attack")
     device = device or x.device
     partners = partners or (Partners(x, y) if len(x) else None)
     ids = content_ids(x) if ids is None else ids

@@ -1,6 +1,5 @@
 """The classifiers that an attack reads, made ready: rebuilt along a model path, tapped at a feature point, prepared."""
 
-import copy
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.attacks.slots import Path, Redrawn, Shape
+from carom.copying import copied
 from carom.draws import Draws
 from carom.errors import InputError, ModelError
 from carom.protocols import Classifier
@@ -18,7 +18,7 @@ Prepare = Callable[[nn.Module], nn.Module]
 def rebuilt(classifier: nn.Module) -> nn.Module:
     """A copy of the module tree that shares parameters and buffers; its modules can be replaced freely."""
     memo: dict[int, object] = {id(t): t for t in (*classifier.parameters(), *classifier.buffers())}
-    return copy.deepcopy(classifier, memo)
+    return copied(classifier, memo)
 
 
 def network_of(classifier: nn.Module) -> nn.Module:

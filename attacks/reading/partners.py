@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from carom.budget import in_range
 from carom.errors import InputError
 from carom.typing import Images, Labels
 
@@ -32,8 +33,7 @@ class Partners:
                 f"partners: {len(self.images)} images and {len(self.labels)} labels; expected one label an image, and "
                 "at least one image"
             )
-        if not 0 <= float(self.images.min()) <= float(self.images.max()) <= 1:
-            raise InputError("partners: expected float images in [0, 1]; divide 8-bit images by 255")
+        object.__setattr__(self, "images", in_range(self.images, where="partners"))
 
     def to(self, like: Tensor) -> "Partners":
         """The pool on the device and in the precision of `like`."""

@@ -44,6 +44,28 @@ def parse_eps(value: object, *, where: str = "eps") -> Fraction:
     return grey if abs(eps - grey) <= grey * _FLOAT_PRECISION else eps
 
 
+PIXEL_DUST = 1e-6
+"""What pixels may lie outside [0, 1]: float error of taking a normalisation off; it is clamped away."""
+
+
+def in_range(x: Images, *, where: str) -> Images:
+    """The images with float error at the ends of [0, 1] clamped away.
+
+    Raises:
+        InputError: A pixel is further outside than `PIXEL_DUST`, or not a number.
+    """
+    if not len(x):
+        return x
+    low, high = (float(end) for end in x.aminmax())
+    if not (low >= -PIXEL_DUST and high <= 1 + PIXEL_DUST):  # written so that NaN fails
+        advice = "; divide 8-bit images by 255" if low >= 0 and 1 < high <= 255 else ""
+        raise InputError(
+            f"{where}: pixels in [{low:.4g}, {high:.4g}], expected [0, 1]{advice}; put the normalisation into "
+            "the model, and clamp what left the range"
+        )
+    return x if low >= 0 and high <= 1 else x.clamp(0, 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """The images within `eps` of a clean image, in [0, 1].

@@ -33,3 +33,7 @@ class ContractError(CaromError, ValueError):
 
 class StoreError(CaromError):
     """The store cannot be read or written: read-only, full, in use, newer, damaged."""
+
+
+class GradientWarning(UserWarning):
+    """An attack had gradients of exactly zero to follow: that it changed nothing says nothing of the model."""

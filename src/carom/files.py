@@ -44,7 +44,7 @@ def stray(path: Path) -> str | None:
     if begin.startswith(b"version https://git-lfs.github.com"):
         return "a pointer of Git LFS, not the file itself; fetch that with: git lfs pull"
     if re.match(rb"<(!doctype|html|head|body|title|meta|script)\b", begin, re.IGNORECASE):
-        return "a web page, not the file that its address promised; open it to see what the server said, and download again"
+        return "a web page, not the file that its address promised; open it to see what was said, and download again"
     if begin.startswith((b"<?xml", b"<Error", b'{"error', b'{"message', b'{"detail')):
         return "a server's answer, not the file that its address promised; open it to see what was said"
     return None

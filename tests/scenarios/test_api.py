@@ -4,7 +4,11 @@ import copy
 import math
 import subprocess
 import sys
+import warnings
+from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from torch import Tensor, nn
 
 import carom
 from carom.attacks import parse_attack
-from carom.errors import ContractError, InputError, ModelError
+from carom.errors import ContractError, GradientWarning, InputError, ModelError
 from carom.surrogates import Surrogate
 from carom.zoo.architectures import architecture
 from carom.zoo.models.classifier import create
@@ -201,7 +205,7 @@ def test_a_radius_as_a_float_is_that_of_the_fraction(model: Victim, y: Tensor) -
 
         def victim(images: Tensor, seen: list[Tensor] = seen) -> Tensor:
             seen.append(images)
-            return torch.nn.functional.one_hot(y[: len(images)], 4).float()
+            return torch.zeros(len(images), 4)
 
         carom.evaluate(victim, x, y, (clean + k).float() / 255, eps=k / 255)
         assert float((seen[-1] * 255).round().max()) == 100 + k
@@ -231,7 +235,7 @@ def test_images_are_judged_in_eight_bits(x: Tensor, y: Tensor) -> None:
         return torch.zeros(len(x), 4)
 
     carom.evaluate(victim, x, y, (x + 0.03).clamp(0, 1), eps="8/255")
-    clean, adversarial = seen[1:]
+    clean, adversarial = seen[-2:]
     for images in (clean, adversarial):
         torch.testing.assert_close(images * 255, (images * 255).round(), rtol=0, atol=1e-4)
     assert float((adversarial - clean).abs().max()) <= 8 / 255 + 1e-6
@@ -247,8 +251,11 @@ def test_no_image_right_before(x: Tensor) -> None:
 def test_no_answer_is_wrong(model: Victim, x: Tensor, y: Tensor) -> None:
     def fails_on_change(images: Tensor) -> Tensor:
         scores: Tensor = model(images)
-        return torch.where(((images - x[: len(images)]).abs().amax((1, 2, 3)) > 0.01)[:, None], torch.nan, scores)
+        return torch.where((images[:, 0, 0, 0] > 0.5)[:, None], torch.nan, scores)
 
+    x[:, 0, 0, 0] = 0.49
+    with torch.no_grad():
+        y = model(x).argmax(1)
     told = carom.evaluate(fails_on_change, x, y, (x + 0.05).clamp(0, 1), eps=EPS)
     assert (told.n, told.k, told.robust_accuracy) == (5, 5, 0.0)
 
@@ -292,7 +299,7 @@ class Blind(nn.Module):
 
 @pytest.mark.parametrize(
     ("broken", "words"),
-    [(NotANumber, "not finite"), (Dictionary, "got dict"), (Raises, "no such layer"), (Blind, "no gradient")],
+    [(NotANumber, "is nan; expected"), (Dictionary, "got dict"), (Raises, "no such layer"), (Blind, "no gradient")],
 )
 def test_a_broken_model_is_one_line(broken: type[nn.Module], words: str, x: Tensor, y: Tensor) -> None:
     with pytest.raises(ModelError, match=words) as refused:
@@ -393,6 +400,193 @@ def test_wrong_types_are_one_line_each_where_nothing_checks_annotations() -> Non
     assert len(lines) == len(expected), done.stdout
     for line, words in zip(lines, expected, strict=True):
         assert words in line
+
+
+# ----------------------------------------------------------------------------------------- what scenarios check too
+
+
+def test_float_error_at_the_ends_of_the_range_is_clamped(model: Victim, x: Tensor, y: Tensor) -> None:
+    x[0, 0, 0, 0], x[1, 0, 0, 0] = -2.98e-8, 1 + 1.2e-7
+    exact = x.clamp(0, 1)
+    assert torch.equal(carom.attack("mi", model, x, y, eps=EPS), carom.attack("mi", model, exact, y, eps=EPS))
+    assert carom.evaluate(model, x, y, x) == carom.evaluate(model, exact, y, exact)
+    for wrong in (-1e-4, 1.001):
+        x[0, 0, 0, 0] = wrong
+        for call in (lambda: carom.attack("mi", model, x, y, eps=EPS), lambda: carom.evaluate(model, x, y, exact)):
+            with pytest.raises(InputError, match=r"x: pixels in \[.*expected \[0, 1\]"):
+                call()
+
+
+class Killed(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(_: Any, *gradients: Any) -> Any:
+        return torch.zeros_like(gradients[0])
+
+
+class Behind(nn.Module):
+    """A victim behind something that is done to images."""
+
+    def __init__(self, victim: nn.Module, does: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.victim, self.does = victim, does
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.victim(self.does(x))
+        return logits
+
+
+def darkened_is_killed(x: Tensor) -> Tensor:
+    return torch.where((x[:, :1, :1, :1] > 0.5), x, Killed.apply(x))
+
+
+@pytest.mark.parametrize("name", ["mi", "fgsm", "pgd", "vmi", "mi+di"])
+@pytest.mark.parametrize("does", [Killed.apply, lambda x: (x * 32).round() / 32, torch.sign])
+def test_gradients_that_are_zero_are_said(
+    does: Callable[[Tensor], Tensor], name: str, model: Victim, x: Tensor, y: Tensor
+) -> None:
+    with pytest.warns(GradientWarning, match=r"for 5 of 5 images \(100%\) every gradient was exactly zero"):
+        carom.attack(name, Behind(model, does), x, y, eps=EPS)
+
+
+def test_the_share_of_images_without_a_gradient_is_said(model: Victim, x: Tensor, y: Tensor) -> None:
+    x[:, :, 0, 0] = torch.tensor([0.9, 0.1, 0.9, 0.2, 0.1])[:, None]
+    with pytest.warns(GradientWarning, match=r"for 3 of 5 images \(60%\)"):
+        carom.attack("fgsm", Behind(model, darkened_is_killed), x, y, eps=EPS)
+
+
+def test_a_loss_that_saturates_in_float32_is_said_and_one_that_does_not_is_attacked(x: Tensor) -> None:
+    sure = Behind(Victim(1).eval(), lambda x: x)
+    last = sure.victim.layers[4]  # type: ignore[index, union-attr]
+    assert isinstance(last, nn.Linear)
+    last.weight.data *= 1e5
+    y = sure(x).argmax(1)
+    with pytest.warns(GradientWarning, match="mi.margin"):
+        carom.attack("mi", sure, x, y, eps=EPS)
+    assert loss(sure, carom.attack("mi+margin", sure, x, y, eps=EPS), y) > 0
+
+
+@pytest.mark.parametrize(
+    ("wraps", "words"),
+    [
+        (lambda model: nn.Sequential(model, nn.Softmax(1)), "probabilities, where logits are expected"),
+        (lambda model: Behind(model, lambda x: nn.functional.dropout(x, 0.5, training=True)), "the second time"),
+        (lambda model: Behind(model, lambda x: x + torch.rand(1, device=x.device)), "the second time"),
+        (lambda model: Behind(model, lambda x: x - x.mean(0, keepdim=True)), "another answer alone than among others"),
+        (lambda model: Behind(model, lambda x: x.detach()), "no gradient reaches the images"),
+    ],
+)
+def test_attacks_refuse_models_as_scenarios_do(
+    wraps: Callable[[nn.Module], nn.Module], words: str, model: Victim, x: Tensor, y: Tensor
+) -> None:
+    for broken in (wraps(model), [model, wraps(model)]):
+        with pytest.raises(ModelError, match=words) as refused:
+            carom.attack("mi", broken, x, y, eps=EPS)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_model_that_says_that_it_draws_is_taken(model: Victim, x: Tensor, y: Tensor) -> None:
+    noisy = Behind(model, lambda x: x + 0.1 * torch.rand_like(x)).eval()
+    noisy.deterministic = False  # type: ignore[assignment]
+    assert carom.attack("mi", noisy, x, y, eps=EPS).shape == x.shape
+    assert carom.evaluate(noisy, x, y, x).images == 5
+
+
+@pytest.mark.parametrize(
+    ("does", "words"),
+    [
+        (lambda x: nn.functional.dropout(x, 0.5, training=True), "the second time"),
+        (lambda x: x - x.mean(0, keepdim=True), "another answer alone than among others"),
+    ],
+)
+def test_evaluate_refuses_victims_as_scenarios_do(
+    does: Callable[[Tensor], Tensor], words: str, model: Victim, x: Tensor, y: Tensor
+) -> None:
+    victim = Behind(model, does).eval()
+    for asked in (victim, lambda x: victim(x).detach().numpy(), lambda x: (victim(x) > 0.1).long().sum(1)):
+        with pytest.raises(ModelError, match=f"evaluate: the victim: .*{words}"):
+            carom.evaluate(asked, x, y, x)
+
+
+# ------------------------------------------------------------------------------------------- modules that people have
+
+
+def test_models_of_an_ensemble_answer_with_the_same_classes(x: Tensor, y: Tensor) -> None:
+    def linear(classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(168, classes))
+
+    for models, counts in (([4, 5], "4, 5"), ([5, 4], "5, 4"), ([4, 4, 1001], "4, 4, 1001")):
+        with pytest.raises(ModelError, match=f"the models answer with {counts} classes"):
+            carom.attack("mi", [linear(k) for k in models], x, y, eps=EPS)
+
+
+Answer = namedtuple("Answer", "logits hidden")
+
+
+@pytest.mark.parametrize(
+    ("answers", "way"),
+    [
+        (lambda s: Answer(s, s), r"model\(x\)\.logits"),
+        (lambda s: {"logits": s, "aux": s}, r'model\(x\)\["logits"\]'),
+        (lambda s: (s, s), r"model\(x\)\[0\]"),
+        (lambda s: [s], r"model\(x\)\[0\]"),
+        (lambda s: "cat", "returns the scores alone"),
+    ],
+)
+def test_answers_that_hold_more_than_scores(
+    answers: Callable[[Tensor], object], way: str, model: Victim, x: Tensor, y: Tensor
+) -> None:
+    class Wrapped(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return answers(model(x))
+
+    for call in (
+        lambda: carom.attack("mi", Wrapped(), x, y, eps=EPS),
+        lambda: carom.evaluate(Wrapped().eval(), x, y, x),
+    ):
+        with pytest.raises(ModelError, match=f"; wrap it in a module that .*{way}"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "advice"),
+    [
+        (torch.float16, r"weights are torch\.float16, .* cast it \(model\.float\(\)\)"),
+        (torch.bfloat16, r"weights are torch\.bfloat16, .* cast it \(model\.float\(\)\)"),
+        (torch.float64, r"weights are torch\.float64, .* give images in float64 \(x\.double\(\)\)"),
+    ],
+)
+def test_weights_of_another_precision_say_what_to_do(dtype: torch.dtype, advice: str, x: Tensor, y: Tensor) -> None:
+    model = Victim(1).eval().to(dtype)
+    for call in (lambda: carom.attack("mi", model, x, y, eps=EPS), lambda: carom.evaluate(model, x, y, x)):
+        with pytest.raises(ModelError, match=advice):
+            call()
+
+
+def test_a_module_of_another_precision_that_casts_is_attacked(x: Tensor, y: Tensor) -> None:
+    for dtype in (torch.bfloat16, torch.float64):
+        model = Behind(Victim(1).eval().to(dtype), lambda x, dtype=dtype: x.to(dtype))  # type: ignore[misc]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GradientWarning)
+            x_adv = carom.attack("mi", model, x, y, eps=EPS)
+        assert loss(model, x_adv, y) > loss(model, x, y)
+        assert x_adv.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["fgsm", "mi", "pgd", "mi+di+ti", "vmi", "square", "mi+admix"])
+def test_a_default_device_elsewhere_changes_nothing(name: str, model: Victim, x: Tensor, y: Tensor) -> None:
+    """The device "meta" stands for one that the images are not on."""
+    expected = carom.attack(name, model, x, y, eps=EPS)
+    judged = carom.evaluate(model, x, y, expected)
+    torch.set_default_device("meta")
+    try:
+        assert torch.equal(carom.attack(name, model, x, y, eps=EPS), expected)
+        assert carom.evaluate(model, x, y, expected) == judged
+    finally:
+        torch.set_default_device(None)
 
 
 # --------------------------------------------------------------------------------------------------------------- readme

@@ -1,13 +1,15 @@
 """A classifier made ready for crafting and evaluation: same function, less work."""
 
-import copy
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, is_dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from carom.copying import copied
 
 from .classifier import Classifier
 
@@ -49,7 +51,7 @@ def prepare(classifier: nn.Module, *, channels_last: bool = True) -> nn.Module:
     for module in classifier.modules():
         if (twin := _twin(module, memo)) is not None:
             memo[id(module)] = twin
-    prepared = copy.deepcopy(classifier, memo).eval()
+    prepared = copied(classifier, memo).eval()
     for module in prepared.modules():
         if isinstance(module, Classifier):
             _simplify(module)
@@ -69,7 +71,7 @@ def _twin(module: nn.Module, memo: Mapping[int, object]) -> nn.Module | None:
         if name in ("_parameters", "_buffers"):
             own[name] = {key: None if tensor is None else memo[id(tensor)] for key, tensor in value.items()}
         elif name not in own:
-            if value:  # parts, hooks, or something that only a deep copy does right
+            if not isinstance(value, dict | set) or value:  # parts, hooks, or what only a deep copy does right
                 return None
             own[name] = type(value)()
     twin = type(module).__new__(type(module))
@@ -157,9 +159,10 @@ def _pool(module: nn.Module) -> bool:
 
 def _images(classifier: Classifier) -> Tensor:
     """Two images to try a network on, where its weights are."""
-    place = next(classifier.parameters())
+    numbers = (t for t in chain(classifier.parameters(), classifier.buffers()) if t.is_floating_point())
+    place = next(numbers, classifier.mean)
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(2, *classifier.shape, generator=generator).to(place.device, place.dtype)
+    return torch.rand(2, *classifier.shape, generator=generator, device="cpu").to(place.device, place.dtype)
 
 
 def _try(classifier: Classifier, pairs: list[Pair], x: Tensor, before: Tensor, *, keep: bool = True) -> bool:

@@ -231,19 +231,7 @@ def check_victim(
         first = ask(model, x.clone(), name=name, answers=answers)
         check_answer(first, n=len(x), classes=classes, name=name, answers=answers)
         if deterministic:
-            again = ask(model, x.clone(), name=name, answers=answers)
-            if not _agree(first, again, tolerance=1e-4):
-                raise ModelError(
-                    f"{name}: the same images got another answer the second time; fix its random state, "
-                    "or declare deterministic = false"
-                )
-            alone = torch.cat([ask(model, part, name=name, answers=answers) for part in torch.split(x, 1)])
-            _check_rows(alone, len(x), name)
-            if not _agree(first, alone, tolerance=0.05):
-                raise ModelError(
-                    f"{name}: an image gets another answer alone than among others; batch norm in training mode does "
-                    "that: call .eval() inside, or declare deterministic = false"
-                )
+            check_steady(model, first, x, name=name, answers=answers)
     if module is None and _leaks(model, x[:1]):
         raise ModelError(
             f"{name}: answers with a gradient although it is only asked; wrap its answer in torch.no_grad(), or name "
@@ -258,6 +246,43 @@ def check_victim(
         deterministic=True if deterministic else None,
         was_training=was_training,
     )
+
+
+def check_steady(model: Callable[..., Any], first: Tensor, x: Images, *, name: str, answers: Answers) -> None:
+    """Refuse a model that answers the same images otherwise the second time, or alone.
+
+    Args:
+        model: Any.
+        first: What it answered to `x`, as `ask` gives it.
+        x: A few images.
+        name: For errors.
+        answers: What it answers with.
+
+    Raises:
+        ModelError: It does.
+    """
+    again = ask(model, x.clone(), name=name, answers=answers)
+    if not _agree(first, again, tolerance=1e-4):
+        raise ModelError(
+            f"{name}: the same images got another answer the second time; fix its random state, "
+            "or declare deterministic = false"
+        )
+    alone = torch.cat([ask(model, part, name=name, answers=answers) for part in torch.split(x.clone(), 1)])
+    _check_rows(alone, len(x), name)
+    if not _agree(first, alone, tolerance=0.05):
+        raise ModelError(
+            f"{name}: an image gets another answer alone than among others; batch norm in training mode does "
+            "that: call .eval() inside, or declare deterministic = false"
+        )
+
+
+def check_gradient(module: nn.Module, x: Images, *, name: str) -> None:
+    """Refuse a module whose answers have no finite gradient to the images.
+
+    Raises:
+        ModelError: It detaches them, its backward pass fails, or is not finite.
+    """
+    _has_gradient(module, x, name, required=True)
 
 
 def _check_rows(answer: Tensor, n: int, name: str) -> None:
@@ -327,7 +352,8 @@ def _leaks(function: Callable[..., Any], x: Images) -> bool:
 
 def _has_gradient(module: nn.Module, x: Images, name: str, *, required: bool) -> bool:
     try:
-        with torch.enable_grad():
+        # torch warns where a compiled module gets images that are no leaves
+        with torch.enable_grad(), warnings.catch_warnings(action="ignore"):
             x = x.clone().requires_grad_()
             scores = ask(module, x.clone(), name=name)[:, 0].sum()  # it may change its images in place
             gradient = torch.autograd.grad(scores, x, allow_unused=True)[0] if scores.requires_grad else None
