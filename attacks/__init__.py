@@ -23,7 +23,7 @@ from .libraries import ADAPTERS
 from .members.cwa import CWA
 from .members.svre import SVRE
 from .momentum.momentum import Momentum
-from .names import ATTACKS
+from .names import ATTACKS, LITERATURE
 from .objectives.cross_entropy import CrossEntropy
 from .objectives.features import BFA, FIA, ILA, NAA
 from .objectives.logit import Logit
@@ -72,6 +72,7 @@ __all__ = [
     "FIA",
     "GRA",
     "ILA",
+    "LITERATURE",
     "NAA",
     "PAS",
     "PGN",
@@ -134,4 +135,4 @@ def parse_attack(value: object, *, where: str = "attack") -> Attack:
     Raises:
         InputError: Unknown part or key, or parts that contradict each other; names `where`.
     """
-    return composition.parse(value, ATTACKS, ADAPTERS, where=where)
+    return composition.parse(value, ATTACKS, ADAPTERS, LITERATURE, where=where)

@@ -1,15 +1,16 @@
 """Attacks by name: `+` fills slots."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, TypedDict, cast
+from typing import Any, NoReturn, TypedDict, cast
 
 from carom.budget import parse_eps
 from carom.errors import InputError
 from carom.protocols import Attack, Passes
-from carom.registry import build, check_keys, lookup
+from carom.registry import build, check_keys, did_you_mean, lookup, plain
 
 from .iterative import Iterative
 from .slots import (
@@ -167,8 +168,41 @@ def compose(parts: Mapping[str, Part], *, where: str = "attack", **loop: object)
         raise InputError(f"{where}: {error}") from None
 
 
+def meant(name: str, known: Collection[str], literature: Mapping[str, str]) -> str | None:
+    """How carom writes what another library or a paper calls `name`; None where that is not known.
+
+    "MI-FGSM" is "mi", "C&W" is "cw", "TI-DIM" is "mi+di+ti": first by the names of the literature, then by parts that
+    stand between hyphens or plus signs.
+
+    Args:
+        name: As somebody wrote it.
+        known: carom's own names.
+        literature: Other names, and how carom writes each.
+    """
+    own = {plain(each): each for each in known}
+    other = {plain(each): written for each, written in literature.items()}
+    whole = plain(name)
+    for candidate in (whole, whole.removesuffix("attack"), whole.removesuffix("fgsm")):
+        if (found := own.get(candidate) or other.get(candidate)) is not None:
+            return found
+    parts = [part for part in re.split(r"\+" if "+" in name else r"[\W_]+", name) if part.strip()]
+    if len(parts) > 1 and plain(parts[-1]) == "fgsm":
+        parts = parts[:-1]
+    if len(parts) < 2:
+        return None
+    found_parts = [meant(part, known, literature) for part in parts]
+    if any(part is None or ":" in part for part in found_parts):
+        return None
+    return "+".join(dict.fromkeys("+".join(filter(None, found_parts)).split("+")))
+
+
 def parse(
-    value: object, known: Mapping[str, Entry], adapters: Mapping[str, Callable[..., Attack]], *, where: str
+    value: object,
+    known: Mapping[str, Entry],
+    adapters: Mapping[str, Callable[..., Attack]],
+    literature: Mapping[str, str],
+    *,
+    where: str,
 ) -> Attack:
     """The attack that a user wrote.
 
@@ -177,6 +211,7 @@ def parse(
             {name = "mi+di", steps = 20, mi = {decay = 0.9}, di = {probability = 0.7}}.
         known: Parts and whole attacks by name.
         adapters: What reads "LIBRARY:NAME", by library; gets the name and the settings.
+        literature: Other names of attacks, and how carom writes them; for errors.
         where: Where the value is, for errors: "quick.toml: attacks[1]".
 
     Raises:
@@ -196,10 +231,10 @@ def parse(
             raise InputError(f"{where}: {error}") from None
     entry = known.get(full)
     if isinstance(entry, Whole):
-        return _whole(entry, table, known, adapters, where)
+        return _whole(entry, table, known, adapters, literature, where)
     parts: dict[str, Part] = {}
     for name in map(str.strip, full.split("+")):
-        part = lookup(name, known, where=where, what="attack")
+        part = known.get(name) or _unknown(name, full, known, adapters, literature, where)
         if isinstance(part, Whole):
             raise InputError(f"{where}: {name!r} is a whole attack and takes no '+'; write it alone")
         if name in parts:
@@ -215,11 +250,32 @@ def parse(
     return compose(parts, where=where, **_loop(table, where))
 
 
+def _unknown(
+    name: str,
+    full: str,
+    known: Mapping[str, Entry],
+    adapters: Mapping[str, Callable[..., Attack]],
+    literature: Mapping[str, str],
+    where: str,
+) -> NoReturn:
+    """Refuse a name, with what is meant by it, or else the nearest one and the list of all.
+
+    Raises:
+        InputError: Always.
+    """
+    if (written := meant(full, {*known, *adapters}, literature)) is not None:
+        hint = f"; did you mean {written!r}?"
+    else:
+        hint = did_you_mean(name, known)
+    raise InputError(f"{where}: unknown attack {name!r}{hint} (known: {', '.join(sorted(known))})")
+
+
 def _whole(
     entry: Whole,
     table: Mapping[str, object],
     known: Mapping[str, Entry],
     adapters: Mapping[str, Callable[..., Attack]],
+    literature: Mapping[str, str],
     where: str,
 ) -> Attack:
     """A whole attack with some fields set; those that are attacks are parsed as such."""
@@ -227,7 +283,7 @@ def _whole(
     fields = {key: v for key, v in table.items() if key != "name"}
     check_keys(fields, [field.name for field in dataclasses.fields(cls)], where=where)
     nested = {
-        field.name: parse(fields[field.name], known, adapters, where=f"{where}.{field.name}")
+        field.name: parse(fields[field.name], known, adapters, literature, where=f"{where}.{field.name}")
         for field in dataclasses.fields(cls)
         if field.type is Attack and field.name in fields
     }

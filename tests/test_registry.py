@@ -86,3 +86,22 @@ def test_far_names_get_no_suggestion() -> None:
 def test_summary_is_the_first_line() -> None:
     assert summary(Recipe) == "How something is made."
     assert summary(object()) != ""
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("LENET", "lenet"),
+        ("ResNet-Small", "resnet-small"),
+        ("resnet_small", "resnet-small"),
+        ("RESNET SMAL", "resnet-small"),
+        ("Cifar-10", "CIFAR10"),
+        ("lenett", "lenet"),
+    ],
+)
+def test_letter_case_and_signs_do_not_hide_a_name(written: str, meant: str) -> None:
+    known = {"lenet": 1, "resnet-small": 2, "CIFAR10": 3, "net": 4}
+    with pytest.raises(InputError, match=f"did you mean '{meant}'"):
+        lookup(written, known, where="w", what="thing")
+    with pytest.raises(InputError, match=f"did you mean '{meant}'"):
+        check_keys({written: 1}, known, where="w")

@@ -13,9 +13,17 @@ from carom.errors import InputError
 T = TypeVar("T")
 
 
+def plain(name: object) -> str:
+    """A name without what people write differently: letter case, hyphens, spaces, other signs."""
+    return "".join(letter for letter in str(name).casefold() if letter.isalnum())
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The ending of an error: the nearest known name as a question, or nothing."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    """The ending of an error: the nearest known name as a question, or nothing. Letter case and signs count least."""
+    names = list(known)
+    same = [each for each in names if plain(each) == plain(name)]
+    written = {each.casefold(): each for each in reversed(names)}
+    near = same or [written[each] for each in difflib.get_close_matches(str(name).casefold(), written, n=1, cutoff=0.5)]
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

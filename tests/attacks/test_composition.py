@@ -1,10 +1,11 @@
 import dataclasses
+import re
 from fractions import Fraction
 from typing import Any
 
 import pytest
 
-from carom.attacks import ATTACKS, DI, SI, TI, Iterative, LookAhead, Momentum, Part, Uniform, parse_attack
+from carom.attacks import ATTACKS, DI, LITERATURE, SI, TI, Iterative, LookAhead, Momentum, Part, Uniform, parse_attack
 from carom.errors import InputError
 from carom.identity import content_key
 
@@ -135,3 +136,61 @@ def test_parts_are_immutable() -> None:
     part = Part(summary="", paper="", family="", slots={"steps": 3})
     with pytest.raises(TypeError):
         part.slots["steps"] = 4
+
+
+# What the papers' abstracts and torchattacks' list of classes call them.
+@pytest.mark.parametrize(
+    ("written", "own"),
+    [
+        ("PGD", "pgd"),
+        ("FGSM", "fgsm"),
+        ("CW", "cw"),
+        ("C&W", "cw"),
+        ("AutoAttack", "autoattack"),
+        ("auto-attack", "autoattack"),
+        ("Square", "square"),
+        ("Square Attack", "square"),
+        ("DeepFool", "deepfool"),
+        ("I-FGSM", "bim"),
+        ("MI-FGSM", "mi"),
+        ("MIFGSM", "mi"),
+        ("mi_fgsm", "mi"),
+        ("NI-FGSM", "ni"),
+        ("VMI-FGSM", "vmi"),
+        ("EMI-FGSM", "emi"),
+        ("R+FGSM", "rfgsm"),
+        ("DI2-FGSM", "di"),
+        ("M-DI2-FGSM", "mi+di"),
+        ("TI-FGSM", "ti"),
+        ("TI-DIM", "mi+di+ti"),
+        ("DIFGSM", "di"),
+        ("SINIFGSM", "ni+si"),
+        ("SI-NI-FGSM", "ni+si"),
+        ("MI-DI-TI", "mi+di+ti"),
+        ("MI-FGSM+DI2-FGSM", "mi+di"),
+        ("MI+DI+TI", "mi+di+ti"),
+        ("VMI-DI-TI-FGSM", "vmi+di+ti"),
+        ("Admix", "admix"),
+        ("Subspace Random", "subspace-random"),
+        ("PGDL2", "pgd"),
+    ],
+)
+def test_names_of_the_literature_lead_to_carom_s_own(written: str, own: str) -> None:
+    with pytest.raises(InputError, match=rf"did you mean '{re.escape(own)}'\?") as error:
+        parse_attack(written)
+    assert "\n" not in str(error.value)
+    assert parse_attack(own)
+
+
+def test_every_name_of_the_literature_is_written_as_an_attack_that_exists() -> None:
+    for name, own in LITERATURE.items():
+        assert parse_attack(own), name
+        with pytest.raises(InputError, match=rf"did you mean '{re.escape(own)}'\?"):
+            parse_attack(name)
+
+
+def test_a_name_that_nobody_knows_gets_the_nearest_one_or_none() -> None:
+    with pytest.raises(InputError, match=r"did you mean 'admix'\?"):
+        parse_attack("mi+admux")
+    with pytest.raises(InputError, match=r"unknown attack 'zzzzzz' \(known: "):
+        parse_attack("zzzzzz")
