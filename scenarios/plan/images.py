@@ -1,5 +1,6 @@
 """The images that every set of one split starts from."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,11 @@ class AttackedImages:
         """sha256 of the images, labels and ids; every set names it, so it is computed once."""
         return self.images.digest
 
+    @cached_property
+    def each(self) -> list[bytes]:
+        """A digest of each image's bytes."""
+        return self.images.each
+
 
 def images_to_attack(scenario: Scenario, split: Split) -> AttackedImages:
     task, precision = scenario.task, scenario.precision
@@ -35,3 +41,27 @@ def images_to_attack(scenario: Scenario, split: Split) -> AttackedImages:
     # their own: a cell never pairs clean answers of one precision with adversarial ones of the other
     key = content_key("attacked images", *asked, *(() if precision == "float32" else (precision,)))
     return AttackedImages(key=key, split=split, images=images, image_source=source)
+
+
+def repeated(attacked: AttackedImages, learned: Set[bytes]) -> list[str]:
+    """A warning where attacked images are training images, and one where they are one another, byte for byte.
+
+    Args:
+        attacked: The images.
+        learned: Digests of images that models are trained on.
+    """
+    n, kinds = len(attacked.each), set(attacked.each)
+    known, copies = sum(each in learned for each in attacked.each), n - len(kinds)
+    warnings = []
+    if known:
+        warnings.append(
+            f"{known} of the {n} {attacked.split} images that are attacked are also among the training images, byte "
+            "for byte: models were trained on what they are judged by, and rates are not those of new images; take "
+            "these out of one of the two"
+        )
+    if copies:
+        warnings.append(
+            f"of the {n} {attacked.split} images that are attacked {copies} are identical with others, byte for byte: "
+            f"each is counted anew, so n is {len(kinds)} at most and intervals are too narrow; keep one of each"
+        )
+    return warnings

@@ -1,6 +1,6 @@
 """The models that a plan needs, each under its key: trained, built of others, wrapped, or there already."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -190,16 +190,22 @@ def training_of(spec: SurrogateSpec, base: TrainedModel, member: Member, *, plai
     return TrainedModel(configuration=configuration, seed=member.seed, axes=axes)
 
 
-def data_digests(scenario: Scenario) -> dict[tuple[str, str], dict[str, str]]:
+def data_digests(
+    scenario: Scenario, looked_for: Set[bytes] = frozenset()
+) -> tuple[dict[tuple[str, str], dict[str, str]], set[bytes]]:
+    """The digests of the data that models are trained on, and which images of those looked for are among them."""
     digests: dict[tuple[str, str], dict[str, str]] = {}
+    found: set[bytes] = set()
     for model in _trained_models(scenario):
         place = (model.configuration.source, model.configuration.samples)
         if place not in digests:
+            train = scenario.task.load(place[0], "train", place[1])
             digests[place] = {
-                "train": scenario.task.load(place[0], "train", place[1]).digest,
+                "train": train.digest,
                 "validation": scenario.task.load(place[0], "validation", place[1]).digest,
             }
-    return digests
+            found |= looked_for.intersection(train.each) if looked_for else set()
+    return digests, found
 
 
 def planned_model(

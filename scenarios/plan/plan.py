@@ -15,7 +15,7 @@ from carom.zoo.models.references import load_reference
 from carom.zoo.tasks.attacked import partner_images
 from carom.zoo.tasks.images import Split
 
-from .images import AttackedImages, images_to_attack
+from .images import AttackedImages, images_to_attack, repeated
 from .models import (
     BuiltModel,
     Model,
@@ -90,7 +90,7 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
     if scenario.defended or any(v.role == "validation victim" for v in scenario.victims):
         splits.append("validation")
     images = {split: images_to_attack(scenario, split) for split in splits}
-    digests = data_digests(scenario)
+    digests, learned = data_digests(scenario, frozenset(each for attacked in images.values() for each in attacked.each))
     checks: list[str] = []
     models: dict[str, PlannedModel] = {}
     roles: dict[tuple[str, Role], str] = {}
@@ -191,7 +191,11 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         sets=sets,
         cells=cells,
         surrogates=surrogates,
-        warnings=(*understated(scenario), *misspelt(scenario)),
+        warnings=(
+            *understated(scenario),
+            *misspelt(scenario),
+            *(said for attacked in images.values() for said in repeated(attacked, learned)),
+        ),
         pool=pool,
         checks=tuple(checks),
         examined_victims=tuple(key for key, v in victims if v.role == "victim") if scenario.defended else (),

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -152,6 +153,13 @@ class ImageFolder:
         if names and all(name in _SPLIT_FOLDERS for name in names):
             return {"images": _splits(root)}
         below = {name: _subfolders(root / name) for name in names}
+        splits = [name for name in names if name in _SPLIT_FOLDERS and below[name]]
+        if len({_SPLIT_FOLDERS[name] for name in splits}) > 1:  # one alone may be a class: of railway carriages
+            others = ", ".join(f"{name}/" for name in names if name not in splits)
+            raise InputError(
+                f"image folder {self.root}: beside {', '.join(f'{name}/' for name in splits)} stands {others}; "
+                "expected the splits train, validation and test alone: move the rest away"
+            )
         with_splits = [name for name in names if below[name] and set(below[name]) <= set(_SPLIT_FOLDERS)]
         if names and len(with_splits) == len(names):
             return {name: _splits(root / name) for name in names}
@@ -206,10 +214,8 @@ def decode(file: Path, size: int, channels: int, fit: Fit) -> "np.ndarray[tuple[
     """
     try:
         with Image.open(file) as opened:
-            if opened.mode.startswith(("I", "F")):
-                raise InputError(
-                    f"{file}: more than 8 bits a channel (mode {opened.mode}); convert it to an 8-bit image"
-                )
+            if (deep := _deeper(opened)) is not None:
+                raise InputError(f"{file}: more than 8 bits a channel ({deep}); convert it to an 8-bit image")
             # A palette with transparency has to pass through RGBA for its colours to come out right.
             image = opened.convert("RGBA") if "transparency" in opened.info else opened
             image = image.convert("RGB" if channels == 3 else "L")
@@ -225,9 +231,30 @@ def decode(file: Path, size: int, channels: int, fit: Fit) -> "np.ndarray[tuple[
     return np.asarray(resized, np.uint8).reshape(size, size, channels)
 
 
+def _deeper(opened: Image.Image) -> str | None:
+    """What says that a file has more than 8 bits a channel; None where it has not.
+
+    Not the mode alone, which is RGB for 16-bit colour too: PIL would drop the lower byte without a word.
+    """
+    if opened.mode.startswith(("I", "F")):
+        return f"mode {opened.mode}"
+    for decoder, *_, arguments in opened.tile:
+        for argument in arguments if isinstance(arguments, tuple) else (arguments,):
+            if isinstance(argument, str) and re.search(r";16[BLNS]", argument):
+                return f"stored as {argument}"
+            if isinstance(argument, int) and argument > 255 and decoder.startswith("ppm"):
+                return f"values up to {argument}"
+    return None
+
+
+# What systems leave in a folder, or beside it in an archive.
+_LEFT_BY_SYSTEMS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
+
+
 def _subfolders(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    return sorted(name for name in names if name not in _LEFT_BY_SYSTEMS)
 
 
 def _splits(folder: Path) -> dict[str, Path]:

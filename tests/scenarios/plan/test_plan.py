@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.scenarios.conftest import SMALL
+from tests.scenarios.conftest import SMALL, TINY
 
 from carom.scenarios.jobs.inputs import attackers_images
 from carom.scenarios.jobs.train import TrainJob
@@ -207,3 +207,54 @@ def test_the_data_are_inputs_and_their_change_is_seen(scenario: Write, tiny_npz:
     for key, model in before.models.items():
         changed = {k for k, v in model.inputs.items() if after.models[key].inputs[k] != v}
         assert changed == {"train"}
+
+
+# -------------------------------------------------------------------------------------------------------- equal images
+
+
+def with_arrays(npz: Path, place: Path, **changed: Callable[[dict[str, np.ndarray]], np.ndarray]) -> Path:
+    """The tiny scenario on a copy of its images, some arrays of the first source made of the others."""
+    arrays = dict(np.load(npz))
+    arrays |= {f"here/{name}": made(arrays) for name, made in changed.items()}
+    np.savez(place / "data.npz", **arrays)  # type: ignore[arg-type]
+    text = TINY.replace("NPZ", str(place / "data.npz"))
+    (place / "s.toml").write_text(text)
+    return place / "s.toml"
+
+
+def test_sound_images_draw_no_warning(tiny_npz: Path, tmp_path: Path) -> None:
+    assert planned(with_arrays(tiny_npz, tmp_path)).warnings == ()
+
+
+@pytest.mark.parametrize("shared", [60, 3, 1])
+def test_attacked_images_that_are_training_images_are_counted(shared: int, tiny_npz: Path, tmp_path: Path) -> None:
+    """Labels and order do not matter; how many of those that are attacked is counted here by hand."""
+
+    def test_images(arrays: dict[str, np.ndarray]) -> np.ndarray:
+        x = arrays["here/x_test"].copy()
+        x[:shared] = arrays["here/x_train"][:shared]
+        return x
+
+    made = planned(with_arrays(tiny_npz, tmp_path, x_test=test_images))
+    train = {image.tobytes() for image in np.load(tmp_path / "data.npz")["here/x_train"]}
+    hit = sum(image[0].numpy().tobytes() in train for image in made.images["test"].images.images)
+    assert hit > 0 if shared == 60 else True
+    said = [w for w in made.warnings if "also among the training images, byte for byte" in w]
+    assert [w.split(" ")[0] for w in said] == ([str(hit)] if hit else [])
+
+
+def test_images_of_another_source_that_is_trained_on_count_too(tiny_npz: Path, tmp_path: Path) -> None:
+    changed = {f"{kind}_test": lambda a, kind=kind: a[f"there/{kind}_train"][:60] for kind in "xy"}
+    (said,) = planned(with_arrays(tiny_npz, tmp_path, **changed)).warnings  # type: ignore[arg-type]
+    assert said.startswith("21 of the 42 test images that are attacked are also among the training images")
+
+
+def test_an_image_many_times_in_the_test_set_is_counted(tiny_npz: Path, tmp_path: Path) -> None:
+    """Three images of one class each stand for all."""
+    changed = {
+        "x_test": lambda a: a["here/x_test"][np.arange(60) % 3],
+        "y_test": lambda a: a["here/y_test"][np.arange(60) % 3],
+    }
+    (said,) = planned(with_arrays(tiny_npz, tmp_path, **changed)).warnings
+    assert said.startswith("of the 42 test images that are attacked 18 are identical with others, byte for byte")
+    assert "n is 24 at most" in said

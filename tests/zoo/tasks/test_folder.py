@@ -1,6 +1,8 @@
 """Image folders in three layouts, with the traps that real folders have."""
 
 import shutil
+import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -210,3 +212,68 @@ def test_more_than_the_memory_is_refused_before_reading(tmp_path: Path) -> None:
     fill(tmp_path, ("train", "test"))
     with pytest.raises(InputError, match=r"need \d+ GiB, this machine has \d+ GiB; set per_class"):
         ImageFolder(root=str(tmp_path), size=1_000_000).load("images", "test")
+
+
+# --- what real folders have beside images
+
+
+@pytest.mark.parametrize("left", ["__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", ".git"])
+def test_what_systems_leave_is_passed_over(left: str, tmp_path: Path) -> None:
+    fill(tmp_path, ("train", "test"))
+    expected = ImageFolder(root=str(tmp_path), size=4).load("images", "test").digest
+    for place in (tmp_path, tmp_path / "train", tmp_path / "train" / "cat"):
+        (place / left / "train").mkdir(parents=True)
+        (place / left / "._0.png").write_bytes(b"resource fork")
+        (place / "._0.png").write_bytes(b"resource fork")
+    task = ImageFolder(root=str(tmp_path), size=4)
+    assert task.classes == ("cat", "dog")
+    assert task.load("images", "test").digest == expected
+
+
+@pytest.mark.parametrize("beside", ["extra", "annotations", "unlabelled"])
+def test_a_folder_beside_the_splits_is_named(beside: str, tmp_path: Path) -> None:
+    fill(tmp_path, ("train", "test"))
+    (tmp_path / beside).mkdir()
+    with pytest.raises(InputError, match=rf"beside test/, train/ stands {beside}/; .*move the rest away"):
+        ImageFolder(root=str(tmp_path), size=4).load("images", "train")
+
+
+def png16(colour: int, rows: bytes) -> bytes:
+    """A 16-bit PNG of 3 x 2 pixels, written as the specification says (ISO/IEC 15948)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 2, 16, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("grey.png", png16(0, (b"\0" + bytes(6)) * 2)),
+        ("colour.png", png16(2, (b"\0" + bytes(18)) * 2)),
+        ("grey-alpha.png", png16(4, (b"\0" + bytes(12)) * 2)),
+        ("colour-alpha.png", png16(6, (b"\0" + bytes(24)) * 2)),
+        ("colour.ppm", b"P6 3 2 65535\n" + bytes(36)),
+        ("grey.pgm", b"P5 3 2 65535\n" + bytes(12)),
+    ],
+)
+def test_more_than_8_bits_a_channel_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    for channels in (1, 3):
+        with pytest.raises(InputError, match=rf"{name}: more than 8 bits a channel \(.*convert it to an 8-bit image"):
+            decode(tmp_path / name, 2, channels, "crop")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_eight_bits_a_channel_are_read_in_any_mode(mode: str, tmp_path: Path) -> None:
+    for suffix in ("png", "tif", "jpg", "bmp"):
+        image = Image.new("RGB", (4, 4), (200, 30, 10)).convert(mode)
+        try:
+            image.save(tmp_path / f"i.{suffix}", quality=100)
+        except (OSError, KeyError):  # no such images in files of this kind
+            continue
+        expected = np.array(image.convert("RGB").getpixel((1, 1)), dtype=int)
+        found = decode(tmp_path / f"i.{suffix}", 4, 3, "crop")[1, 1].astype(int)
+        assert np.abs(found - expected).max() <= 12, (mode, suffix)
