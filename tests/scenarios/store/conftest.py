@@ -1,5 +1,9 @@
 """A store that is open for writing, and artefacts in it."""
 
+import contextlib
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,3 +31,28 @@ def put(store: Store, kind: Kind, key: str, value: float, inputs: dict[str, str]
     store.row_ids(kind, [key])
     store.record(written)
     return written
+
+
+@contextlib.contextmanager
+def nothing_can_be_written(folder: Path) -> Iterator[None]:
+    """Within the block the folder is read-only, for root too."""
+    if os.geteuid():
+        places = [folder, *folder.rglob("*")]
+        modes = [place.stat().st_mode for place in places]
+        for place in places:
+            place.chmod(0o555 if place.is_dir() else 0o444)
+        try:
+            yield
+        finally:
+            for place, mode in zip(places, modes, strict=True):
+                place.chmod(mode)
+        return
+    if shutil.which("mount") is None:
+        pytest.skip("root may write everywhere, and there is no mount")
+    for options in (["--bind", str(folder)], ["-o", "remount,ro,bind"]):
+        if subprocess.run(["mount", *options, folder], capture_output=True, check=False).returncode:
+            pytest.skip("this machine lets nobody mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)

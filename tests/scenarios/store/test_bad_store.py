@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.scenarios.conftest import Carom, one_line
+from tests.scenarios.store.conftest import nothing_can_be_written
 
 Write = Callable[..., Path]
 
@@ -43,6 +44,19 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_there(carom: Carom, scenario:
 def test_a_read_only_store_is_one_line(carom: Carom, scenario: Write, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     one_line(carom("run", scenario(), "--store", small_disk / "s", "--workers", 0), "cannot be written", "--store")
+
+
+def test_a_store_that_nobody_can_write_is_shown(carom: Carom, tiny_store: Path, tmp_path: Path) -> None:
+    store = tmp_path / "another's share #1"
+    shutil.copytree(tiny_store, store)
+    expected = carom("show", "--store", store).out
+    for left in store.glob("carom.db-*"):
+        left.unlink()
+    with nothing_can_be_written(store):
+        shown = carom("show", "--store", store)
+        assert (shown.code, shown.out) == (0, expected), shown.err
+        exported = carom("export", "tiny", "--store", store, "--format", "csv", "-o", tmp_path / "out")
+        assert exported.code == 0, exported.err
 
 
 def test_two_runs_on_one_store(carom: Carom, scenario: Write, tmp_path: Path) -> None:

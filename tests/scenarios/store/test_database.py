@@ -1,6 +1,7 @@
 """The database of a store: one writer, readers meanwhile, rows that go with what they rested on."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
-from tests.scenarios.store.conftest import KEY, put
+from tests.scenarios.store.conftest import KEY, nothing_can_be_written, put
 
 from carom.errors import StoreError
 from carom.scenarios.store.artifacts import Kind, verify
@@ -250,3 +251,39 @@ def test_a_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
             assert set(reader.recorded("sets", [KEY])) == {KEY}
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert (folder / "carom.db").is_file()
+
+
+@pytest.mark.parametrize("name", ["store", "with space", "exp#1", "50%", "what?&mode=rwc", "Ærø"])
+def test_a_store_that_nobody_can_write_is_read(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    with Store(folder, write=True) as store:
+        ids = store.row_ids("sets", ["a", "b"])
+    before = sorted(path.name for path in folder.iterdir())
+    with nothing_can_be_written(folder):
+        for _ in range(2):
+            with Store(folder) as store:
+                assert {key: row.id for key, row in store.states("sets", ["a", "b"]).items()} == ids
+        assert sorted(path.name for path in folder.iterdir()) == before
+        with pytest.raises(StoreError, match="cannot be written; make it writable or give another --store"):
+            Store(folder, write=True)
+
+
+def test_what_an_interrupted_run_left_is_not_passed_over(tmp_path: Path) -> None:
+    """Its last words stand in a file that a reader of such a folder cannot use; without them rows would be missing."""
+    folder, copy = tmp_path / "store", tmp_path / "copy"
+    with Store(folder, write=True) as store:
+        store.row_ids("sets", ["a"])
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*-shm"))  # as it would be after a kill
+    assert (copy / "carom.db-wal").stat().st_size
+    with nothing_can_be_written(copy), pytest.raises(StoreError, match=r"carom\.db-wal holds what an interrupted run"):
+        Store(copy)
+    with Store(copy) as store:
+        assert set(store.states("sets", ["a"])) == {"a"}
+
+
+def test_a_reader_elsewhere_still_sees_what_a_run_writes(tmp_path: Path) -> None:
+    """Only where the folder cannot be written is the database taken to stay as it is."""
+    with Store(tmp_path / "s", write=True) as writer, Store(tmp_path / "s") as reader:
+        assert reader.states("sets", ["a"]) == {}
+        writer.row_ids("sets", ["a"])
+        assert set(reader.states("sets", ["a"])) == {"a"}
