@@ -187,7 +187,7 @@ def header(opened: Opened, title: str) -> None:
         case "partial":
             st.warning(
                 f"Done in part: {run.cells - run.done:,} of {run.cells:,} cells have no outcome, and the tables rest "
-                f"on the others only. Page Runs says why. {again} to try them once more."
+                f"on the others only. Page Runs says why, and whether it may help to try again."
             )
         case "done" if not complete:
             st.warning(

@@ -1,9 +1,12 @@
 """Commands that compute: demo, run, plan, train, students."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from carom.errors import may_pass
 
 from .options import STORE, DeviceOption, JsonOption, StoreOption, WorkersOption, fail, store_option
 
@@ -83,7 +86,7 @@ def _run(
             fail("interrupted; what was computed is kept, so the same command goes on from here", 130)
         reports.append(report)
         if report.failures:
-            console.say(f"{report.run}: {len(report.failures)} jobs failed; run again to retry them")
+            console.say(f"{report.run}: {_failed(report.failures)}")
             code = max(code, 2 if report.input_at_fault else 1)
         if report.nothing_to_do:
             console.say(f"{report.run}: nothing to do, the store holds all {report.cells} cells")
@@ -246,3 +249,14 @@ def students(
     console.tables([found.shown(front(good))])
     for line in told:
         console.out(line)
+
+
+def _failed(failures: Sequence[str]) -> str:
+    """How many jobs failed, and whether it may help to try again."""
+    passing, n = sum(map(may_pass, failures)), len(failures)
+    jobs = f"{n} jobs failed" if n > 1 else "a job failed"
+    if passing == n:
+        return f"{jobs}; run again to retry"
+    if not passing:
+        return f"{jobs}, and will again until what was named is changed"
+    return f"{jobs}; run again to retry {passing}, the others fail until what was named is changed"

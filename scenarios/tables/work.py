@@ -1,5 +1,6 @@
 """The tables of what was done: models and how they were trained, jobs, and what failed."""
 
+from carom.errors import may_pass
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.lists import list_attempts, list_failures, list_models
 
@@ -57,8 +58,23 @@ def show_failures(store: Store, run: str) -> Table:
         title=f"{int(frame['cells'].sum()) if len(frame) else 0:,} cells have no outcome",
         frame=frame,
         forms={"reason": "text", "cells": "count"},
-        notes=["Run the scenario again to try these once more."],
+        notes=_advice([may_pass(reason) for reason in frame["reason"]]),
     )
+
+
+def _advice(passing: list[bool]) -> list[str]:
+    """What to do about failures that may pass, and about those that come again."""
+    if not passing:
+        return []
+    if all(passing):
+        return ["Run the scenario again to try these once more."]
+    again = "These come again until what they name is changed."
+    if not any(passing):
+        return [again]
+    return [
+        "Run the scenario again to try once more what failed for want of memory, a process or a service. The others "
+        "come again until what they name is changed."
+    ]
 
 
 def show_failed_jobs(store: Store, run: str) -> Table:

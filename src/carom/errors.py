@@ -11,6 +11,26 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}"
 
 
+_PASSING = (
+    "out of memory",
+    "its process was killed",
+    "run it again",
+    "cannot be reached",
+    "no answer in ",
+    "rate-limited (HTTP ",
+    "failed (HTTP ",
+    "asks to wait",
+)
+
+
+def may_pass(reason: str) -> bool:
+    """Whether what failed may succeed when it is tried again as it is: memory, a lost process, a service that was down.
+
+    Other failures come again until what they name is changed.
+    """
+    return any(words in reason for words in _PASSING)
+
+
 class CaromError(Exception):
     """Base of all errors below."""
 
