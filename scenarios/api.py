@@ -127,11 +127,18 @@ def _images(x: Images, name: str, *, where: str) -> Images:
         InputError: It is not a batch of float images in [0, 1].
     """
     if not isinstance(x, torch.Tensor) or x.ndim != 4:
-        came = f"shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
-        raise InputError(f"{where}: {name}: expected a tensor n c h w of float images in [0, 1], got {came}")
+        raise InputError(f"{where}: {name}: expected a tensor n c h w of float images in [0, 1], got {_came(x)}")
     if not x.is_floating_point():
         raise InputError(f"{where}: {name}: expected float images in [0, 1], got {x.dtype}; divide 8-bit images by 255")
     return in_range(x.detach(), where=f"{where}: {name}")
+
+
+def _came(x: object) -> str:
+    """What came instead of a batch of images, and what to do."""
+    if not isinstance(x, torch.Tensor):
+        return f"{type(x).__name__}; make a tensor of it, such as torch.as_tensor(x)"
+    advice = "; of one image make a batch: x[None]" if x.ndim == 3 else ""
+    return f"shape {tuple(x.shape)}{advice}"
 
 
 def _labels(y: Labels, name: str, x: Images, *, where: str) -> Labels:
@@ -142,8 +149,15 @@ def _labels(y: Labels, name: str, x: Images, *, where: str) -> Labels:
     """
     if not isinstance(y, torch.Tensor) or y.ndim != 1 or y.is_floating_point() or len(y) != len(x):
         came = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, torch.Tensor) else type(y).__name__
+        advice = "give one whole number an image"
+        if not isinstance(y, torch.Tensor):
+            advice = "make a tensor of it: torch.as_tensor(y)"
+        elif y.ndim == 2 and len(y) == len(x):
+            advice = "take the classes of scores or one-hot rows: y.argmax(1)"
+        elif y.ndim == 1 and len(y) == len(x):
+            advice = "make whole numbers of it: y.long()"
         raise InputError(
-            f"{where}: {name}: expected a tensor of {len(x)} class numbers, one for each image, got {came}"
+            f"{where}: {name}: expected a tensor of {len(x)} class numbers, one for each image, got {came}; {advice}"
         )
     return y.to(x.device, torch.int64, copy=True)
 
@@ -155,7 +169,8 @@ def _source(
         return Surrogate((_copied(model, x, "the model"),), combination=combination, seed=seed)
     if isinstance(model, Sequence | nn.ModuleList) and not isinstance(model, str):
         if not len(model) or not all(isinstance(m, nn.Module) for m in model):
-            raise InputError(f"attack: expected torch modules, got {[type(m).__name__ for m in model]}")
+            came = ", ".join(type(m).__name__ for m in model) or "none"
+            raise InputError(f"attack: expected torch modules, got {came}; give one module, or a list of modules")
         members = tuple(_copied(m, x, f"model {place} of {len(model)}") for place, m in enumerate(model, start=1))
         counts = [member.classes for member in members]
         if len(set(counts)) > 1:
@@ -323,7 +338,8 @@ def evaluate(
     x, x_adv = _images(x, "x", where="evaluate"), _images(x_adv, "x_adv", where="evaluate")
     if x.shape != x_adv.shape or not len(x):
         raise InputError(
-            f"evaluate: x {tuple(x.shape)} and x_adv {tuple(x_adv.shape)}; expected equal shapes and some images"
+            f"evaluate: x {tuple(x.shape)} and x_adv {tuple(x_adv.shape)}; expected equal shapes and some images: give "
+            "the clean image of each adversarial one, in the same order"
         )
     y = _labels(y, "y", x, where="evaluate")
     if target is not None:
@@ -338,10 +354,15 @@ def evaluate(
         budget = Budget.parse(norm, eps, where="evaluate")
         size = float(budget.size(x_adv, x).max()) if len(x) else 0.0
         if not size <= float(budget.eps) * (1 + 1e-5) + 1e-6:
-            raise ContractError(f"evaluate: x_adv is {size:.6g} away from x, allowed {budget}")
+            raise ContractError(
+                f"evaluate: x_adv is {size:.6g} away from x, allowed {budget}; check that it belongs to these images, "
+                "in their order, and the units of eps"
+            )
         adversarial = budget.quantize(x_adv, clean)
     if not callable(victim):
-        raise InputError(f"evaluate: expected a module or a function of images, got {type(victim).__name__}")
+        raise InputError(
+            f"evaluate: expected a module or a function of images, got {type(victim).__name__}; load the model first"
+        )
     if isinstance(victim, nn.Module) and any(module.training for module in victim.modules()):
         raise ModelError("evaluate: the victim is in training mode; call .eval() first")
     with _made_beside(x):
@@ -354,7 +375,9 @@ def _judged(
     classes = _classes(victim, x[:CHECKED_IMAGES])
     if int(y.min()) < 0 or int(y.max()) >= classes:
         wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
-        raise InputError(f"evaluate: label {wrong}, but the victim has {classes} classes (from 0)")
+        raise InputError(
+            f"evaluate: label {wrong}, but the victim has {classes} classes (from 0); number the classes as it does"
+        )
     device = str(x.device)
     labels = y.cpu().numpy()
     before = answers(victim, clean, classes=classes, device=device, name="victim")

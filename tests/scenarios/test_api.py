@@ -380,12 +380,12 @@ def test_wrong_types_are_one_line_each_where_nothing_checks_annotations() -> Non
     done = subprocess.run([sys.executable, "-c", WRONG_TYPES], capture_output=True, text=True, check=True)
     expected = [
         "x: expected float images in [0, 1], got torch.uint8; divide 8-bit images by 255",
-        "got shape (3, 8, 7)",
-        "got ndarray",
-        "got torch.float32 (5,)",
-        "got torch.float32 (5, 4)",
-        "got list",
-        "expected a tensor of 5 class numbers, one for each image, got torch.int64 (3,)",
+        "got shape (3, 8, 7); of one image make a batch: x[None]",
+        "got ndarray; make a tensor of it, such as torch.as_tensor(x)",
+        "got torch.float32 (5,); make whole numbers of it: y.long()",
+        "got torch.float32 (5, 4); take the classes of scores or one-hot rows: y.argmax(1)",
+        "got list; make a tensor of it: torch.as_tensor(y)",
+        "class numbers, one for each image, got torch.int64 (3,); give one whole number an image",
         "got function",
         "got str",
         "did you mean 'logits'",
@@ -394,7 +394,7 @@ def test_wrong_types_are_one_line_each_where_nothing_checks_annotations() -> Non
         "divide 8-bit images by 255",
         "got torch.float32 (5, 4)",
         "got str",
-        "expected equal shapes",
+        "expected equal shapes and some images: give the clean image of each adversarial one",
     ]
     lines = done.stdout.splitlines()
     assert len(lines) == len(expected), done.stdout

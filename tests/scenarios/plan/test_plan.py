@@ -216,7 +216,7 @@ def with_arrays(npz: Path, place: Path, **changed: Callable[[dict[str, np.ndarra
     """The tiny scenario on a copy of its images, some arrays of the first source made of the others."""
     arrays = dict(np.load(npz))
     arrays |= {f"here/{name}": made(arrays) for name, made in changed.items()}
-    np.savez(place / "data.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(place / "data.npz", **arrays)
     text = TINY.replace("NPZ", str(place / "data.npz"))
     (place / "s.toml").write_text(text)
     return place / "s.toml"
@@ -245,7 +245,7 @@ def test_attacked_images_that_are_training_images_are_counted(shared: int, tiny_
 
 def test_images_of_another_source_that_is_trained_on_count_too(tiny_npz: Path, tmp_path: Path) -> None:
     changed = {f"{kind}_test": lambda a, kind=kind: a[f"there/{kind}_train"][:60] for kind in "xy"}
-    (said,) = planned(with_arrays(tiny_npz, tmp_path, **changed)).warnings  # type: ignore[arg-type]
+    (said,) = planned(with_arrays(tiny_npz, tmp_path, **changed)).warnings
     assert said.startswith("21 of the 42 test images that are attacked are also among the training images")
 
 
