@@ -47,9 +47,9 @@ def copied(module: Module, memo: Mapping[int, object] | None = None) -> Module:
 def _saved_and_loaded(program: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     file = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):  # torch announces the end of TorchScript
-        torch.jit.save(program, file)  # type: ignore[no-untyped-call]
+        torch.jit.save(program, file)
         file.seek(0)
-        loaded: torch.jit.ScriptModule = torch.jit.load(file)  # type: ignore[no-untyped-call]
+        loaded: torch.jit.ScriptModule = torch.jit.load(file)
     return loaded
 
 

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from carom.errors import InputError, MissingData
 from carom.registry import lookup
@@ -231,7 +232,7 @@ def decode(file: Path, size: int, channels: int, fit: Fit) -> "np.ndarray[tuple[
     return np.asarray(resized, np.uint8).reshape(size, size, channels)
 
 
-def _deeper(opened: Image.Image) -> str | None:
+def _deeper(opened: ImageFile) -> str | None:
     """What says that a file has more than 8 bits a channel; None where it has not.
 
     Not the mode alone, which is RGB for 16-bit colour too: PIL would drop the lower byte without a word.
