@@ -11,7 +11,7 @@ from carom.scenarios.spec.scenario import BroughtSet
 from carom.scenarios.store.artifacts import read_artifact
 from carom.zoo.tasks.images import ImageSet
 
-from .job import Make, Worker, Result, adopted, finish
+from .job import Make, Result, Worker, adopted, finish
 from .visibility import visibility
 
 
