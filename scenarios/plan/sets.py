@@ -97,7 +97,7 @@ class PlannedSet:
     def reads(self) -> Reads:
         """Whose gradients or answers it was made of."""
         if self.brought is not None:
-            return "surrogate" if self.only is None else "victim"
+            return "surrogate" if self.only_victim is None else "victim"
         return "surrogate" if self.attack is None else self.attack.reads
 
 
@@ -236,7 +236,7 @@ def _made_on(
 ) -> tuple[PlannedSurrogate, str | None]:
     """What a set from elsewhere was made on; where that is a victim, its key: it is for that one alone."""
     of_that_name = [s for s in surrogates if s.spec.label == spec.surrogate]
-    if any(s.only is not None for s in of_that_name):
+    if any(s.only_victim is not None for s in of_that_name):
         raise InputError(
             f"sets: {spec.label}: {spec.surrogate} is built for each victim anew; name another model as what it was "
             "made on"

@@ -262,7 +262,7 @@ def test_a_store_that_nobody_can_write_is_read(tmp_path: Path, name: str) -> Non
     with nothing_can_be_written(folder):
         for _ in range(2):
             with Store(folder) as store:
-                assert {key: row.id for key, row in store.states("sets", ["a", "b"]).items()} == ids
+                assert {key: row.id for key, row in store.recorded("sets", ["a", "b"]).items()} == ids
         assert sorted(path.name for path in folder.iterdir()) == before
         with pytest.raises(StoreError, match="cannot be written; make it writable or give another --store"):
             Store(folder, write=True)
@@ -278,12 +278,12 @@ def test_what_an_interrupted_run_left_is_not_passed_over(tmp_path: Path) -> None
     with nothing_can_be_written(copy), pytest.raises(StoreError, match=r"carom\.db-wal holds what an interrupted run"):
         Store(copy)
     with Store(copy) as store:
-        assert set(store.states("sets", ["a"])) == {"a"}
+        assert set(store.recorded("sets", ["a"])) == {"a"}
 
 
 def test_a_reader_elsewhere_still_sees_what_a_run_writes(tmp_path: Path) -> None:
     """Only where the folder cannot be written is the database taken to stay as it is."""
     with Store(tmp_path / "s", write=True) as writer, Store(tmp_path / "s") as reader:
-        assert reader.states("sets", ["a"]) == {}
+        assert reader.recorded("sets", ["a"]) == {}
         writer.row_ids("sets", ["a"])
-        assert set(reader.states("sets", ["a"])) == {"a"}
+        assert set(reader.recorded("sets", ["a"])) == {"a"}
