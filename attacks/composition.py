@@ -200,7 +200,7 @@ def parse(
     value: object,
     known: Mapping[str, Entry],
     adapters: Mapping[str, Callable[..., Attack]],
-    literature: Mapping[str, str],
+    literature: Mapping[str, str] = MappingProxyType({}),
     *,
     where: str,
 ) -> Attack:

@@ -175,10 +175,10 @@ def train_model(model: Model, scale: Scale) -> None:
 @lru_cache(maxsize=32)
 def network(folder: Path, key: str) -> Classifier:
     """A trained model."""
-    tensors, said = read_weights(folder / f"{key}.safetensors")
+    found, said = read_weights(folder / f"{key}.safetensors")
     assert said is not None
     return restore(
-        said.architecture, tensors, shape=said.shape, classes=said.classes, preprocessing=said.preprocessing
+        said.architecture, found.tensors, shape=said.shape, classes=said.classes, preprocessing=said.preprocessing
     ).requires_grad_(False)
 
 

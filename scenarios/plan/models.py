@@ -204,7 +204,7 @@ def data_digests(
                 "train": train.digest,
                 "validation": scenario.task.load(place[0], "validation", place[1]).digest,
             }
-            found |= looked_for.intersection(train.each) if looked_for else set()
+            found |= looked_for & set(train.each) if looked_for else set()
     return digests, found
 
 

@@ -72,9 +72,12 @@ def test_weights_are_found_whatever_stands_before_their_names(how: str, tmp_path
 def test_what_torch_itself_wraps_is_read(tmp_path: Path) -> None:
     """Names come from torch's own wrappers, not from this test."""
     network = create(architecture("resnet-small"), shape=SHAPE, classes=10, seed=3).network
-    for number, wrapper in enumerate(
-        (nn.DataParallel(network), torch.optim.swa_utils.AveragedModel(network), torch.compile(network))
-    ):
+    wrappers: list[Any] = [
+        nn.DataParallel(network),
+        torch.optim.swa_utils.AveragedModel(network),
+        torch.compile(network),
+    ]
+    for number, wrapper in enumerate(wrappers):
         torch.save({"model": wrapper.state_dict()}, path := tmp_path / f"{number}.pth")
         assert holds(opened(path), STATE)
 
@@ -216,7 +219,8 @@ def test_what_a_download_leaves_instead_of_the_file(suffix: str, content: bytes,
 def test_a_torchscript_archive_and_a_whole_module_are_told_apart_from_damage(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(256, 10))
     with warnings.catch_warnings(action="ignore"):  # torch announces the end of TorchScript
-        torch.jit.save(torch.jit.trace(network, torch.zeros(1, 1, 16, 16)), str(tmp_path / "script.pth"))
+        traced: Any = torch.jit.trace(network, torch.zeros(1, 1, 16, 16))  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, str(tmp_path / "script.pth"))
     with pytest.raises(ModelError, match=r'a TorchScript archive.*format = "torchscript"'):
         opened(tmp_path / "script.pth")
     torch.save(network, tmp_path / "module.pth")
