@@ -7,11 +7,9 @@ import contextlib
 import fcntl
 import json
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import Insert, insert
@@ -19,6 +17,7 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from carom.errors import StoreError
 
 from .artifacts import KINDS, NO_SPACE, NOT_WRITABLE, Artifact, Kind, artifact_path, disk_errors, verify
+from .connections import engine
 from .migrations import FIRST_SCHEMA, SCHEMA, migrate
 from .schema import TABLES, artifacts, cells, clean, meta
 
@@ -53,7 +52,7 @@ class Store:
                 for kind in KINDS:
                     (folder / "artifacts" / kind).mkdir(parents=True, exist_ok=True)
                 self._take_lock()
-            self.engine = _engine(database, write=write)
+            self.engine = engine(database, write=write)
             found = self._schema()
             if write and found != str(SCHEMA):
                 with self.engine.begin() as connection:
@@ -291,58 +290,7 @@ def insert_or_update(table: sa.Table, row: Mapping[str, Any], *, keep: Sequence[
     return insert(table).values(row).on_conflict_do_update(index_elements=key, set_=changed)
 
 
-PENDING = (
-    "cannot be written, and carom.db-wal holds what an interrupted run wrote last; copy the store to a folder that can "
-    "be written, and read it there"
-)
 NO_TABLES = "carom.db holds no tables yet; wait for the run that makes it, or move the file away"
-
-
-def _engine(database: Path, *, write: bool) -> sa.Engine:
-    """Connections to the database whose transactions begin when the first query is asked, not when one writes.
-
-    Python's sqlite3 begins none for a SELECT, so two queries of one reader could see two states.
-    """
-    address = f"file:{quote(str(database.absolute()))}?mode={'rwc' if write else 'ro'}"
-
-    def connected(address: str, first: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(address, uri=True, timeout=30, check_same_thread=False, isolation_level=None)
-        try:
-            connection.execute(first)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def connect() -> sqlite3.Connection:
-        if write:
-            return connected(address, "PRAGMA journal_mode=WAL")
-        try:
-            return connected(address, "SELECT 1 FROM sqlite_master")
-        except sqlite3.OperationalError as error:
-            # readers share a file beside the database, and make it where none is; in a folder that cannot be written
-            # nobody else makes one either, so that the database stays as it is
-            if not _nobody_writes(database) or not any(word in str(error) for word in ("unable to open", "readonly")):
-                raise
-            return connected(f"{address}&immutable=1", "SELECT 1 FROM sqlite_master")
-
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool)
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-    return engine
-
-
-def _nobody_writes(database: Path) -> bool:
-    """Whether the folder cannot be written, and all that was written is in the database itself.
-
-    Raises:
-        sqlite3.OperationalError: A run was interrupted there: what it wrote last is beside the database.
-    """
-    pending = database.with_name(f"{database.name}-wal")
-    if os.access(database.parent, os.W_OK):
-        return False
-    if pending.exists() and pending.stat().st_size:
-        raise sqlite3.OperationalError(PENDING)
-    return True
 
 
 def _bring_up_to_date(connection: sa.Connection, found: str | None) -> str | None:

@@ -1,0 +1,9 @@
+"""carom on one's own modules and tensors, without scenario or store: `carom.attack` and `carom.evaluate`.
+
+`given` checks what came, for both.
+"""
+
+from .attack import attack
+from .evaluate import Evaluation, evaluate
+
+__all__ = ["Evaluation", "attack", "evaluate"]
