@@ -131,7 +131,7 @@ def test_every_module_is_imported_from_the_wheel(installed: Path, tmp_path: Path
     assert set(told["files"]) == modules - scripts
     assert set(told["presets"]) >= {"digits-quick", "digits-dumb", "fashion-dumb"}
     assert told["images"] == [320, 400]
-    assert told["attack"] == "carom.scenarios.api.attack"
+    assert told["attack"] == "carom.scenarios.api.attacked"
     assert (installed / f"carom-{told['version']}.dist-info").is_dir()
 
 

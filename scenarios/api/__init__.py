@@ -3,7 +3,7 @@
 `given` checks what came, for both.
 """
 
-from .attack import attack
-from .evaluate import Evaluation, evaluate
+from .attacked import attack
+from .evaluated import Evaluation, evaluate
 
 __all__ = ["Evaluation", "attack", "evaluate"]

@@ -220,7 +220,7 @@ def brought_sets(
                 spec=made_on.spec,
                 attack=None,
                 control=None,
-                only=only,
+                only_victim=only,
                 budget=spec.budget,
                 seed=spec.seed,
                 split=attacked.split,

@@ -49,7 +49,7 @@ def _saved_and_loaded(program: torch.jit.ScriptModule) -> torch.jit.ScriptModule
     with warnings.catch_warnings(action="ignore"):  # torch announces the end of TorchScript
         torch.jit.save(program, file)
         file.seek(0)
-        loaded: torch.jit.ScriptModule = torch.jit.load(file)
+        loaded: torch.jit.ScriptModule = torch.jit.load(file)  # type: ignore[no-untyped-call]
     return loaded
 
 
