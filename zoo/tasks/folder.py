@@ -15,6 +15,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from carom.errors import InputError, MissingData
+from carom.files import stray
 from carom.registry import lookup
 from carom.typing import Ids, Labels, Pixels
 
@@ -223,7 +224,8 @@ def decode(file: Path, size: int, channels: int, fit: Fit) -> "np.ndarray[tuple[
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{file}: cannot be read as an image ({error}); replace or remove it") from None
+        came = stray(file) or f"cannot be read as an image ({error}); replace or remove it"
+        raise InputError(f"{file}: {came}") from None
     w, h = image.size
     side = min(w, h)
     left, top = (w - side) / 2, (h - side) / 2

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from carom.errors import InputError, MissingData
+from carom.files import stray
 from carom.registry import did_you_mean, lookup
 
 from .images import SPLITS, ImageSet, Split
@@ -184,7 +185,8 @@ class Npz:
                         shape, _, dtype = read(file)
                     headers[member.removesuffix(".npy")] = (shape, dtype)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.path}: not an npz file ({error}); numpy.savez_compressed writes one") from None
+            came = stray(path) or f"not an npz file ({error}); numpy.savez_compressed writes one"
+            raise InputError(f"{self.path}: {came}") from None
         return headers
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from carom.errors import InputError, MissingData
 from carom.registry import build
 from carom.zoo.tasks.folder import ImageFolder, decode
+from carom.zoo.tasks.npz import Npz
 
 
 def write(file: Path, seed: int, size: tuple[int, int] = (9, 6), mode: str = "RGB") -> None:
@@ -146,7 +147,7 @@ def test_modes_become_grey_or_colour(tmp_path: Path) -> None:
 def test_unreadable_files_are_named(dumb: Path) -> None:
     file = dumb / "bing" / "test" / "dog" / "2.png"
     whole = file.read_bytes()
-    for content in (b"", b"not an image", whole[: len(whole) // 2]):
+    for content in (b"\0", b"not an image", whole[: len(whole) // 2]):
         file.write_bytes(content)
         with pytest.raises(InputError, match=r"bing/test/dog/2\.png: cannot be read as an image"):
             ImageFolder(root=str(dumb), size=5).load("bing", "test")
@@ -277,3 +278,23 @@ def test_eight_bits_a_channel_are_read_in_any_mode(mode: str, tmp_path: Path) ->
         expected = np.array(image.convert("RGB").getpixel((1, 1)), dtype=int)
         found = decode(tmp_path / f"i.{suffix}", 4, 3, "crop")[1, 1].astype(int)
         assert np.abs(found - expected).max() <= 12, (mode, suffix)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"no image", "cannot be read as an image"),
+    ],
+)
+def test_files_that_are_no_images_and_no_arrays(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "i.png").write_bytes(content)
+    with pytest.raises(InputError, match=rf"i\.png: .*{words}"):
+        decode(tmp_path / "i.png", 4, 3, "crop")
+    (tmp_path / "d.npz").write_bytes(content)
+    with pytest.raises(
+        InputError, match=rf"d\.npz: .*{words.replace('cannot be read as an image', 'not an npz file')}"
+    ):
+        Npz(path=str(tmp_path / "d.npz"), layout="nhw").load("images", "test")

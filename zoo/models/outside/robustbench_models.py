@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from carom.errors import MissingData, ModelError, one_line
+from carom.files import stray
 from carom.identity import content_key
 from carom.registry import build, check_keys, lookup
 from carom.zoo.models.classifier import Classifier
@@ -115,10 +116,15 @@ def load_robustbench(reference: RobustBench, *, shape: Shape, classes: int, wher
         try:
             torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise ModelError(
-                f"{where}: {path} is no plain checkpoint: {one_line(error)}; download it again, what needs "
-                "unpickling is not opened"
-            ) from None
+            came = stray(path)
+            told = (
+                f": {came}"
+                if came
+                else (
+                    f" is no plain checkpoint: {one_line(error)}; download it again, what needs unpickling is not opened"
+                )
+            )
+            raise ModelError(f"{where}: {path}{told}") from None
     return as_it_is(_load(reference, where), shape=shape, classes=classes, kind=PREFIX, content=reference.key())
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.errors import InputError, MissingData, ModelError, one_line
+from carom.files import stray
 from carom.identity import content_key
 from carom.registry import check_keys
 from carom.typing import Images
@@ -88,6 +89,9 @@ def load_transformers(reference: TransformersFolder, *, shape: Shape, classes: i
                 output_loading_info=True,
             )
     except Exception as error:
+        for file in (folder / _CONFIG, *sorted(folder.glob("*.safetensors"))):
+            if (came := stray(file)) is not None:
+                raise ModelError(f"{where}: {file.name}: {came}") from None
         raise ModelError(f"{where}: transformers cannot open it as an image classifier: {one_line(error)}") from None
     if missing := sorted(told["missing_keys"]):
         raise ModelError(

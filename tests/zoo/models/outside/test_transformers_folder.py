@@ -194,6 +194,11 @@ def test_folders_that_hold_no_classifier_of_the_task(folder: Path) -> None:
     assert "\n" not in str(error.value)
     config.write_text(good)
     weights = folder / "model.safetensors"
+    tensors = weights.read_bytes()
+    weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
+    with pytest.raises(ModelError, match=r"model\.safetensors: a pointer of Git LFS.*git lfs pull"):
+        load(folder)
+    weights.write_bytes(tensors)
     weights.rename(folder / "pytorch_model.bin")
     with pytest.raises(MissingData, match=r"no weights as safetensors in it; .* pickled weights are not opened"):
         load(folder)
