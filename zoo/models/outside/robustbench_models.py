@@ -116,15 +116,8 @@ def load_robustbench(reference: RobustBench, *, shape: Shape, classes: int, wher
         try:
             torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            came = stray(path)
-            told = (
-                f": {came}"
-                if came
-                else (
-                    f" is no plain checkpoint: {one_line(error)}; download it again, what needs unpickling is not opened"
-                )
-            )
-            raise ModelError(f"{where}: {path}{told}") from None
+            told = f": {came}" if (came := stray(path)) is not None else f" is no plain checkpoint: {one_line(error)}"
+            raise ModelError(f"{where}: {path}{told}; download it again, what needs unpickling is not opened") from None
     return as_it_is(_load(reference, where), shape=shape, classes=classes, kind=PREFIX, content=reference.key())
 
 
