@@ -133,7 +133,7 @@ def _craft(job: CraftJob, worker: Worker, result: Result) -> None:
         return with_precision(prepare(model), job.precision)
 
     searches = _Searches(job, networks, worker)
-    wrong = target_classes(clean["labels"], clean["ids"], job.classes)
+    wrong = target_classes(clean["labels"], clean["ids"], job.classes, clean.get("targets"))
     for seed in dict.fromkeys(s.seed for s in todo):
         if outside:
             source: GradientSource = WITHOUT_GRADIENTS

@@ -37,6 +37,8 @@ def images_to_attack(scenario: Scenario, split: Split) -> AttackedImages:
     images, source = attacked_images(task, split, scenario.per_source, 0, scenario.image_sources)
     some = () if scenario.image_sources == task.sources else (scenario.image_sources,)
     asked: tuple[Any, ...] = (task, split, scenario.per_source, *some)
+    if "train" not in task.splits:
+        asked = (*asked, task.classes)  # which may stand in a file that the task only names
     # answers are stored by victim and image set, so victims that answer in another precision get an image set of
     # their own: a cell never pairs clean answers of one precision with adversarial ones of the other
     key = content_key("attacked images", *asked, *(() if precision == "float32" else (precision,)))

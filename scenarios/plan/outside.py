@@ -8,7 +8,7 @@ from carom.scenarios.spec.scenario import ReferencedModel, Role, Scenario
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.models.references import code_behind, load_reference
 from carom.zoo.models.victims import CallableVictim, check_accuracy, check_victim
-from carom.zoo.tasks.images import ImageSet, concatenate
+from carom.zoo.tasks.images import ImageSet, Split, concatenate
 
 from .images import AttackedImages
 from .models import PlannedModel
@@ -50,16 +50,24 @@ def held_to(found: Classifier | CallableVictim, model: ReferencedModel, scenario
     assert model.stated is not None
     some = _for_accuracy(scenario, model.axes.get("source"))
     classes = len(scenario.task.classes)
-    right = check_accuracy(found, model.stated, name=name, images=some.images, labels=some.labels, classes=classes)
-    return f"clean accuracy {right:.1%} on {len(some)} validation images"
+    what = _accuracy_split(scenario)
+    right = check_accuracy(
+        found, model.stated, name=name, images=some.images, labels=some.labels, classes=classes, what=what
+    )
+    return f"clean accuracy {right:.1%} on {len(some)} {what} images"
+
+
+def _accuracy_split(scenario: Scenario) -> Split:
+    """Validation images; where there are none, those that may be attacked: the check chooses nothing by them."""
+    return "validation" if "validation" in scenario.task.splits else "test"
 
 
 _ACCURACY_ON = 500  # validation images at most: each may be a question to a service
 
 
 def _for_accuracy(scenario: Scenario, source: str | None) -> ImageSet:
-    """Validation images that a stated clean accuracy is held to: of the model's source, where that is declared."""
+    """Images that a stated clean accuracy is held to: of the model's source, where that is declared."""
     sources = (source,) if source in scenario.task.sources else scenario.image_sources
-    found = concatenate([scenario.task.load(s, "validation") for s in sources])
+    found = concatenate([scenario.task.load(s, _accuracy_split(scenario)) for s in sources])
     order = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))
     return found.select(order[:_ACCURACY_ON])

@@ -47,8 +47,7 @@ def write_images(store: Store, scenario: Scenario, attacked: AttackedImages, art
             "environment": environment("cpu"),
         },
     )
-    tensors = {"images": images.images, "labels": images.labels, "ids": images.ids}
-    write_artifact(store.folder, written, tensors)
+    write_artifact(store.folder, written, images.tensors)
     with store.writing() as connection:  # all at once: outcomes are never counted by labels of other images
         store.record_within(connection, written)
         connection.execute(image_sets.delete().where(image_sets.c.artifact == artifact))

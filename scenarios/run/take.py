@@ -127,7 +127,7 @@ class Intake:
         answers = unpack_predictions(packed, self._classes)
         if planned.targeted:
             images = attacked.images
-            won = answers == target_classes(images.labels, images.ids, self._classes).numpy()
+            won = answers == target_classes(images.labels, images.ids, self._classes, images.targets).numpy()
         else:
             won = answers != labels
         return {

@@ -4,8 +4,10 @@ Every error names the place in the file, what came, what was expected and what t
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from carom.attacks import Iterative, Snapshot
@@ -42,6 +44,11 @@ TOP = (
     "geometry",
 )
 
+# What a scenario is run with that does not say: the two attacks that every paper has, at the budget that most have.
+ATTACKS = ("fgsm", "mi")
+BUDGET: Mapping[str, str] = MappingProxyType({"norm": "linf", "eps": "8/255"})
+PER_SOURCE = 250  # images, of a task that has training images too
+
 
 def load_scenario(name_or_path: str) -> Scenario:
     """The scenario of a preset's name or a file.
@@ -65,11 +72,11 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         raise InputError(f"{where}: not a TOML file: {error}") from None
     check_keys(table, TOP, where=where)
     crafts = not table.get("sets") or any(key in table for key in ("surrogates", "attacks", "budgets"))
-    for key in ("task", "victims", *(("surrogates", "attacks", "budgets") if crafts else ())):
+    for key in ("task", "victims", *(("surrogates",) if crafts else ())):
         if key not in table:
             raise InputError(
-                f"{where}: {key!r} is missing; a scenario needs task, surrogates, victims, attacks, budgets (or task, "
-                "victims and sets, where nothing is crafted)"
+                f"{where}: {key!r} is missing; a scenario needs task, surrogates and victims (or task, victims and "
+                "sets, where nothing is crafted)"
             )
     task_name, task = _task(table["task"], where=f"{where}: task")
     shared = as_table(table.get("models", {}), where=f"{where}: models")
@@ -92,7 +99,7 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         ),
         attack_seeds=seeds,
         image_sources=tuple(lookup(s, known, where=f"{where}: images.sources", what="source") for s in named),
-        per_source=positive(images.get("per_source", 250), where=f"{where}: images.per_source"),
+        per_source=_per_source(images.get("per_source"), task, where=f"{where}: images.per_source"),
         itself=typed(table.get("itself", True), bool, where=f"{where}: itself"),
         surrogates=tuple(surrogates_of(table.get("surrogates"), shared, task, where=f"{where}: surrogates"))
         if crafts
@@ -108,8 +115,8 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
                 where=f"{where}: validation_victims",
             ),
         ),
-        attacks=tuple(attacks_of(table["attacks"], where=f"{where}: attacks")) if crafts else (),
-        budgets=tuple(budgets_of(table["budgets"], where=f"{where}: budgets")) if crafts else (),
+        attacks=tuple(attacks_of(table.get("attacks", list(ATTACKS)), where=f"{where}: attacks")) if crafts else (),
+        budgets=tuple(budgets_of(table.get("budgets", dict(BUDGET)), where=f"{where}: budgets")) if crafts else (),
         sets=tuple(sets_of(table.get("sets", []), seeds[0], where=f"{where}: sets")),
         controls=controls_of(table.get("controls", []), where=f"{where}: controls"),
         geometry=_geometry(table.get("geometry", False), where=f"{where}: geometry"),
@@ -120,6 +127,13 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
     scenario = labelled(one_name_each(scenario, where))
     refuse(scenario, where)
     return scenario
+
+
+def _per_source(value: Any, task: Task, *, where: str) -> int | None:
+    """How many images are attacked; None for all, which images that are never trained on may be."""
+    if value is None:
+        return PER_SOURCE if "train" in task.splits else None
+    return positive(value, where=where)
 
 
 def _task(value: Any, *, where: str) -> tuple[str, Task]:

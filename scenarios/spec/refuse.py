@@ -10,7 +10,16 @@ from carom.surrogates import Chain
 from carom.zoo.architectures import Architecture
 from carom.zoo.models.references import model_behind
 
-from .scenario import PublicSpec, ReferencedModel, Role, Scenario, TrainedModel, VictimSpec
+from .scenario import (
+    UNDEFENDED,
+    PublicSpec,
+    ReferencedModel,
+    Role,
+    Scenario,
+    SurrogateSpec,
+    TrainedModel,
+    VictimSpec,
+)
 
 
 def refuse_one_name_for_two_builders(scenario: Scenario, where: str) -> None:
@@ -29,6 +38,7 @@ def refuse(scenario: Scenario, where: str) -> None:
     Raises:
         InputError: The first that is found, with its place in the file.
     """
+    _refuse_what_needs_more_images(scenario, where)
     _refuse_misfits(scenario, where)
     _refuse_twins([s.label for s in scenario.surrogates], "surrogates", where)
     _refuse_twins([v.label for v in scenario.victims], "victims", where)
@@ -41,6 +51,42 @@ def refuse(scenario: Scenario, where: str) -> None:
     _refuse_what_a_defense_cannot(scenario, where)
     _refuse_two_roles(scenario, where)
     _refuse_shared_labels(scenario, where)
+
+
+def _refuse_what_needs_more_images(scenario: Scenario, where: str) -> None:
+    """What trains, tunes or chooses has images of its own, and a task whose images are only attacked has none."""
+    task, splits = scenario.task_name, scenario.task.splits
+    if "train" not in splits:
+        others: list[SurrogateSpec | VictimSpec | PublicSpec] = [
+            *scenario.surrogates,
+            *scenario.victims,
+            *scenario.pool,
+        ]
+        for spec in others:
+            if isinstance(spec.base if isinstance(spec, SurrogateSpec) else spec.model, TrainedModel):
+                raise InputError(
+                    f"{where}: {spec.label} is to be trained, and {task} has images that are only attacked; give it "
+                    'a `model`, such as "timm:NAME" or a file, or take a task with training images'
+                )
+        if scenario.geometry is not None:
+            raise InputError(
+                f"{where}: geometry is measured on training images, and {task} has images that are only attacked; "
+                "leave it out"
+            )
+    if "validation" in splits:
+        return
+    for victim in scenario.victims:
+        if victim.role == "validation victim":
+            raise InputError(
+                f"{where}: validation_victims: {victim.label} answers validation images, and {task} has images that "
+                "are only attacked; leave it out, or take a task with validation images"
+            )
+        if victim.defense != UNDEFENDED:
+            raise InputError(
+                f"{where}: {victim.label}: the attack on {victim.defense_name} is chosen on validation images, and "
+                f"{task} has images that are only attacked; leave the defense out, put it into the model, or take a "
+                "task with validation images"
+            )
 
 
 def _refuse_misfits(scenario: Scenario, where: str) -> None:

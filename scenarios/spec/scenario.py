@@ -251,7 +251,7 @@ class Scenario:
     precision: Precision
     attack_seeds: tuple[int, ...]
     image_sources: tuple[str, ...]  # whose images are attacked
-    per_source: int
+    per_source: int | None  # None: all images of a task without training images
     itself: bool
     surrogates: tuple[SurrogateSpec, ...]
     pool: tuple[PublicSpec, ...]

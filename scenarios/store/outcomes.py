@@ -351,7 +351,14 @@ def _target(
             return np.asarray(load_file(path)["target"], dtype=np.int64)
     if not targeted:
         return None
-    # `carom gc --sets` freed them all, so they are drawn once more; who reads other stores need not load torch
+    # `carom gc --sets` freed them all, so they are asked for once more: given with the images, or drawn
+    with store.reading() as connection:
+        key = connection.execute(sa.select(artifacts.c.key).where(artifacts.c.id == images.artifact)).scalar_one()
+    path = artifact_path(store.folder, "images", key)
+    given = load_file(path).get("targets") if path.is_file() else None
+    if given is not None:
+        return np.asarray(given, dtype=np.int64)
+    # who reads other stores need not load torch
     import torch
 
     from carom.zoo.tasks.attacked import target_classes

@@ -16,6 +16,7 @@ from .fashion_mnist import FashionMnist
 from .folder import ImageFolder
 from .mnist import Mnist
 from .npz import Npz
+from .photographs import Photographs
 from .stl10 import Stl10
 from .svhn import Svhn
 from .task import Task
@@ -36,5 +37,6 @@ TASKS: Mapping[str, type[Task]] = MappingProxyType(
         "stl10": Stl10,
         "image-folder": ImageFolder,
         "npz": Npz,
+        "photographs": Photographs,
     }
 )

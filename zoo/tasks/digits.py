@@ -39,6 +39,7 @@ class Digits:
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (uci)"
     embedded: ClassVar[bool] = True
+    splits: ClassVar[tuple[Split, ...]] = SPLITS
 
     @property
     def classes(self) -> tuple[str, ...]:

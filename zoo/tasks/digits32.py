@@ -10,7 +10,7 @@ from torch import Tensor
 
 from carom.typing import Pixels
 
-from .images import ImageSet, Split
+from .images import SPLITS, ImageSet, Split
 from .mnist import MNIST
 from .splits import SAMPLES, check_request
 from .svhn import SVHN
@@ -34,6 +34,7 @@ class Digits32:
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "LeCun et al. 1998; Hull 1994; Netzer et al. 2011"
     embedded: ClassVar[bool] = False
+    splits: ClassVar[tuple[Split, ...]] = SPLITS
 
     @property
     def classes(self) -> tuple[str, ...]:

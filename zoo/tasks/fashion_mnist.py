@@ -12,7 +12,7 @@ import torch
 
 from carom.errors import InputError, MissingData
 
-from .images import ImageSet, Split
+from .images import SPLITS, ImageSet, Split
 from .recapture import recapture
 from .splits import SAMPLES, check_request, numbered, training_part
 from .torchvision_sets import data_folder
@@ -43,6 +43,7 @@ class FashionMnist:
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747"
     embedded: ClassVar[bool] = False
+    splits: ClassVar[tuple[Split, ...]] = SPLITS
 
     @property
     def classes(self) -> tuple[str, ...]:

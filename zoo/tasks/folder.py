@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,14 @@ from carom.files import stray
 from carom.registry import lookup
 from carom.typing import Ids, Labels, Pixels
 
-from .images import ImageSet, Split
+from .images import SPLITS, ImageSet, Split
 from .splits import SAMPLES, check_request, choose, class_counts, training_part
 
 Fit = Literal["crop", "squash"]
+Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Shape = tuple[int, int, int]  # channels, rows, columns
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-_SPLIT_FOLDERS: dict[str, Split] = {
+SPLIT_FOLDERS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -62,6 +64,7 @@ class ImageFolder:
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "your own images"
     embedded: ClassVar[bool] = False
+    splits: ClassVar[tuple[Split, ...]] = SPLITS
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.per_class < 0:
@@ -79,7 +82,7 @@ class ImageFolder:
         Raises:
             InputError: No classes, or not the same in every source and split.
         """
-        seen = {folder: _subfolders(folder) for splits in self._tree().values() for folder in splits.values()}
+        seen = {folder: subfolders(folder) for splits in self._tree().values() for folder in splits.values()}
         first, names = next(iter(seen.items()))
         for folder, others in seen.items():
             if others != names:
@@ -151,18 +154,18 @@ class ImageFolder:
         root = Path(self.root).expanduser()
         if not root.is_dir():
             raise MissingData(f"image folder {self.root}: no such folder; expected <source>/<split>/<class>/ below it")
-        names = _subfolders(root)
-        if names and all(name in _SPLIT_FOLDERS for name in names):
+        names = subfolders(root)
+        if names and all(name in SPLIT_FOLDERS for name in names):
             return {"images": _splits(root)}
-        below = {name: _subfolders(root / name) for name in names}
-        splits = [name for name in names if name in _SPLIT_FOLDERS and below[name]]
-        if len({_SPLIT_FOLDERS[name] for name in splits}) > 1:  # one alone may be a class: of railway carriages
+        below = {name: subfolders(root / name) for name in names}
+        splits = [name for name in names if name in SPLIT_FOLDERS and below[name]]
+        if len({SPLIT_FOLDERS[name] for name in splits}) > 1:  # one alone may be a class: of railway carriages
             others = ", ".join(f"{name}/" for name in names if name not in splits)
             raise InputError(
                 f"image folder {self.root}: beside {', '.join(f'{name}/' for name in splits)} stands {others}; "
                 "expected the splits train, validation and test alone: move the rest away"
             )
-        with_splits = [name for name in names if below[name] and set(below[name]) <= set(_SPLIT_FOLDERS)]
+        with_splits = [name for name in names if below[name] and set(below[name]) <= set(SPLIT_FOLDERS)]
         if names and len(with_splits) == len(names):
             return {name: _splits(root / name) for name in names}
         nested = [name for name in names if below[name]]
@@ -180,58 +183,79 @@ class ImageFolder:
         files: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(self.classes):
-            with os.scandir(folder / name) as entries:
-                found = sorted(e.name for e in entries if e.name[0] != "." and Path(e.name).suffix.lower() in SUFFIXES)
-            if not found:
-                raise InputError(f"{folder / name}: no image files ({', '.join(sorted(SUFFIXES))})")
-            files += [folder / name / file for file in found]
+            found = images_of_class(folder / name)
+            files += found
             labels += [label] * len(found)
-        ids = [_path_id(file.relative_to(root).as_posix()) for file in files]
+        ids = [path_id(file.relative_to(root).as_posix()) for file in files]
         return files, torch.tensor(labels), torch.tensor(ids)
 
     def _decoded(self, files: Sequence[Path]) -> Pixels:
-        size = len(files) * self.channels * self.size**2
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if size > memory:
-            raise InputError(
-                f"image folder {self.root}: {len(files)} images of {self.shape} need {size / 2**30:.0f} GiB, "
-                f"this machine has {memory / 2**30:.0f} GiB; set per_class"
-            )
-        pixels = np.empty((len(files), self.size, self.size, self.channels), np.uint8)
-
-        def fill(i: int) -> None:
-            pixels[i] = decode(files[i], self.size, self.channels, self.fit)
-
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for _ in pool.map(fill, range(len(files))):
-                pass
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        return decoded(
+            files,
+            lambda file: decode(file, self.size, self.channels, self.fit),
+            shape=self.shape,
+            where=f"image folder {self.root}",
+        )
 
 
-def decode(file: Path, size: int, channels: int, fit: Fit) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+def decoded(files: Sequence[Path], decode: Callable[[Path], Bytes], *, shape: Shape, where: str) -> Pixels:
+    """The images of files, several at a time; `decode` gives bytes `rows columns channels`.
+
+    Raises:
+        InputError: They do not fit into this machine's memory, or whatever `decode` refuses.
+    """
+    channels, rows, columns = shape
+    size = len(files) * channels * rows * columns
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise InputError(
+            f"{where}: {len(files)} images of {shape} need {size / 2**30:.0f} GiB, "
+            f"this machine has {memory / 2**30:.0f} GiB; set per_class"
+        )
+    pixels = np.empty((len(files), rows, columns, channels), np.uint8)
+
+    def fill(i: int) -> None:
+        pixels[i] = decode(files[i])
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(fill, range(len(files))):
+            pass
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def decode(file: Path, size: int, channels: int, fit: Fit) -> Bytes:
     """One image file as bytes `size size channels`.
 
     Raises:
-        InputError: The file is not a readable image, or has more than 8 bits a channel.
+        InputError: As `opened`.
     """
-    try:
-        with Image.open(file) as opened:
-            if (deep := _deeper(opened)) is not None:
-                raise InputError(f"{file}: more than 8 bits a channel ({deep}); convert it to an 8-bit image")
-            # A palette with transparency has to pass through RGBA for its colours to come out right.
-            image = opened.convert("RGBA") if "transparency" in opened.info else opened
-            image = image.convert("RGB" if channels == 3 else "L")
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        came = stray(file) or f"cannot be read as an image ({error}); replace or remove it"
-        raise InputError(f"{file}: {came}") from None
+    image = opened(file, channels)
     w, h = image.size
     side = min(w, h)
     left, top = (w - side) / 2, (h - side) / 2
     box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, w, h)
     resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized, np.uint8).reshape(size, size, channels)
+
+
+def opened(file: Path, channels: int) -> Image.Image:
+    """One image file in colour (3 channels) or grey (1).
+
+    Raises:
+        InputError: The file is not a readable image, or has more than 8 bits a channel.
+    """
+    try:
+        with Image.open(file) as found:
+            if (deep := _deeper(found)) is not None:
+                raise InputError(f"{file}: more than 8 bits a channel ({deep}); convert it to an 8-bit image")
+            # A palette with transparency has to pass through RGBA for its colours to come out right.
+            image = found.convert("RGBA") if "transparency" in found.info else found
+            return image.convert("RGB" if channels == 3 else "L")
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        came = stray(file) or f"cannot be read as an image ({error}); replace or remove it"
+        raise InputError(f"{file}: {came}") from None
 
 
 def _deeper(opened: ImageFile) -> str | None:
@@ -254,22 +278,53 @@ def _deeper(opened: ImageFile) -> str | None:
 _LEFT_BY_SYSTEMS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 
 
-def _subfolders(folder: Path) -> list[str]:
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; hidden ones, and what systems leave there, are passed over."""
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
-    return sorted(name for name in names if name not in _LEFT_BY_SYSTEMS)
+        return sorted(e.name for e in entries if e.is_dir() and not hidden(e.name))
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder is passed over by its name."""
+    return name.startswith(".") or name in _LEFT_BY_SYSTEMS
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image by its name."""
+    return not hidden(name) and Path(name).suffix.lower() in SUFFIXES
+
+
+def images_of_class(folder: Path) -> list[Path]:
+    """The image files of a class folder, sorted.
+
+    Raises:
+        InputError: There are none, or some lie in a folder below it.
+    """
+    with os.scandir(folder) as entries:
+        found = sorted(folder / e.name for e in entries if is_image(e.name) and e.is_file())
+    for below in subfolders(folder):
+        deep = next((file for file in sorted((folder / below).rglob("*")) if is_image(file.name)), None)
+        if deep is not None:
+            raise InputError(
+                f"{deep}: an image in a folder below the class folder {folder.name}/; move it into {folder}, or its "
+                "folder elsewhere"
+            )
+    if not found:
+        raise InputError(f"{folder}: no image files ({', '.join(sorted(SUFFIXES))})")
+    return found
 
 
 def _splits(folder: Path) -> dict[str, Path]:
     """Split -> its folder."""
     found: dict[str, Path] = {}
-    for name in _subfolders(folder):
-        split = _SPLIT_FOLDERS[name]
+    for name in subfolders(folder):
+        split = SPLIT_FOLDERS[name]
         if split in found:
             raise InputError(f"{folder}: both {found[split].name}/ and {name}/ are {split} images; keep one")
         found[split] = folder / name
     return found
 
 
-def _path_id(path: str) -> int:
+def path_id(path: str) -> int:
+    """An image's id: the hash of its path below the task's folder."""
     return int.from_bytes(hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()[:8], "big", signed=True)

@@ -23,11 +23,13 @@ class ImageSet:
         images: `n c h w`, 8-bit.
         labels: `n`, int64 class indices.
         ids: `n`, int64, unique within a task over all sources and splits; draws belong to them.
+        targets: `n`, int64, the classes that targeted attacks aim at; None where nobody gave any.
     """
 
     images: Pixels
     labels: Labels
     ids: Ids
+    targets: Labels | None = None
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -39,13 +41,16 @@ class ImageSet:
             raise InputError(
                 f"image set: {n} images, {len(self.labels)} labels and {len(self.ids)} ids; expected equal"
             )
+        if self.targets is not None and len(self.targets) != n:
+            raise InputError(f"image set: {n} images and {len(self.targets)} target classes; expected equal")
 
     def __len__(self) -> int:
         return len(self.images)
 
     def select(self, index: Int[torch.Tensor, " m"]) -> "ImageSet":
         """The images at these positions, in this order."""
-        return ImageSet(self.images[index], self.labels[index], self.ids[index])
+        targets = None if self.targets is None else self.targets[index]
+        return ImageSet(self.images[index], self.labels[index], self.ids[index], targets)
 
     @property
     def pixels(self) -> Images:
@@ -59,12 +64,22 @@ class ImageSet:
 
     @property
     def digest(self) -> str:
-        """sha256 over images, labels and ids."""
-        return tensor_digest({"images": self.images, "labels": self.labels, "ids": self.ids})
+        """sha256 over images, labels and ids, and the targets where there are some."""
+        return tensor_digest(self.tensors)
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of it by name, without targets that are not there."""
+        found = {"images": self.images, "labels": self.labels, "ids": self.ids}
+        return found if self.targets is None else found | {"targets": self.targets}
 
 
 def concatenate(parts: list[ImageSet]) -> ImageSet:
-    """The images of all parts, one part after the other."""
+    """The images of all parts, one part after the other; their targets where all parts have some."""
+    targets = [p.targets for p in parts if p.targets is not None]
     return ImageSet(
-        torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts]), torch.cat([p.ids for p in parts])
+        torch.cat([p.images for p in parts]),
+        torch.cat([p.labels for p in parts]),
+        torch.cat([p.ids for p in parts]),
+        torch.cat(targets) if len(targets) == len(parts) else None,
     )

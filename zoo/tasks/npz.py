@@ -14,11 +14,13 @@ from carom.files import stray
 from carom.registry import did_you_mean, lookup
 
 from .images import SPLITS, ImageSet, Split
+from .names import Names, class_names, numbers_in_use
 from .splits import SAMPLES, check_request, numbered, training_part
 
 Layout = Literal["nhw", "nchw", "nhwc"]
 _AXES: Mapping[str, int] = {"nhw": 3, "nchw": 4, "nhwc": 4}
 _ARRAYS = tuple(f"{kind}_{split}" for split in SPLITS for kind in "xy")
+_PLAIN = ("x", "y")  # for x_test and y_test, where there is nothing else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +29,19 @@ class Npz:
 
     Arrays `x_train`, `y_train`, `x_test`, `y_test` and, optionally, `x_validation`, `y_validation`; without these a
     tenth of the training images (at most 5,000, stratified, seeded) validates. For several sources every name has the
-    source in front: `bing/x_train`, `google/x_train`. A file without such names has the one source "images".
+    source in front: `bing/x_train`, `google/x_train`. A file without such names has the one source "images". A file of
+    `x_test` and `y_test` alone, or of `x` and `y`, holds images that are only attacked.
 
     Attributes:
         path: The file.
         layout: Axes of the images: "nhw" (grey), "nchw" or "nhwc".
-        names: Names of the classes, in the order of the labels. Empty: "0", "1", ... up to the largest label.
+        names: The classes, in the order of the labels: a list; "imagenet"; a file with one name a line; or how many
+            there are. Empty: "0", "1", ... up to the largest label, each of which has images.
     """
 
     path: str
     layout: Layout
-    names: tuple[str, ...] = ()
+    names: Names = ()
 
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "your own images"
@@ -45,15 +49,32 @@ class Npz:
 
     def __post_init__(self) -> None:
         lookup(self.layout, _AXES, where="npz", what="layout")
-        if len(set(self.names)) != len(self.names):
+        if isinstance(self.names, tuple) and len(set(self.names)) != len(self.names):
             raise InputError(f"npz: two classes have one name in {', '.join(self.names)}")
 
     @property
+    def splits(self) -> tuple[Split, ...]:
+        """Those whose arrays are in the file; what trains has validation images too."""
+        names = {name.rpartition("/")[2] for name in self._headers()}
+        if "x_train" in names:
+            return SPLITS
+        return ("validation", "test") if "x_validation" in names else ("test",)
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        if self.names:
-            return self.names
-        largest = max(int(self._labels(source, "train").max(initial=0)) for source in self.sources)
-        return tuple(str(k) for k in range(largest + 1))
+        """Names of the classes.
+
+        Raises:
+            InputError: Nobody names them, and a number below the largest label has no image; or names that cannot be
+                read.
+            MissingData: There is no such file.
+        """
+        said = class_names(self.names, where=f"npz {self.path}")
+        if said is not None:
+            return said.names
+        part: Split = "train" if "train" in self.splits else "test"
+        used = [np.unique(self._labels(source, part)).tolist() for source in self.sources]
+        return numbers_in_use((label for some in used for label in some), where=f"{self.path}: y_{part}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,7 +85,7 @@ class Npz:
         """
         seen: dict[str, tuple[int, int, int]] = {}
         for name, (shape, _) in self._headers().items():
-            if name.rpartition("/")[2].startswith("x_"):
+            if name.rpartition("/")[2].startswith("x"):
                 if len(shape) != _AXES[self.layout]:
                     raise InputError(
                         f"{self.path}: {name} has the shape {shape}; layout {self.layout!r} has {_AXES[self.layout]} "
@@ -89,21 +110,28 @@ class Npz:
         headers = self._headers()
         for name in headers:
             source, slash, array = name.rpartition("/")
-            if array not in _ARRAYS or (slash and not source):
+            if array not in (*_ARRAYS, *_PLAIN) or (slash and not source):
                 raise InputError(
                     f"{self.path}: array {name!r}{did_you_mean(array, _ARRAYS)} (known: {', '.join(_ARRAYS)}, each "
-                    "with or without '<source>/' in front)"
+                    "with or without '<source>/' in front, or x and y alone)"
                 )
         found = sorted({name.rpartition("/")[0] for name in headers})
         if not found:
-            raise InputError(f"{self.path}: holds no arrays; expected x_train, y_train, x_test and y_test")
+            raise InputError(
+                f"{self.path}: holds no arrays; expected x_train, y_train, x_test and y_test, or the last two alone"
+            )
         if "" in found and len(found) > 1:
             raise InputError(f"{self.path}: some arrays belong to {found[1]!r}, some to no source; name one for each")
+        plain = {name.rpartition("/")[2] for name in headers} & set(_PLAIN)
+        if plain and len(headers) > 2 * len(found):
+            raise InputError(f"{self.path}: {plain.pop()!r} beside other arrays; call them x_test and y_test")
+        trains = any(name.rpartition("/")[2].endswith("_train") for name in headers)
         for source in found:
-            needed = [name for name in _ARRAYS if not name.endswith("validation")]
-            if any(_member(source, f"{kind}_validation") in headers for kind in "xy"):
-                needed = list(_ARRAYS)
-            for array in needed:
+            splits = [split for split in SPLITS if split != "train" or trains]
+            if not any(_member(source, f"{kind}_validation") in headers for kind in "xy"):
+                splits.remove("validation")
+            needed = [f"{kind}_{split}" for split in splits for kind in "xy"]
+            for array in _PLAIN if plain else needed:
                 if _member(source, array) not in headers:
                     raise InputError(f"{self.path}: no array {_member(source, array)!r}")
         return tuple(source or "images" for source in found)
@@ -120,7 +148,8 @@ class Npz:
             MissingData: There is no such file.
         """
         sources, headers, shape = self.sources, self._headers(), self.shape
-        index = check_request(source, split, samples, sources=sources, where=f"npz {self.path}")
+        where = f"npz {self.path}"
+        index = check_request(source, split, samples, sources=sources, where=where, splits=self.splits)
         own = self._array_name(source, "x_validation") in headers
         part: Split = "train" if split == "validation" and not own else split
         name = self._array_name(source, f"x_{part}")
@@ -150,6 +179,8 @@ class Npz:
 
     def _array_name(self, source: str, array: str) -> str:
         """An array's name in the file."""
+        if array.endswith("_test") and any(name.rpartition("/")[2] in _PLAIN for name in self._headers()):
+            array = array[0]
         return _member(source if any("/" in name for name in self._headers()) else "", array)
 
     def _labels(self, source: str, split: Split) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from carom.draws import Draws
+from carom.errors import InputError
 from carom.registry import lookup
 from carom.typing import Ids, Labels
 
@@ -82,13 +83,31 @@ def training_part(labels: Labels, ids: Ids, split: Split, samples: str, *, carve
     return part[samples_mask(labels[part], ids[part], samples)]
 
 
-def check_request(source: str, split: str, samples: str, *, sources: Sequence[str], where: str) -> int:
+def check_request(
+    source: str,
+    split: str,
+    samples: str,
+    *,
+    sources: Sequence[str],
+    where: str,
+    splits: Sequence[Split] = SPLITS,
+) -> int:
     """The position of `source` among `sources`.
 
+    Args:
+        source: What is asked for.
+        split: What is asked for.
+        samples: What is asked for.
+        sources: Those that the task has.
+        where: The task, for errors.
+        splits: Those that the task has.
+
     Raises:
-        InputError: Unknown source, split or samples, with the known ones.
+        InputError: Unknown source, split or samples, with the known ones; or a split that the task does not have.
     """
     lookup(split, dict.fromkeys(SPLITS), where=where, what="split")
+    if split not in splits:
+        raise InputError(f"{where}: its images are attacked only, there are no {split} images; expected {splits[-1]}")
     lookup(samples, dict.fromkeys(SAMPLES), where=where, what="samples")
     return lookup(source, {name: i for i, name in enumerate(sources)}, where=where, what="source")
 

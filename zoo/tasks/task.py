@@ -12,6 +12,7 @@ class Task(Protocol):
     Attributes:
         version: Part of every key; raise it when the images of a source change.
         paper: Where the data come from.
+        splits: Which splits it has. All have test images; one without training images is attacked only.
         embedded: The images come with carom or a library that it needs, so they stay as they are while those do.
         classes: Names of the classes, in the order of the labels.
         shape: Channels, rows and columns of every image.
@@ -25,6 +26,9 @@ class Task(Protocol):
     embedded: ClassVar[bool]
 
     def __hash__(self) -> int: ...
+
+    @property
+    def splits(self) -> tuple[Split, ...]: ...
 
     @property
     def classes(self) -> tuple[str, ...]: ...
@@ -49,7 +53,7 @@ class Task(Protocol):
                 images are the same for all.
 
         Raises:
-            InputError: Unknown source, split or samples.
+            InputError: Unknown source, split or samples, or a split that it does not have.
             MissingData: The files are not on this machine; says how to get them.
         """
         ...

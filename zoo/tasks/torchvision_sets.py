@@ -11,7 +11,7 @@ import torch
 
 from carom.errors import InputError, MissingData
 
-from .images import ImageSet, Split
+from .images import SPLITS, ImageSet, Split
 from .splits import SAMPLES, check_request, numbered, training_part
 
 Arrays = tuple[Any, Any]  # images n c h w of bytes and labels n, as numpy arrays
@@ -93,6 +93,7 @@ class TorchvisionSet:
     version: ClassVar[int] = 1
     paper: ClassVar[str]
     embedded: ClassVar[bool] = False
+    splits: ClassVar[tuple[Split, ...]] = SPLITS
     files: ClassVar[Files]
 
     @property

@@ -7,7 +7,7 @@ import pytest
 from tests.scenarios.conftest import Carom, one_line
 
 from carom.errors import MissingData
-from carom.scenarios.spec.read import load_scenario
+from carom.scenarios.spec.read import load_scenario, parse_scenario
 from carom.scenarios.spec.text import presets
 
 Write = Callable[..., Path]
@@ -57,7 +57,7 @@ TYPOS = {
     "empty grid": ([('["here", "there"]', "[]")], ["source", "empty list"]),
     "no attack": ([('["fgsm", "mi"]', "[]")], ["attacks", "empty list", "at least one"]),
     "no victim": ([("[[victims]]\nseed = 2", ""), ("attacks =", "victims = []\nattacks =")], ["victims", "empty"]),
-    "missing part": ([('attacks = ["fgsm", "mi"]', "")], ["'attacks' is missing"]),
+    "missing part": ([("[[victims]]\nseed = 2", "")], ["'victims' is missing"]),
     "eps in grey levels": ([('"32/255"', "8")], ["budgets[0]", "eps=8", '"8/255"']),
     "eps negative": ([('"32/255"', '"-8/255"')], ["budgets[0].eps", "must not be negative", "-8/255"]),
     "eps not a number": ([('"32/255"', '"eight"')], ["budgets[0].eps", "'eight'", "8/255"]),
@@ -102,3 +102,16 @@ seed = 2
     path = tmp_path / "c.toml"
     path.write_text(text)
     one_line(carom("run", path, "--store", tmp_path / "s"), "cifar10", "download")
+
+
+def test_attacks_and_budget_have_defaults() -> None:
+    """FGSM and MI at 8/255 of linf: what nearly every paper has."""
+    made = parse_scenario(
+        """task = "digits"
+surrogates = [{seed = 1}]
+victims = [{seed = 2}]""",
+        where="tiny.toml",
+    )
+    assert [attack.label for attack in made.attacks] == ["fgsm", "mi"]
+    assert [str(budget) for budget in made.budgets] == ["linf 8/255"]
+    assert made.per_source == 250

@@ -13,7 +13,7 @@ from carom.errors import InputError
 from carom.identity import content_key
 from carom.zoo.tasks.attacked import attacked_images
 from carom.zoo.tasks.balance import NAMED, Balance, distance, draw, largest_n, parse_balance
-from carom.zoo.tasks.images import ImageSet, Split
+from carom.zoo.tasks.images import SPLITS, ImageSet, Split
 from carom.zoo.tasks.splits import apportion
 
 Profiles = st.builds(
@@ -187,6 +187,7 @@ class TwoSources:
     version: ClassVar[int] = 1
     paper: ClassVar[str] = "none"
     embedded: ClassVar[bool] = True
+    splits: ClassVar[tuple[Split, ...]] = SPLITS
 
     @property
     def classes(self) -> tuple[str, ...]:
