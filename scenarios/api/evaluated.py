@@ -25,11 +25,13 @@ class Evaluation:
         images: How many.
         n: Of these, how many it got right clean: the denominator of the ASR.
         k: Of those n, how many the attack won.
+from .statistics.class_order import misfit
         asr: k / n; NaN when n is 0.
         low: Lower end of the 95% Wilson interval of the ASR; it ranges over images, for this model and these settings.
         high: Upper end.
         clean_accuracy: Over all images.
         robust_accuracy: Share of all images that it gets right although they were attacked.
+        alarm: Why its clean answers look as if its classes stood in another order; "" where they do not.
     """
 
     images: int
@@ -40,14 +42,16 @@ class Evaluation:
     high: float
     clean_accuracy: float
     robust_accuracy: float
+    alarm: str = ""
 
     def __str__(self) -> str:
         """One line for people."""
+        alarm = f"; {self.alarm}" if self.alarm else ""
         if not self.n:
-            return f"no ASR: none of {self.images} images was right before the attack; clean accuracy 0.0%"
+            return f"no ASR: none of {self.images} images was right before the attack; clean accuracy 0.0%{alarm}"
         return (
             f"ASR {self.asr:.1%} [{self.low:.1%}, {self.high:.1%}] ({self.k} of {self.n} images right before; interval "
-            f"over images), clean accuracy {self.clean_accuracy:.1%}, robust accuracy {self.robust_accuracy:.1%}"
+            f"over images), clean accuracy {self.clean_accuracy:.1%}, robust accuracy {self.robust_accuracy:.1%}{alarm}"
         )
 
 
@@ -132,6 +136,7 @@ def _judged(
     won = after != labels if target is None else after == target.cpu().numpy()
     n, k = int(right.sum()), int((right & won).sum())
     low, high = wilson(np.array([k]), np.array([n]))
+    wrong = misfit(before, labels, classes)
     return Evaluation(
         images=len(x),
         n=n,
@@ -141,6 +146,7 @@ def _judged(
         high=float(high[0]),
         clean_accuracy=float(right.mean()),
         robust_accuracy=float((after == labels).mean()),
+        alarm="" if wrong is None else wrong.words([str(number) for number in range(classes)]),
     )
 
 

@@ -12,6 +12,7 @@ from scipy import special
 
 from carom.scenarios.cases import case_of
 
+from .class_order import misfit
 from .effects import match_flags
 from .intervals import LEVEL, draw_variance, normal_reach, resampled_ratios
 from .outcomes import CELL, Bools, Ints, Outcomes, eps_value, ratio
@@ -21,6 +22,7 @@ WHITE_BOX = 0.9
 ZERO_GRADIENTS = 0.1
 ROUNDING = 1e-6  # of a mean of floats, relative
 PIXEL = 2**-23  # by how much the difference of two float32 pixels may be off: sizes were once means of such
+MISFITS = 3  # models whose answers do not fit the labels that are named
 _PART = 1e-6  # of an image, that a share times the images may lack of a whole number
 
 
@@ -63,6 +65,7 @@ def controls(
         grows_with_eps(outcomes),
         gradients_are_there(outcomes.sets, len(outcomes.labels)),
         stays_in_the_ball(outcomes.sets),
+        labels_fit(outcomes),
     ]
 
 
@@ -214,6 +217,26 @@ def stays_in_the_ball(sets: pd.DataFrame | None) -> ControlCheck:
     slack = ROUNDING + recorded["eps"].map(lambda eps: PIXEL / (eps_value(eps) or 1))
     status: Status = "failed" if (sizes > 1 + slack).any() else "passed"
     return check(f"{low:.3f} to {high:.3f}", status, {"lowest": low, "highest": high})
+
+
+def labels_fit(outcomes: Outcomes) -> ControlCheck:
+    """A victim that is right no more often than guessing, or would be in another order of its classes, was misread.
+
+    Every model that answered clean images is looked at, victims and the surrogates' own; see `misfit`.
+    """
+    check = _check("labels", "clean answers above guessing, and in no other order of the classes far better")
+    names = dict(zip(outcomes.victim_index.tolist(), outcomes.cells["victim"], strict=True))
+    found = {
+        name: wrong
+        for row, name in sorted(names.items())
+        if (wrong := misfit(outcomes.clean_predictions[row], outcomes.labels, len(outcomes.classes))) is not None
+    }
+    numbers = {"models": len(names), "misfits": len(found)}
+    if not found:
+        return check(f"{len(names)} models fit", "passed", numbers)
+    told = [f"{name} {wrong.words(outcomes.classes)}" for name, wrong in found.items()]
+    more = f"; and {len(told) - MISFITS} more models" if len(told) > MISFITS else ""
+    return check("; ".join(told[:MISFITS]) + more, "warned", numbers)
 
 
 def _check(name: str, expected: str) -> Callable[..., ControlCheck]:

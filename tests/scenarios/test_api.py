@@ -245,7 +245,8 @@ def test_no_image_right_before(x: Tensor) -> None:
     told = carom.evaluate(lambda x: torch.zeros(len(x), 4), x, torch.ones(5, dtype=torch.int64), x)
     assert told.n == 0
     assert math.isnan(told.asr)
-    assert str(told) == "no ASR: none of 5 images was right before the attack; clean accuracy 0.0%"
+    assert str(told).startswith("no ASR: none of 5 images was right before the attack; clean accuracy 0.0%")
+    assert "order of classes? of 5 images labelled '1' 5 are called '0'" in str(told)
 
 
 def test_no_answer_is_wrong(model: Victim, x: Tensor, y: Tensor) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tests.scenarios.conftest import Carom
 
+from carom import evaluate
 from carom.errors import CaromError
 from carom.scenarios.plan.plan import Plan, plan
 from carom.scenarios.run.run import run_scenario
@@ -241,3 +242,24 @@ def test_victims_to_train_or_defend_are_refused(here: Path) -> None:
     text = task + MODELS.replace('"nets:two"', '"nets:two", defense = "jpeg"')
     with pytest.raises(CaromError, match=r"is chosen on validation images, .* leave the defense out"):
         parse_scenario(text, where="photos.toml")
+
+
+def test_classes_in_another_order_are_an_alarm(here: Path, carom: Carom) -> None:
+    text = folder_with_a_table(here) + MODELS.replace("nets:two", "nets:other_order") + 'attacks = ["fgsm"]\n'
+    (here / "photos.toml").write_text(text)
+    done = carom("run", "photos.toml", "--store", "st", "--workers", "0")
+    assert done.code == 0, done.err
+    assert "order of classes?" in done.out
+    (check,) = [
+        c for c in json.loads(carom("show", "--store", "st", "--json").out)["controls"] if c["control"] == "labels"
+    ]
+    assert check["came"].startswith("nets:other_order right on 0 of 20 clean images")
+    assert "of 3 images labelled 'tench' 3 are called 'goldfish'" in check["came"]
+    assert carom("export", "--format", "html", "-o", "report", "--store", "st").code == 0
+    (report,) = (here / "report").glob("*.html")
+    assert "order of classes?" in report.read_text()
+    x = torch.from_numpy(photographs(LABELS)).permute(0, 3, 1, 2) / 255
+    from nets import other_order  # type: ignore[import-not-found]
+
+    found = evaluate(other_order().eval(), x, torch.tensor(LABELS), x)
+    assert "order of classes? of 3 images labelled '0' 3 are called '1'" in str(found)

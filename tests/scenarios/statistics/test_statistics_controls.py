@@ -19,6 +19,7 @@ NAMES = [
     "ASR over eps",
     "zero gradients",
     "size / eps",
+    "labels",
 ]
 
 
@@ -146,8 +147,20 @@ def test_masked_gradients_warn_and_a_set_outside_the_ball_fails(make_outcomes: M
     assert checks["size / eps"].status == "failed"
 
 
+def test_a_victim_with_classes_in_another_order_is_named(make_outcomes: Make) -> None:
+    sound_run = run(make_outcomes)
+    shifted = sound_run.clean_predictions.copy()
+    shifted[1] = (sound_run.labels + 1) % len(sound_run.classes)
+    check = by_name(controls(replace(sound_run, clean_predictions=shifted)))["labels"]
+    name = sound_run.cells.loc[sound_run.victim_index == 1, "victim"].iloc[0]
+    assert check.status == "warned"
+    assert check.came.startswith(f"{name} right on 0 of ")
+    assert "order of classes? of " in check.came
+    assert (check.numbers["misfits"], check.numbers["models"]) == (1, len(shifted))
+
+
 def test_what_cannot_run_says_so(make_outcomes: Make) -> None:
     bare = make_outcomes(0, eps=("8/255",), itself=False, noise=False, sources=("ink",), balances=("flat",))
     bare = bare.where(bare.cells["case"].to_numpy() == 1)
     statuses = {c.name: c.status for c in controls(replace(bare, sets=None))}
-    assert statuses == dict.fromkeys(NAMES, "not run")
+    assert statuses == dict.fromkeys(NAMES, "not run") | {"labels": "passed"}

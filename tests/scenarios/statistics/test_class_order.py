@@ -1,0 +1,91 @@
+"""The order of a victim's classes: simulations in which the truth is known, and no false alarm."""
+
+import numpy as np
+import pytest
+
+from carom.scenarios.statistics.class_order import Misfit, misfit
+
+
+def answers(labels: np.ndarray, classes: int, accuracy: float, rng: np.random.Generator) -> np.ndarray:
+    """Right with the given probability, else any other class."""
+    other = (labels + rng.integers(1, classes, len(labels))) % classes
+    return np.where(rng.random(len(labels)) < accuracy, labels, other).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("classes", "images", "accuracy"),
+    [
+        (10, 250, 0.4),
+        (10, 250, 0.25),
+        (10, 500, 0.95),
+        (2, 250, 0.7),
+        (1000, 200, 0.4),
+        (1000, 20, 0.5),
+        (100, 500, 0.2),
+    ],
+)
+def test_a_weak_model_raises_no_alarm(classes: int, images: int, accuracy: float) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        labels = np.arange(images) % classes if classes <= images else rng.integers(0, classes, images)
+        assert misfit(answers(labels, classes, accuracy, rng), labels, classes) is None
+
+
+def test_a_class_that_swallows_another_is_no_other_order() -> None:
+    """As shirts are called T-shirts: nine in ten of one class, while the other is right."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(500) % 10
+    for _ in range(100):
+        said = answers(labels, 10, 0.9, rng)
+        said[(labels == 6) & (rng.random(500) < 0.9)] = 0
+        assert misfit(said, labels, 10) is None
+
+
+def test_guessing_raises_an_alarm_nearly_always() -> None:
+    """At guessing, the test at 5% finds it above in 5% at most."""
+    rng = np.random.default_rng(2)
+    labels = np.arange(250) % 10
+    alarms = sum(misfit(rng.integers(0, 10, 250).astype(np.int16), labels, 10) is not None for _ in range(400))
+    assert alarms / 400 >= 0.95 - 3 * (0.05 * 0.95 / 400) ** 0.5
+
+
+@pytest.mark.parametrize(("classes", "images"), [(4, 16), (10, 250), (1000, 20), (1000, 200)])
+def test_classes_that_are_shifted_raise_one(classes: int, images: int) -> None:
+    labels = np.arange(images) * max(1, classes // images) % classes
+    found = misfit(((labels + 1) % classes).astype(np.int16), labels, classes)
+    assert found is not None
+    assert f"right on 0 of {images}" in found.why
+    assert found.called == (found.label + 1) % classes
+
+
+def test_two_classes_that_are_swapped_are_named() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.arange(200) % 10
+    said = answers(labels, 10, 0.9, rng)
+    swapped = np.array([1, 0, *range(2, 10)])[said].astype(np.int16)
+    found = misfit(swapped, labels, 10)
+    assert found is not None
+    assert {found.label, found.called} == {0, 1}
+    assert found.of == 20
+    assert found.times == int(((labels == found.label) & (swapped == found.called)).sum())
+    assert "in another order of its classes on" in found.why
+
+
+def test_the_words() -> None:
+    found = Misfit(why="right on 0 of 20", label=0, called=1, of=20, times=18)
+    assert found.words(["tench", "goldfish"]) == (
+        "right on 0 of 20: order of classes? of 20 images labelled 'tench' 18 are called 'goldfish'"
+    )
+    one = Misfit(why="x", label=0, called=1, of=1, times=1).words(["a", "b"])
+    assert one.endswith("of 1 image labelled 'a' 1 is called 'b'")
+
+
+def test_too_few_images_to_tell_from_guessing() -> None:
+    """Four images of two classes, all wrong: one in sixteen guesses so."""
+    labels = np.array([0, 1, 0, 1])
+    assert misfit((1 - labels).astype(np.int16), labels, 2) is None
+
+
+def test_no_answer_is_none_of_the_confusions() -> None:
+    labels = np.arange(100) % 10
+    assert misfit(np.full(100, -1, np.int16), labels, 10) is None
