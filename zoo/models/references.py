@@ -17,9 +17,19 @@ from carom.zoo.preprocessing import Declared, Preprocessing, on_images
 
 from .checkpoints import SUFFIXES
 from .classifier import Classifier, Shape
+from .outside import (
+    efficientnet_lite,
+    onnx_file,
+    programs,
+    published,
+    python_model,
+    robustbench_models,
+    transformers_folder,
+    weights_file,
+)
 from .outside import endpoint as over_http
-from .outside import onnx_file, programs, published, python_model, robustbench_models, transformers_folder, weights_file
 from .outside.declared import declared_preprocessing, preprocessed
+from .outside.efficientnet_lite import EfficientNetLite
 from .outside.endpoint import Endpoint
 from .outside.onnx_file import OnnxFile
 from .outside.programs import Program
@@ -55,7 +65,7 @@ class Preprocessed:
         return None if inner is None else content_key("preprocessed", self.version, inner, self.preprocessing)
 
 
-Reference = Published | WeightsFile | TransformersFolder | Outsider | Preprocessed
+Reference = Published | WeightsFile | TransformersFolder | EfficientNetLite | Outsider | Preprocessed
 
 
 def model_behind(reference: Reference) -> str:
@@ -99,6 +109,8 @@ def reference(value: str | Mapping[str, object], *, where: str = "model") -> Ref
         return Published(architecture=found)
     if prefix == transformers_folder.PREFIX and colon:
         return transformers_folder.transformers_folder(rest, table, where=where)
+    if prefix == efficientnet_lite.PREFIX and colon:
+        return efficientnet_lite.efficientnet_lite(rest, table, where=where)
     processing = declared_preprocessing(table, where=where)
     outsider = _outsider(name, {k: v for k, v in table.items() if k != "preprocessing"}, where)
     if isinstance(outsider, Endpoint) and isinstance(processing, Preprocessing) and processing.normalises:
@@ -123,7 +135,8 @@ def _outsider(name: str, table: dict[str, Any], where: str) -> Outsider:
         return python_model.python_model(name, table, where=where)
     files = (*SUFFIXES, onnx_file.SUFFIX, *programs.SUFFIXES)
     raise InputError(
-        f'{where}: {name!r} names no model; expected "timm:NAME", "torchvision:NAME", "robustbench:NAME", '
+        f'{where}: {name!r} names no model; expected "timm:NAME", "torchvision:NAME", "efficientnet-lite:N", '
+        f'"robustbench:NAME", '
         f'"transformers:FOLDER", a file ending in {", ".join(files)}, "package.module:function", or "https://..."'
     )
 
@@ -153,6 +166,8 @@ def load_reference(
         return weights_file.load_weights_file(reference, shape=shape, classes=classes, where=where)
     if isinstance(reference, TransformersFolder):
         return transformers_folder.load_transformers(reference, shape=shape, classes=classes, where=where)
+    if isinstance(reference, EfficientNetLite):
+        return efficientnet_lite.load_efficientnet_lite(reference, shape=shape, classes=classes, where=where)
     if isinstance(reference, Preprocessed):
         processing = on_images(reference.preprocessing, shape)
         processing.check(shape, where=f"{where}.preprocessing")
