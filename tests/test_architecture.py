@@ -185,7 +185,7 @@ ORDER = {
         ("cost",),
     ),
     "store": (
-        ("schema", "artifacts", "predictions", "migrations"),
+        ("schema", "artifacts", "predictions", "migrations", "connections"),
         ("database",),
         ("runs", "outcomes", "stamps", "free"),
         ("lists",),

@@ -11,6 +11,7 @@ from carom.errors import ContractError, InputError, ModelError
 from carom.protocols import Victim
 from carom.scenarios.jobs.answers import answers
 from carom.scenarios.statistics import wilson
+from carom.scenarios.statistics.class_order import misfit
 from carom.typing import Images, Labels, Pixels
 from carom.zoo.models.victims import Answers, check_steady
 
@@ -25,7 +26,6 @@ class Evaluation:
         images: How many.
         n: Of these, how many it got right clean: the denominator of the ASR.
         k: Of those n, how many the attack won.
-from .statistics.class_order import misfit
         asr: k / n; NaN when n is 0.
         low: Lower end of the 95% Wilson interval of the ASR; it ranges over images, for this model and these settings.
         high: Upper end.
@@ -136,7 +136,7 @@ def _judged(
     won = after != labels if target is None else after == target.cpu().numpy()
     n, k = int(right.sum()), int((right & won).sum())
     low, high = wilson(np.array([k]), np.array([n]))
-    wrong = misfit(before, labels, classes)
+    misfitting = misfit(before, labels, classes)
     return Evaluation(
         images=len(x),
         n=n,
@@ -146,7 +146,7 @@ def _judged(
         high=float(high[0]),
         clean_accuracy=float(right.mean()),
         robust_accuracy=float((after == labels).mean()),
-        alarm="" if wrong is None else wrong.words([str(number) for number in range(classes)]),
+        alarm="" if misfitting is None else misfitting.words([str(number) for number in range(classes)]),
     )
 
 

@@ -273,6 +273,9 @@ with Store(folder) as store:
 """
 
 
+pytestmark = pytest.mark.thorough  # a house is copied, and a scenario run in it
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the house with all that is added."""

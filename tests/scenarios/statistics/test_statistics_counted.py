@@ -77,6 +77,7 @@ def test_models_that_all_agree_leave_the_images(rate: float) -> None:
     assert row["ranges_over"] == "images, these models"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("surrogates", "victims"), [(2, 2), (5, 5), (2, 12)])
 def test_intervals_of_few_models_hold_the_truth(surrogates: int, victims: int) -> None:
     rng = np.random.default_rng(surrogates * victims)

@@ -98,6 +98,7 @@ def probit(*, image: float, surrogate: float, victim: float, mean: float, these_
     return draw
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("surrogates", "victims", "effects", "ranges_over"),
     [
@@ -140,6 +141,7 @@ def test_rare_successes_are_covered() -> None:
     assert row_coverage(grid((0,), (100,)), draw, images=100, repetitions=150)[0] >= 0.93
 
 
+@pytest.mark.thorough
 def test_the_interval_of_an_effect_covers_what_new_models_would_give() -> None:
     """Each model has a level and a response to the match of its own; a mismatch costs 0.2 on average.
 

@@ -91,6 +91,7 @@ def test_the_variance_over_seeds_in_closed_form() -> None:
     assert together == pytest.approx((np.var([0.3, 0.5], ddof=1) * (2**2 + 1**2) / 3**2, 1))
 
 
+@pytest.mark.thorough
 def test_seeds_alone_give_the_t_interval() -> None:
     """Every image is lost or won by a whole seed: nothing is left to the images."""
     rates = [0.40, 0.45, 0.47, 0.52, 0.41]

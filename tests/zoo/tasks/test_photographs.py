@@ -247,7 +247,9 @@ def test_resize_and_crop_are_those_of_torchvision_and_timm(
     tmp_path: Path, width: int, height: int, interpolation: str
 ) -> None:
     timm_data = pytest.importorskip("timm.data")
-    from torchvision import transforms
+    from torchvision import transforms as torchvision_transforms
+
+    transforms: Any = torchvision_transforms
 
     class_folders(tmp_path, "cat", "dog", n=1, width=width, height=height)
     found = load(Photographs(root=str(tmp_path), resize=32, crop=27, interpolation=interpolation))  # type: ignore[arg-type]
