@@ -20,6 +20,7 @@ from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.store.artifacts import read_tensors
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
+from carom.surrogates import Surrogate
 from carom.zoo.architectures import architecture
 from carom.zoo.models.checkpoints import save_state_dict
 from carom.zoo.models.classifier import Classifier, create
@@ -198,10 +199,14 @@ def metadata(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("combination", ["logits", "loss"])
-def test_modules_of_different_classes_are_refused_in_one_line(combination: Combination) -> None:
-    three, four = (nn.Sequential(nn.Flatten(), nn.Linear(30, k)) for k in (3, 4))
-    with pytest.raises(ModelError, match="answers with 4 classes, another with 3") as error:
-        api.attack(
-            "mi", [three, four], torch.rand(2, 1, 6, 5), torch.tensor([0, 1]), eps="8/255", combination=combination
-        )
+@pytest.mark.parametrize("source", [False, True])
+def test_modules_of_different_classes_are_refused_in_one_line(combination: Combination, source: bool) -> None:
+    """Given as modules, or shown by a gradient source of one's own."""
+    both = [nn.Sequential(nn.Flatten(), nn.Linear(30, k)).eval() for k in (3, 4)]
+    model = Surrogate(tuple(both), combination=combination) if source else both
+    y = torch.tensor([0, 1])
+    with pytest.raises(ModelError) as error:
+        api.attack("mi", model, torch.rand(2, 1, 6, 5), y, eps="8/255", combination=combination)
+    said = "answers with 4 classes, another with 3" if source else "the models answer with 3, 4 classes"
+    assert said in str(error.value)
     assert "\n" not in str(error.value)
