@@ -61,7 +61,7 @@ def _bring(job: BringJob, worker: Worker, result: Result) -> None:
     if adopted("sets", job.key, job.inputs, worker, result):
         return
     clean = read_artifact(worker.folder, "images", job.images_key, job.images_digest)
-    came = brought(job.set, ImageSet(clean["images"], clean["labels"], clean["ids"]), job.classes)
+    came = brought(job.set, ImageSet(clean["images"], clean["labels"], clean["ids"], clean.get("targets")), job.classes)
     if came.files != job.inputs["files"]:
         raise InputError(
             f"sets: {job.label}: {job.set.path}: sha256 {came.files[:12]}, expected {job.inputs['files'][:12]} as "

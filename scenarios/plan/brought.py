@@ -92,7 +92,7 @@ def brought(spec: BroughtSet, attacked: ImageSet, classes: int) -> Brought:
     _same(came.labels, attacked.labels, place, came.names, "label", where)
     target = None
     if spec.targeted:
-        target = target_classes(attacked.labels, attacked.ids, classes)
+        target = target_classes(attacked.labels, attacked.ids, classes, attacked.targets)
         if came.target is None:
             raise InputError(
                 f"{where}: targeted, but {spec.path} does not say at what; expected an array 'target' of the classes "

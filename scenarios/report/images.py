@@ -37,5 +37,5 @@ def attacked_arrays(store: Store, run: str) -> Mapping[str, Any]:
     if row is None:
         raise InputError(f"{store.folder}: run {run} attacks no test images; expected a run with adversarial sets")
     found = read_artifact(store.folder, "images", row.key, row.digest)
-    target = target_classes(found["labels"], found["ids"], len(json.loads(row.classes)))
+    target = target_classes(found["labels"], found["ids"], len(json.loads(row.classes)), found.get("targets"))
     return {"x_clean": found["images"].numpy(), "y": found["labels"].numpy(), "target": target.numpy()}

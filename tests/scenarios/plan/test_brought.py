@@ -193,6 +193,15 @@ def test_equal_images_of_two_classes_each_get_their_own(images: ImageSet, tmp_pa
     assert torch.equal(brought(spec(path), images, 3).images, moved)
 
 
+def test_targets_are_those_of_the_images_where_these_have_some(images: ImageSet, tmp_path: Path) -> None:
+    given = (images.labels + 1) % 3
+    aimed = ImageSet(images.images, images.labels, images.ids, given)
+    path = npz(tmp_path / "a.npz", x_adv=images.images, target=given)
+    came = brought(spec(path, targeted=True), aimed, 3)
+    assert came.target is not None
+    assert torch.equal(came.target, given)
+
+
 def wrong(images: ImageSet, folder: Path) -> Iterator[tuple[BroughtSet, list[str]]]:
     """Sets that cannot stand, each with what the line has to say."""
     x, y = images.images, images.labels
