@@ -1,32 +1,35 @@
 """What stands between pixels in [0, 1] and a network: channels, size, mean and deviation."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from carom.errors import InputError
+from carom.identity import ADDED
 from carom.typing import Images
 
 Shape = tuple[int, int, int]  # channels, rows, columns
 Inputs = Float[Tensor, "n channels rows columns"]  # what a network gets
 PerChannel = Float[Tensor, "1 channels 1 1"]
+Size = tuple[int, int]  # rows and columns
 Interpolation = Literal["bilinear", "bicubic", "nearest", "nearest-exact"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Resize, then `(x - mean) / std`; part of a classifier, so that an attack sees through it.
+    """Resize, crop, then `(x - mean) / std`; part of a classifier, so that an attack sees through it.
 
     Attributes:
         mean: One number a channel of the network. Three numbers on images of one channel repeat that channel.
         std: As `mean`, above 0.
-        resize: Rows and columns that the network wants; None keeps those of the images. There is no crop.
+        resize: Rows and columns, or pixels of the shorter side, as torchvision's `Resize`; None keeps the images'.
         interpolation: How to resize. "nearest" rounds places down, as torch does; "nearest-exact" takes the nearest
             pixel, as PIL does.
         antialias: Low-pass before shrinking. Neither nearest has one.
+        crop: Rows and columns in the middle of what was resized, as torchvision's `CenterCrop`; None keeps all.
 
     Raises:
         InputError: Lengths differ, a number is not finite, or a deviation or a size is not above 0.
@@ -34,9 +37,10 @@ class Preprocessing:
 
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
-    resize: tuple[int, int] | None = None
+    resize: Size | int | None = None
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
+    crop: Size | None = field(default=None, metadata=ADDED)
 
     version: ClassVar[int] = 1
 
@@ -49,8 +53,9 @@ class Preprocessing:
             raise InputError(f"preprocessing: mean {self.mean} and std {self.std}; expected finite numbers")
         if not all(v > 0 for v in self.std):
             raise InputError(f"preprocessing: deviations must be above 0, got {self.std}")
-        if self.resize is not None and not all(v > 0 for v in self.resize):
-            raise InputError(f"preprocessing: rows and columns must be above 0, got {self.resize}")
+        for size in (self.resize, self.crop):
+            if size is not None and not all(v > 0 for v in (size if isinstance(size, tuple) else (size,))):
+                raise InputError(f"preprocessing: rows and columns must be above 0, got {size}")
 
     @property
     def channels(self) -> int:
@@ -64,8 +69,28 @@ class Preprocessing:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Of what the network gets, from the shape of the images."""
-        rows, columns = self.resize or shape[1:]
+        rows, columns = self.crop or self.resized((shape[1], shape[2]))
         return (self.channels, rows, columns)
+
+    def resized(self, size: Size) -> Size:
+        """Rows and columns after the resize, from those of the images."""
+        if self.resize is None:
+            return size
+        if isinstance(self.resize, tuple):
+            return self.resize
+        short, long = min(size), max(size)
+        longer = int(self.resize * long / short)  # cut to whole pixels, as torchvision does
+        return (longer, self.resize) if size[0] > size[1] else (self.resize, longer)
+
+    def seen(self, shape: Shape) -> str:
+        """What the network sees of images of this shape, in words."""
+        rows, columns = (shape[1], shape[2])
+        middle = self.resized((rows, columns))
+        _, *out = self.output_shape(shape)
+        how = [] if middle == (rows, columns) else [f"resized from {rows}x{columns} ({self.interpolation})"]
+        if tuple(out) != middle:
+            how.append(f"the middle of {middle[0]}x{middle[1]}")
+        return f"sees {out[0]}x{out[1]}, {', '.join(reversed(how)) or 'all pixels as they are'}"
 
     def check(self, shape: Shape, *, where: str = "preprocessing") -> None:
         """Refuse images that this cannot take.
@@ -78,15 +103,23 @@ class Preprocessing:
                 f"{where}: images have {shape[0]} channels, the network takes {self.channels}; "
                 f"expected {self.channels}, or 1, which is repeated"
             )
+        resized = self.resized((shape[1], shape[2]))
+        if self.crop is not None and (self.crop[0] > resized[0] or self.crop[1] > resized[1]):
+            raise InputError(
+                f"{where}: crop {self.crop[0]}x{self.crop[1]} of images of {resized[0]}x{resized[1]}; set resize to as "
+                "much or more"
+            )
 
     def apply(self, x: Images, mean: PerChannel, std: PerChannel) -> Inputs:
         """What the network gets, from images in [0, 1]; `mean` and `std` as tensors."""
-        if self.resize is not None and self.resize != (x.shape[2], x.shape[3]):
+        size = self.resized((x.shape[2], x.shape[3]))
+        if size != (x.shape[2], x.shape[3]):
             near = self.interpolation in ("nearest", "nearest-exact")
             smooth, corners = self.antialias and not near, None if near else False
-            x = nn.functional.interpolate(
-                x, self.resize, mode=self.interpolation, align_corners=corners, antialias=smooth
-            )
+            x = nn.functional.interpolate(x, size, mode=self.interpolation, align_corners=corners, antialias=smooth)
+        if self.crop is not None:
+            top, left = (round((size[i] - self.crop[i]) / 2) for i in (0, 1))
+            x = x[:, :, top : top + self.crop[0], left : left + self.crop[1]]
         return (x - mean) / std
 
 
@@ -98,14 +131,16 @@ class Resized:
         resize: As in `Preprocessing`.
         interpolation: As in `Preprocessing`.
         antialias: As in `Preprocessing`.
+        crop: As in `Preprocessing`.
 
     Raises:
         InputError: A size is not above 0.
     """
 
-    resize: tuple[int, int] | None = None
+    resize: Size | int | None = None
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
+    crop: Size | None = field(default=None, metadata=ADDED)
 
     version: ClassVar[int] = 1
 
@@ -116,7 +151,12 @@ class Resized:
         """The same for images of this shape."""
         mean, std = (0.0,) * shape[0], (1.0,) * shape[0]
         return Preprocessing(
-            mean=mean, std=std, resize=self.resize, interpolation=self.interpolation, antialias=self.antialias
+            mean=mean,
+            std=std,
+            resize=self.resize,
+            interpolation=self.interpolation,
+            antialias=self.antialias,
+            crop=self.crop,
         )
 
 

@@ -121,6 +121,7 @@ class PlannedModel:
         label: For tables.
         digest: Of a model that exists already.
         code: Of the Python module that makes one that exists already, as `code_behind` says.
+        sees: Of one that exists already, what it sees of the attacked images, in words.
     """
 
     key: str
@@ -129,6 +130,7 @@ class PlannedModel:
     label: str
     digest: str | None = None
     code: str | None = None
+    sees: str = ""
 
     @property
     def trained(self) -> TrainedModel | None:

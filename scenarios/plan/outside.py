@@ -6,8 +6,9 @@ import torch
 
 from carom.scenarios.spec.scenario import ReferencedModel, Role, Scenario
 from carom.zoo.models.classifier import Classifier
-from carom.zoo.models.references import code_behind, load_reference
+from carom.zoo.models.references import Preprocessed, Reference, code_behind, load_reference
 from carom.zoo.models.victims import CallableVictim, check_accuracy, check_victim
+from carom.zoo.preprocessing import Resized, Shape, on_images
 from carom.zoo.tasks.images import ImageSet, Split, concatenate
 
 from .images import AttackedImages
@@ -36,9 +37,19 @@ def checked(
         surrogate=role not in ("victim", "validation victim"),
     )
     remark = f"{name} answers {check.answers}" + (", was in training mode" if check.was_training else "")
+    sees = seen_by(found, model.reference, task.shape)
+    remark += f", {sees}"
     if model.stated is not None:
         remark += f", {held_to(found, model, scenario, name)}"
-    return replace(planned, digest=digest, code=code_behind(model.reference)), remark
+    return replace(planned, digest=digest, code=code_behind(model.reference), sees=sees), remark
+
+
+def seen_by(found: Classifier | CallableVictim, reference: Reference, shape: Shape) -> str:
+    """What a model sees of the attacked images, in words; a function may do more with them inside."""
+    if isinstance(found, Classifier):
+        return found.preprocessing.seen(shape)
+    declared = reference.preprocessing if isinstance(reference, Preprocessed) else Resized()
+    return on_images(declared, shape).seen(shape)
 
 
 def held_to(found: Classifier | CallableVictim, model: ReferencedModel, scenario: Scenario, name: str) -> str:

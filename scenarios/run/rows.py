@@ -121,6 +121,8 @@ class RunRows:
         axes = dict(planned.model.axes)
         if planned.trained is not None:
             axes |= {"seed": str(planned.trained.seed), "n": str(planned.trained.configuration.n)}
+        if planned.sees:
+            axes["sees"] = planned.sees.removeprefix("sees ")
         return {
             "run": self.run,
             "artifact": self.models[key],

@@ -10,11 +10,13 @@ from .table import Form, Table
 def show_models(store: Store, run: str) -> Table:
     """How the models of a run were trained."""
     table = list_models(store, run)
+    if "sees" in table:  # models that are there already say what they see of the attacked images
+        table = table.assign(sees=table["sees"].fillna("the image itself"))
     return Table(
         name="models",
         title="Models",
         frame=table,
-        forms={"role": "text", "model": "text", "n": "text", "passes": "count", "seconds": "number"},
+        forms={"role": "text", "model": "text", "sees": "text", "n": "text", "passes": "count", "seconds": "number"},
     )
 
 

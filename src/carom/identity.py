@@ -10,12 +10,20 @@ import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 KEY_LENGTH = 32
+
+
+ADDED: Mapping[str, bool] = MappingProxyType({"added after keys were given": True})
+"""Metadata of a dataclass's field that came when keys of the class were given already: at its default it is in none.
+
+So what was asked before is under the key that it had. The default must mean what was before the field.
+"""
 
 
 def canonical(value: object) -> object:
@@ -25,7 +33,11 @@ def canonical(value: object) -> object:
         TypeError: The value has no canonical form (a path, a tensor, a function): a key must not rest on a repr.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: canonical(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not (f.metadata == ADDED and getattr(value, f.name) == f.default)
+        }
         return {"kind": type(value).__name__, "version": getattr(value, "version", 1), "fields": fields}
     if isinstance(value, Fraction):
         return {"fraction": f"{value.numerator}/{value.denominator}"}

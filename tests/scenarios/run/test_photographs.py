@@ -263,3 +263,20 @@ def test_classes_in_another_order_are_an_alarm(here: Path, carom: Carom) -> None
 
     found = evaluate(other_order().eval(), x, torch.tensor(LABELS), x)
     assert "order of classes? of 3 images labelled '0' 3 are called '1'" in str(found)
+
+
+def test_what_each_model_sees_stands_in_plan_and_tables(here: Path, carom: Carom) -> None:
+    declared = 'model = "nets:two", revision = "1", preprocessing = {resize = 10, crop = [8, 8]}'
+    text = folder_with_a_table(here) + MODELS.replace('model = "nets:two", revision = "1"', declared)
+    (here / "photos.toml").write_text(text + 'attacks = ["fgsm"]\n')
+    told = carom("plan", "photos.toml", "--store", "st", "--json")
+    models = json.loads(told.out)["your models"]
+    assert "nets:one answers logits, sees 8x8, all pixels as they are" in models
+    assert "nets:two answers logits, sees 8x8, the middle of 10x10, resized from 8x8 (bilinear)" in models
+    assert carom("run", "photos.toml", "--store", "st", "--workers", "0").code == 0
+    rows = json.loads(carom("show", "--store", "st", "--json").out)["models"]
+    sees = {row["model"]: row["sees"] for row in rows}
+    assert sees == {
+        "nets:one": "8x8, all pixels as they are",
+        "nets:two": "8x8, the middle of 10x10, resized from 8x8 (bilinear)",
+    }
