@@ -1,8 +1,6 @@
 """Image files that are only attacked: class folders, or a folder and a table of files, labels and targets."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -19,16 +17,10 @@ from .folder import subfolders as folders_in
 from .images import ImageSet, Split
 from .names import ClassNames, Names, class_names, numbers_in_use
 from .splits import check_request, choose
+from .tables import first_class, from_zero, rows_of
 
 Interpolation = Literal["bilinear", "bicubic"]
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-# What columns are called, without letter case, spaces and underscores; the first that is there is taken.
-_COLUMNS: Mapping[str, Sequence[str]] = {
-    "file": ("file", "filename", "image", "imageid", "imagename", "path", "filepath"),
-    "label": ("label", "class", "truelabel", "trueclass", "classid", "classname", "synset", "category", "y"),
-    "target": ("target", "targetclass", "targetlabel", "targetedlabel", "targetedclass"),
-}
 
 
 class Photograph(NamedTuple):
@@ -37,15 +29,6 @@ class Photograph(NamedTuple):
     file: Path
     label: int
     target: int | None
-
-
-class _Row(NamedTuple):
-    """One line of a table, as it is written."""
-
-    line: int
-    file: str
-    label: str
-    target: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,9 +196,9 @@ class Photographs:
         if table is None:
             names = tuple(folders_in(self._class_root()))
         else:
-            written = [label for row in _rows(table) for label in (row.label, row.target) if label is not None]
+            written = [label for row in rows_of(table) for label in (row.label, row.target) if label is not None]
             if all(label.isascii() and label.isdigit() for label in written):
-                first = _first(table)
+                first = first_class(table)
                 names = numbers_in_use((int(label) - first for label in written), where=str(table))
             else:
                 names = tuple(sorted(set(written)))
@@ -278,19 +261,19 @@ class Photographs:
         return found[0] if found else None
 
     def _of_table(self, table: Path) -> list[Photograph]:
-        classes, first = self._classes(), _first(table)
+        classes, first = self._classes(), first_class(table)
         files = _Files(self._folder)
         found: dict[Path, Photograph] = {}
         targeted: set[bool] = set()
-        for row in _rows(table):
+        for row in rows_of(table):
             where = f"{table}:{row.line}"
             file = files.find(row.file, where)
             if file in found:
                 raise InputError(f"{where}: {row.file} has two rows; expected one for each image")
-            label = classes.label(_from_zero(row.label, first), where=where)
+            label = classes.label(from_zero(row.label, first), where=where)
             target = None
             if row.target is not None:
-                target = classes.label(_from_zero(row.target, first), where=f"{where}: target")
+                target = classes.label(from_zero(row.target, first), where=f"{where}: target")
                 if target == label:
                     raise InputError(
                         f"{where}: {row.file} is of its target class {classes.names[label]!r}; choose another target"
@@ -331,64 +314,6 @@ class _Files:
             f"{where}: no image {said!r} below {self.folder} ({', '.join(sorted(SUFFIXES))})"
             f"{did_you_mean(name, list(self.by)[:5000])}"
         )
-
-
-def _columns(table: Path) -> tuple[list[list[str]], dict[str, int]]:
-    """The lines of a table, and which columns have what."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{table}: cannot be read as text ({error}); save it as CSV in UTF-8") from None
-    head = text.split("\n", 1)[0]
-    separator = max(",;\t", key=head.count)
-    try:
-        lines = list(csv.reader(io.StringIO(text), delimiter=separator, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{table}: not a CSV file: {error}") from None
-    names = ["".join(c for c in name.casefold() if c.isalnum()) for name in (lines or [[]])[0]]
-    found = {}
-    for what, known in _COLUMNS.items():
-        place = next((names.index(name) for name in known if name in names), None)
-        if place is not None:
-            found[what] = place
-        elif what != "target":
-            shown = ", ".join(name.strip() for name in (lines or [[]])[0]) or "nothing"
-            raise InputError(
-                f"{table}: its first line is {shown[:80]}; expected the columns file and label, and target if there "
-                "are targets"
-            )
-    return lines, found
-
-
-def _rows(table: Path) -> list[_Row]:
-    lines, columns = _columns(table)
-    width, rows = len(lines[0]), []
-    for number, line in enumerate(lines[1:], start=2):
-        if not any(cell.strip() for cell in line):
-            continue
-        if len(line) < width and max(columns.values()) >= len(line):
-            raise InputError(f"{table}:{number}: {len(line)} columns; expected {width}")
-        cells = {what: line[place].strip() for what, place in columns.items()}
-        for what in ("file", "label"):
-            if not cells[what]:
-                raise InputError(f"{table}:{number}: no {what}; give each image one")
-        rows.append(_Row(number, cells["file"], cells["label"], cells.get("target") or None))
-    if not rows:
-        raise InputError(f"{table}: no images; expected a line for each, below the names of the columns")
-    return rows
-
-
-def _first(table: Path) -> int:
-    """The number of the first class in a table."""
-    lines, columns = _columns(table)
-    names = [lines[0][columns[what]].strip().casefold() for what in ("file", "label")]
-    if names != ["imageid", "truelabel"]:
-        return 0
-    return 0 if any("0" in (row.label, row.target) for row in _rows(table)) else 1
-
-
-def _from_zero(said: str, first: int) -> str:
-    return str(int(said) - first) if first and said.isascii() and said.isdigit() else said
 
 
 def _rows_and_columns(file: Path) -> tuple[int, int]:
