@@ -191,7 +191,7 @@ def _differs(found: Preprocessing, processor: Any, told: Mapping[str, Any]) -> s
         asked["crop_pct"] = 1.0
     sizes: list[dict[str, Any]] = [{}]
     if found.resize is not None:  # of the same two meanings on a square image, a processor may know one
-        rows, columns = found.resize
+        rows, columns = found.resized((24, 24))
         sizes = [{"size": {"height": rows, "width": columns}}]
         sizes += [{"size": {"shortest_edge": rows}}] if rows == columns else []
     mean, std = (torch.tensor(v)[None, :, None, None] for v in (found.mean, found.std))
