@@ -21,7 +21,7 @@ from carom.zoo.preprocessing import Preprocessing
 from .classifier import Classifier, Shape, weights
 from .wrapped_weights import Found, named
 
-SUFFIXES = (".safetensors", ".pt", ".pth")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".th")
 _HEADER = "carom"
 
 
@@ -39,7 +39,7 @@ def save_state_dict(classifier: Classifier, path: Path) -> None:
     """Write the network's weights as a plain state dict, atomically.
 
     A `.safetensors` file also says the architecture, preprocessing, shape and classes in its header, and is read back
-    without declaring them. A `.pt` or `.pth` file holds the tensors alone.
+    without declaring them. Any other file holds the tensors alone.
 
     Raises:
         InputError: Another suffix, or an architecture that no name stands for.

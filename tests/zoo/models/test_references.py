@@ -93,9 +93,13 @@ def test_a_plain_state_dict_needs_its_architecture(
         load({**declared, "architecture": {"name": "lenet", "width": 8}})
 
 
-def test_state_dicts_as_training_scripts_leave_them(tmp_path: Path, model: Classifier, images: Pixels) -> None:
-    path = tmp_path / "epoch9.pt"
-    torch.save({"epoch": 9, "state_dict": {f"module.{k}": v for k, v in weights(model).items()}}, path)
+@pytest.mark.parametrize("suffix", [".pt", ".th"])
+def test_state_dicts_as_training_scripts_leave_them(
+    suffix: str, tmp_path: Path, model: Classifier, images: Pixels
+) -> None:
+    path = tmp_path / f"epoch9{suffix}"
+    inside = {f"module.{k}": v for k, v in weights(model).items()}
+    torch.save({"best_prec1": 92.5, "state_dict": inside, "epoch": 9}, path)
     x = images.float() / 255
     assert torch.equal(load({"model": str(path), "architecture": "lenet"})(x), model(x))
 

@@ -22,7 +22,7 @@ class WeightsFile:
     """Weights in a file.
 
     Attributes:
-        path: `.safetensors`, or a state dict as `.pt` or `.pth`.
+        path: `.safetensors`, or a state dict as `.pt`, `.pth` or `.th`.
         sha256: Of the file when it was named.
         architecture: Of the weights; None where the file says it (`carom train -o` writes such files).
         preprocessing: Between pixels in [0, 1] and the network; None for the file's, or the architecture's own.
