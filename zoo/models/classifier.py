@@ -112,10 +112,13 @@ def weights(classifier: Classifier) -> dict[str, Tensor]:
 def load_weights(classifier: Classifier, tensors: Mapping[str, Tensor], *, where: str = "weights") -> None:
     """Put `tensors` into the network; every name and shape must fit.
 
+    The counters of batches that normalisation keeps may be missing: files older than torch 0.4.1 have none.
+
     Raises:
         ModelError: A name is missing or too many, or a shape differs; names the first.
     """
     own = classifier.network.state_dict()
+    tensors = {**{name: tensor for name, tensor in own.items() if name.endswith(".num_batches_tracked")}, **tensors}
     if missing := [name for name in own if name not in tensors]:
         raise ModelError(
             f"{where}: {len(missing)} of {len(own)} tensors are missing, such as {missing[0]!r}; "

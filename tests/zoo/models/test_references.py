@@ -104,6 +104,16 @@ def test_state_dicts_as_training_scripts_leave_them(
     assert torch.equal(load({"model": str(path), "architecture": "lenet"})(x), model(x))
 
 
+def test_files_from_before_normalisation_counted_its_batches(tmp_path: Path, images: Pixels) -> None:
+    made = create(architecture("resnet-small"), shape=SHAPE, classes=CLASSES).eval()
+    path = tmp_path / "old.pt"
+    old = {k: v for k, v in weights(made).items() if not k.endswith("num_batches_tracked")}
+    assert len(old) < len(weights(made))
+    torch.save(old, path)
+    x = images.float() / 255
+    assert torch.equal(load({"model": str(path), "architecture": "resnet-small"})(x), made(x))
+
+
 def test_a_pickled_model_is_refused_and_not_run(tmp_path: Path, model: Classifier) -> None:
     ran = tmp_path / "ran"
 
