@@ -1,0 +1,149 @@
+"""Networks that others trained, as their files have them: `CAROM_PUBLISHED_DIR` names the folder of the files."""
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import onnx
+import torch
+from jaxtyping import Float
+from onnx import numpy_helper
+from torch import Tensor, nn
+from typing_extensions import override
+
+from carom.errors import ModelError
+from carom.identity import file_digest
+from carom.zoo.architectures import Architecture
+from carom.zoo.models.classifier import Classifier
+from carom.zoo.models.outside.weights_file import WeightsFile
+from carom.zoo.models.references import load_reference
+from carom.zoo.preprocessing import Preprocessing, Shape
+
+MISSING = "set CAROM_PUBLISHED_DIR to a folder of published networks"
+
+Features = Float[Tensor, "n d i j"]
+
+
+def folder() -> Path | None:
+    """Where the files are; None where nobody says so."""
+    named = os.environ.get("CAROM_PUBLISHED_DIR", "")
+    return Path(named) if named and Path(named).is_dir() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoConvolutions:
+    """Two convolutions of 4x4 that halve the image, to 16 and 32 channels, then 100 features."""
+
+    version: ClassVar[int] = 1
+    paper: ClassVar[str] = "Wong and Kolter 2018, arXiv:1711.00851"
+    family: ClassVar[str] = "cnn"
+
+    def network(self, shape: Shape, classes: int) -> nn.Module:
+        channels, rows, columns = shape
+        return nn.Sequential(
+            nn.Conv2d(channels, 16, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * (rows // 4) * (columns // 4), 100),
+            nn.ReLU(),
+            nn.Linear(100, classes),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThinResNet:
+    """The ResNet of 6 * blocks + 2 layers that its paper trains on CIFAR-10; skips lose pixels and gain zeros.
+
+    Modules are called as in the files, so that weights go where they belong.
+
+    Attributes:
+        blocks: Of each of the three stages.
+    """
+
+    blocks: int = 3
+
+    version: ClassVar[int] = 1
+    paper: ClassVar[str] = "He, Zhang, Ren and Sun 2016, arXiv:1512.03385, section 4.2"
+    family: ClassVar[str] = "residual"
+
+    def network(self, shape: Shape, classes: int) -> nn.Module:
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            conv1=nn.Conv2d(shape[0], 16, 3, padding=1, bias=False), bn1=nn.BatchNorm2d(16), relu=nn.ReLU()
+        )
+        inputs = 16
+        for stage, outputs in enumerate((16, 32, 64), start=1):
+            strides = [2 if stage > 1 else 1] + [1] * (self.blocks - 1)
+            widths = [inputs] + [outputs] * (self.blocks - 1)
+            blocks = [_Block(width, outputs, stride) for width, stride in zip(widths, strides, strict=True)]
+            layers[f"layer{stage}"] = nn.Sequential(*blocks)
+            inputs = outputs
+        layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "linear": nn.Linear(inputs, classes)}
+        return nn.Sequential(layers)
+
+
+class _Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.skip: nn.Module = nn.Identity() if inputs == outputs else _EverySecondPixel(outputs - inputs)
+        self.relu2 = nn.ReLU()
+
+    @override
+    def forward(self, x: Features) -> Features:
+        branch = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        y: Tensor = self.relu2(branch + self.skip(x))
+        return y
+
+
+class _EverySecondPixel(nn.Module):
+    """Half the rows and columns, and new channels of zeros, as many before as behind the old ones."""
+
+    def __init__(self, new: int) -> None:
+        super().__init__()
+        self.new = new
+
+    @override
+    def forward(self, x: Features) -> Features:
+        return nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.new // 2, self.new - self.new // 2))
+
+
+def classifier(path: Path, architecture: Architecture, shape: Shape, preprocessing: Preprocessing) -> Classifier:
+    """A file of weights as carom reads every other one, in eval mode; ten classes."""
+    named = WeightsFile(
+        path=str(path), sha256=file_digest(path), architecture=architecture, preprocessing=preprocessing
+    )
+    loaded = load_reference(named, shape=shape, classes=10, where=path.name)
+    assert isinstance(loaded, Classifier)
+    return loaded
+
+
+def dense_network(path: Path) -> nn.Sequential:
+    """The fully connected network of an ONNX file as a torch module, float32, in eval mode.
+
+    Raises:
+        ModelError: It does something else than flatten, multiply, add and clip below 0.
+    """
+    graph = onnx.load(path).graph
+    stored = {tensor.name: torch.tensor(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
+    layers: list[nn.Module] = []
+    for node in graph.node:
+        if node.op_type == "Flatten":
+            layers.append(nn.Flatten())
+        elif node.op_type == "Relu":
+            layers.append(nn.ReLU())
+        elif node.op_type == "Gemm":
+            weight, bias = stored[node.input[1]], stored[node.input[2]]
+            linear = nn.Linear(weight.shape[1], weight.shape[0])
+            linear.load_state_dict({"weight": weight, "bias": bias})
+            layers.append(linear)
+        else:
+            raise ModelError(f"{path}: {node.op_type}: expected a fully connected network with ReLU")
+    return nn.Sequential(*layers).eval()
