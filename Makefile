@@ -53,6 +53,7 @@ science: .venv/.installed  ## the slow checks and the full grids; resumable; res
 	$(BIN)/python benchmarks/defense_orderings.py
 	$(BIN)/python benchmarks/gate_simulation.py
 	$(BIN)/python benchmarks/interval_coverage.py
+	$(BIN)/python benchmarks/published.py --again
 
 bench: .venv/.installed  ## speed ratios against the libraries, side by side
 	$(BIN)/python benchmarks/crafting.py --json benchmarks/results/crafting.json

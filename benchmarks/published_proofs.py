@@ -89,7 +89,8 @@ class Boxes:
         with torch.no_grad():
             logits = self.exact(torch.minimum(torch.maximum(x, self.low), self.high))
         own = logits.gather(1, self.labels[:, None])[:, 0]
-        return logits.scatter(1, self.labels[:, None], -torch.inf).amax(1) >= own
+        broken: Tensor = logits.scatter(1, self.labels[:, None], -torch.inf).amax(1) >= own
+        return broken
 
 
 def load_boxes(folder: Path) -> list[Boxes]:
@@ -183,7 +184,7 @@ def attacked(table: str | Mapping[str, Any], boxes: Sequence[Boxes], *, each_cla
                 ids=torch.arange(len(many)),
                 target=(of + offset) % 10 if each_class else None,
             )
-            for one in x_adv.split(len(x)):
+            for one in torch.split(x_adv, len(x)):
                 stored = group.budget.quantize(one, group.clean).double() / 255
                 for found, images in ((floats, one), (eight_bit, stored)):
                     hit = group.broken(images).tolist()
