@@ -58,7 +58,8 @@ def main() -> None:
             todo["rows", f"{row.file} {number}"] = lambda row=row, figure=figure: vars(  # type: ignore[misc]
                 measure(here, row, figure)
             )
-    quick_first = sorted(todo.items(), key=lambda item: item[0][0] == "proofs" and item[0][1] not in QUICK)
+    rounds = {f"{row.file} {n}": figure.attack is not None for row in ROWS for n, figure in enumerate(row.figures)}
+    quick_first = sorted(todo.items(), key=lambda item: rounds.get(item[0][1], item[0][1] not in QUICK))
     found = results()
     for number, ((part, label), work) in enumerate(quick_first, start=1):
         chosen = any(label == one or (label.startswith(one) and "/" in one) for one in asked.only)
@@ -76,8 +77,7 @@ def main() -> None:
 
 
 def _written(table: Mapping[str, Any]) -> str:
-    settings = {key: value for key, value in table.items() if key != "name"}
-    return ", ".join(f"{key} = {json.dumps(value)}" for key, value in settings.items()) or "defaults"
+    return "defaults" if len(table) == 1 else ", ".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ images. Complete verifiers proved that {robust} boxes hold no adversarial exampl
 1e-5, and an image counts only if it lies in the box and is misclassified in float64. Every attack is run in float32,
 ten times where it begins at a random place; what it ends at is judged as floats and as 8-bit images.
 
-*robust*: proved boxes in which it found something: each would be an error in carom. *broken*: of the {broken}.
-Attacks that find few are not wrong: a proof bounds from above alone.
+*robust*: in how many of the {robust} it found something; each would be an error in carom. *broken* and *open*: the
+same of the others. An attack that finds few is not wrong: a proof bounds from above alone.
 
 | attack | settings | restarts | robust: floats or 8-bit | broken: floats | broken: 8-bit | open |
 | --- | --- | ---: | ---: | ---: | ---: | ---: |
