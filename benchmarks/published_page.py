@@ -91,7 +91,7 @@ def _rows(measured: Mapping[str, Any]) -> Iterator[str]:
                 ours = ["–", published, seen, "not measured", "–", "–"]
             else:
                 n, k = one["n"], one["k"]
-                low, high = share_bounds(k, n, 0.025)
+                low, high = share_bounds(float(k), n, 0.025)
                 interval = f"{100 * low:.2f}–{100 * high:.2f}"
                 eight = "–" if figure.attack is None else f"{100 * one['eight_bit'] / n:.2f}"
                 ours = [f"{n:,}", published, seen, f"{100 * k / n:.2f}", interval, eight]
