@@ -11,6 +11,7 @@ before and after, in docs/science/mutants.md: either no test sees it, or it is t
 import argparse
 import ast
 import difflib
+import hashlib
 import json
 import os
 import random
@@ -35,6 +36,7 @@ from cosmic_ray.plugins import get_operator
 from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 ROOT = Path(__file__).parents[1]
+KEPT = ROOT / ".carom" / "mutants"  # what was found, so that a run that was interrupted goes on
 PAGE = ROOT / "docs" / "science" / "mutants.md"
 TESTS = {
     "scenarios/statistics": "tests/scenarios/statistics",
@@ -82,6 +84,14 @@ class Mutant:
         changed: str | None = mutate_code((ROOT / self.file).read_text(), operator, self.occurrence)
         assert changed is not None
         return changed
+
+    def key(self, killers: str) -> str:
+        """Names the change of this code, and the tests, if some are named; a killed mutant stays dead."""
+        texts = [str(self), (ROOT / self.file).read_text()]
+        if killers:
+            tests = ROOT / killers
+            texts += [file.read_text() for file in (sorted(tests.rglob("*.py")) or [tests])]
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
     def lines(self) -> tuple[str, str]:
         """What the change takes away, and what it puts there."""
@@ -210,6 +220,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    KEPT.mkdir(parents=True, exist_ok=True)
     mutants = drawn(asked.n, asked.seed)
     with tempfile.TemporaryDirectory() as folder:
         trees: Queue[Path] = Queue()
@@ -226,13 +237,19 @@ def main() -> None:
             trees.put(tree)
 
         def killed(mutant: Mutant) -> bool:
+            part = next(part for part in TESTS if mutant.file.is_relative_to(part))
+            asked_before = KEPT / mutant.key(killers="")
+            asked_now = KEPT / mutant.key(killers=TESTS[part])
+            if asked_before.exists() or asked_now.exists():
+                return asked_before.exists()
             tree = trees.get()
             file = tree / mutant.file
             before = file.read_text()
             try:
                 file.write_text(mutant.code())
-                part = next(part for part in TESTS if mutant.file.is_relative_to(part))
-                return failed(tree, TESTS[part], limits[part], mutant.file.stem, seconds[part])
+                outcome = failed(tree, TESTS[part], limits[part], mutant.file.stem, seconds[part])
+                (asked_before if outcome else asked_now).touch()
+                return outcome
             finally:
                 file.write_text(before)
                 shutil.rmtree(file.parent / "__pycache__", ignore_errors=True)
@@ -243,6 +260,9 @@ def main() -> None:
         with ThreadPoolExecutor(asked.jobs) as pool:
             for i, outcome in enumerate(pool.map(killed, mutants), 1):
                 outcomes.append(outcome)
+                if not outcome:
+                    before, after = mutants[i - 1].lines()
+                    print(f"\n{mutants[i - 1].file}\n  - {before}\n  + {after}", file=sys.stderr)
                 left = (time.monotonic() - start) / i * (len(mutants) - i)
                 said = f"\r{i}/{len(mutants)}, killed {sum(outcomes)}, {left / 60:.0f} min left "
                 print(said, end="", file=sys.stderr, flush=True)
