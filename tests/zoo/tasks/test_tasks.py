@@ -7,7 +7,7 @@ import pytest
 from carom.errors import InputError
 from carom.zoo.tasks import TASKS, Task
 
-OF_ONES_OWN = {"image-folder", "npz"}  # images that a user names
+OF_ONES_OWN = {"image-folder", "npz", "photographs"}  # images that a user names
 
 
 @pytest.mark.parametrize("name", TASKS)
