@@ -294,6 +294,7 @@ STOREYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("charts",),
         ("report",),
         ("gates",),
+        ("audit",),
         ("api", "catalogue", "students"),
         ("cli",),
         ("",),

@@ -12,7 +12,7 @@ import typer
 
 from carom.errors import CaromError
 
-from . import look, run, suites, upkeep
+from . import audit, look, run, suites, upkeep
 from .options import fail
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 for command, name in (  # in the order in which `carom --help` lists them
     (run.demo, "demo"),
     (run.run, "run"),
+    (audit.audit, "audit"),
     (run.plan, "plan"),
     (run.train, "train"),
     (run.students, "students"),

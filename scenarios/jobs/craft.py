@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from carom.attacks import PAS, Crafted, Partners, craft
+from carom.attacks import PAS, Crafted, Partners, Snapshot, craft
 from carom.attacks.crafting.chunks import chunk_size
 from carom.attacks.crafting.craft import WITHOUT_GRADIENTS
 from carom.attacks.paths import Searched, search
@@ -31,6 +31,8 @@ from .answers import answering, with_precision
 from .inputs import ModelInput, judging_images, load_judge, load_members, load_model, load_partners, model_input
 from .job import Make, Result, Worker, adopted, finish
 from .visibility import visibility
+
+NUMBERS_PER_JOB = 1e8  # that passes read, a number of an image each: half a minute of work, which a kill can cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +268,10 @@ def rounds(plan: Plan) -> Sequence[Make]:
 
 
 def _lacking_jobs(lacking: Lacking) -> list[CraftJob]:
-    """One job for all sets that read the same networks and ask the same victim."""
+    """One job for all sets that read the same networks and ask the same victim; several where that is much work.
+
+    What is kept of a run that is killed is what its jobs have finished, and what is left of it is told as they come.
+    """
     plan = lacking.plan
     groups: dict[tuple[Any, ...], list[PlannedSet]] = defaultdict(list)
     for planned in lacking.sets:
@@ -288,11 +293,12 @@ def _lacking_jobs(lacking: Lacking) -> list[CraftJob]:
             decoy=attack.decoy,
         )
 
-    jobs = []
+    jobs: list[CraftJob] = []
     for (surrogate, members, asked, judges, split), group in groups.items():
         attacked, spec = plan.images[split], group[0].spec
         assert spec is not None
-        jobs.append(
+        most = NUMBERS_PER_JOB / attacked.images.images.numel()  # passes of an image
+        jobs += [
             CraftJob(
                 label=surrogate,
                 members=tuple(model_input(lacking, m) for m in members),
@@ -302,12 +308,33 @@ def _lacking_jobs(lacking: Lacking) -> list[CraftJob]:
                 partners=plan.pool,
                 task=plan.scenario.task,
                 builder=spec.builder,
-                sets=tuple(to_craft(planned) for planned in group),
+                sets=tuple(to_craft(planned) for planned in some),
                 images_key=attacked.key,
                 images_digest=attacked.digest,
                 n=len(attacked.images),
                 classes=len(plan.scenario.task.classes),
                 precision=plan.scenario.precision,
             )
-        )
+            for some in ([group] if judges else _pieces(group, most))
+        ]
     return jobs
+
+
+def _pieces(group: Sequence[PlannedSet], most: float) -> list[list[PlannedSet]]:
+    """The sets in pieces of so many passes of an image, and no fewer than one; stages of one attack stay together."""
+    runs: dict[tuple[Any, ...], list[PlannedSet]] = defaultdict(list)
+    for planned in group:
+        assert planned.attack is not None
+        whole = planned.attack.attack
+        whole = whole.attack if isinstance(whole, Snapshot) else whole
+        runs[whole, planned.budget, planned.seed, planned.attack.targeted, planned.attack.decoy].append(planned)
+    pieces: list[list[PlannedSet]] = []
+    filled = most
+    for some in runs.values():
+        passes = max(planned.passes for planned in some)
+        if not pieces or filled + passes > most:
+            pieces.append([])
+            filled = 0
+        pieces[-1] += some
+        filled += passes
+    return pieces

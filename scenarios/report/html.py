@@ -1,6 +1,6 @@
 """One run as one HTML file that needs nothing else: no network, no scripts, no fonts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from urllib.parse import quote
@@ -18,8 +18,13 @@ from .inline import inline
 OPEN_ROWS = 30  # a longer table is folded
 
 
-def write_report(store: Store, run: str) -> str:
+def write_report(store: Store, run: str, *, ahead: Mapping[str, Sequence[str]] | None = None) -> str:
     """The report of a run: how far it came, what matters first, figures with their data, and every table.
+
+    Args:
+        store: Where it is.
+        run: Its id.
+        ahead: Sentences that stand before everything else, by their headings.
 
     Raises:
         InputError: The run has no outcome yet.
@@ -32,6 +37,7 @@ def write_report(store: Store, run: str) -> str:
     style = resources.files("carom.scenarios.report").joinpath("report.css").read_text(encoding="utf-8")
     body = [
         _header(found),
+        *(_sentences(heading, told) for heading, told in (ahead or {}).items()),
         *(["<h2>In short</h2>", *in_short(named)] if measured else []),
         "<h2>Figures</h2>" if figures else "",
         *(_figure(figure, found.id, i) for i, figure in enumerate(figures, start=1)),
@@ -71,6 +77,11 @@ def _header(run: Run) -> str:
     alarm = _unfinished(run)
     told = f'<p class="alarm" role="alert"><b>Incomplete.</b> {escape(alarm)}</p>' if alarm else ""
     return f"<header><h1>{escape(run.id)}</h1>{told}<dl>{rows}</dl></header>"
+
+
+def _sentences(heading: str, told: Sequence[str]) -> str:
+    points = "".join(f"<li>{escape(line[:1].upper() + line[1:])}</li>" for line in told)
+    return f"<h2>{escape(heading)}</h2><ul>{points}</ul>"
 
 
 def _when(moment: str) -> str:

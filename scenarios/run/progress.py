@@ -1,9 +1,18 @@
 """What a run tells while it works, and when it is done."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from carom.scenarios.plan.cost import FIRST_GUESS
+
+Work = int | float  # passes of images, or the seconds that they are expected to take
+
+Price = Callable[[str, str], float]
+"""Seconds that an image pass of a kind of job is expected to take, by the kind and the label of the job's model.
+
+A label of "" asks for the mean over the models that are meant.
+"""
 
 
 @runtime_checkable
@@ -38,28 +47,38 @@ class Silent:
 
 @dataclass
 class TimeLeft:
-    """Expects the rest of a run from what image passes have cost so far, by kind of job."""
+    """Expects the rest of a run from what image passes have cost so far, by kind of job.
 
-    units: dict[str, int]
+    Where somebody has measured what a pass of each model takes, work is counted in those seconds instead of in passes,
+    and what is learned is by how much the jobs differ from them: models of unlike sizes are then told apart.
+    """
+
+    work: Mapping[str, Work]  # that is left, by kind
     workers: int
+    price: Price | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    passes: dict[str, int] = field(default_factory=dict)
+    worked: dict[str, Work] = field(default_factory=dict)
 
-    def learn(self, kind: str, seconds: float, passes: int) -> None:
+    def worth(self, kind: str, label: str, passes: int) -> Work:
+        """The work of so many passes of a model."""
+        return passes if self.price is None else passes * self.price(kind, label)
+
+    def learn(self, kind: str, seconds: float, work: Work) -> None:
         """Count a job that was done."""
         self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
-        self.passes[kind] = self.passes.get(kind, 0) + passes
+        self.worked[kind] = self.worked.get(kind, 0) + work
 
-    def done(self, kind: str, units: int) -> None:
-        """Take a job's units off what is left."""
-        self.units[kind] = max(0, self.units.get(kind, 0) - units)
+    def done(self, kind: str, work: Work) -> None:
+        """Take a job's work off what is left."""
+        self.work = {**self.work, kind: max(0, self.work.get(kind, 0) - work)}
 
     def expected(self) -> float:
         """Seconds that are left."""
         total = 0.0
-        for kind, units in self.units.items():
-            passes = self.passes.get(kind, 0)
-            total += units * (self.seconds[kind] / passes if passes else FIRST_GUESS[kind])
+        for kind, work in self.work.items():
+            worked = self.worked.get(kind, 0)
+            guess = FIRST_GUESS[kind] if self.price is None else 1.0
+            total += work * (self.seconds[kind] / worked if worked else guess)
         return total / max(1, self.workers)
 
 

@@ -25,7 +25,7 @@ from carom.scenarios.store.stamps import stamp
 
 from .executors.processes import Workers, devices_of
 from .given import register_references, register_wrapped, write_images
-from .progress import Progress, Report, Silent, TimeLeft
+from .progress import Price, Progress, Report, Silent, TimeLeft, Work
 from .rows import RunRows
 from .take import Intake
 
@@ -39,6 +39,7 @@ def run_scenario(
     workers: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
+    price: Price | None = None,
 ) -> Report:
     """Do what the store lacks of a scenario.
 
@@ -48,6 +49,7 @@ def run_scenario(
         workers: Processes; None takes one for each core, or for each GPU; 0 works in this process.
         device: "auto", "cpu", "cuda", or names such as "cuda:0,cuda:1".
         progress: Told what happens.
+        price: What passes of each model take, for the time left; None rests on what they took in this store.
 
     Raises:
         InputError: Something in the scenario, its data or its models is wrong; nothing was computed yet.
@@ -62,7 +64,7 @@ def run_scenario(
             (progress or Silent()).say(store.remark)
         token = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f") + f"-{os.getpid()}"
         planned = plan(scenario, run_id=token, progress=(progress or Silent()).say)
-        driver = _Driver(store, planned, progress or Silent(), max(1, workers))
+        driver = _Driver(store, planned, progress or Silent(), max(1, workers), price)
         driver.open(devices)
         try:
             with Workers(folder, count=workers, devices=devices, code=CODE) as pool:
@@ -84,11 +86,13 @@ def run_id_of(scenario: Scenario) -> str:
 class _Driver:
     """One run over one store."""
 
-    def __init__(self, store: Store, planned: Plan, progress: Progress, workers: int) -> None:
+    def __init__(
+        self, store: Store, planned: Plan, progress: Progress, workers: int, price: Price | None = None
+    ) -> None:
         self.store, self.plan, self.progress = store, planned, progress
         self.failed: dict[str, str] = {}  # key of a model or set -> why it is not there
         self.said: set[str] = set()  # keys of harmed files that the user was told of
-        self.left = TimeLeft({}, workers)
+        self.left = TimeLeft({}, workers, price)
         self.stamp = self._stamp()
         run = run_id_of(planned.scenario)
         self.report = Report(run=run, cells=len(planned.cells))
@@ -113,21 +117,22 @@ class _Driver:
         if outdated := self.lacking.outdated:
             self.store.forget(outdated)
         register_wrapped(self.store, self.lacking)
-        for kind, seconds, passes in spent(self.store):  # in earlier runs of this store
-            self.left.learn(kind, seconds, passes)
-        self.left.units = self.lacking.passes
+        if self.left.price is None:
+            for kind, seconds, passes in spent(self.store):  # in earlier runs of this store
+                self.left.learn(kind, seconds, passes)
+        self.left.work = {kind: self.left.worth(kind, "", passes) for kind, passes in self.lacking.passes.items()}
         for warning in self.plan.warnings:
             self.progress.say(f"warning: {warning}")
         for phase, rounds in self._phases():
             for makes in rounds:
                 todo = self._jobs(makes)
                 if len(rounds) == 1:
-                    self.left.units[phase] = sum(job.units for job in todo)
+                    self.left.work = {**self.left.work, phase: sum(self._worth(job) for job in todo)}
                 if todo:
-                    self.progress.begin(phase, self.left.units[phase], self.left)
+                    self.progress.begin(phase, sum(job.units for job in todo), self.left)
                 for job, result in pool.perform(todo):
                     self.intake.take(job, result)
-                    self.left.done(phase, job.units)
+                    self.left.done(phase, self._worth(job))
                     self.progress.advance(job.units, job.label)
 
     def _phases(self) -> Iterator[tuple[str, list[tuple[Make, ...]]]]:
@@ -141,7 +146,10 @@ class _Driver:
         self.failed |= _failed_with(self.plan, self.failed)
         register_wrapped(self.store, self.lacking)
         lacking = self.lacking
-        return sorted((job for make in makes for job in make(lacking)), key=lambda job: -job.units)
+        return sorted((job for make in makes for job in make(lacking)), key=lambda job: -self._worth(job))
+
+    def _worth(self, job: Job) -> Work:
+        return self.left.worth(job.kind, job.label, job.units)
 
     def close(self, status: str) -> Report:
         """Write down how the run ended."""

@@ -54,7 +54,7 @@ class Intake:
         for totals, seconds in ((self.report.busy, result.seconds), (self.report.inside, result.inside)):
             totals[result.kind] = totals.get(result.kind, 0.0) + seconds
         if result.passes:
-            self.left.learn(result.kind, result.seconds, result.passes)
+            self.left.learn(result.kind, result.seconds, self.left.worth(job.kind, job.label, result.passes))
         with self.rows.store.writing() as connection:
             connection.execute(
                 attempts.insert(),
