@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 from torch import nn
 
 from carom.errors import InputError, ModelError
@@ -193,7 +193,7 @@ def _refuse_guessing(looked: Looked, tried: Sequence[Tried]) -> None:
     """As many right answers by guessing, one of all that were tried, would be no wonder."""
     best = max(tried, key=lambda one: one.right.sum())
     n, k = len(best.right), int(best.right.sum())
-    p = float(stats.binom.sf(k - 1, n, 1 / looked.classes)) * len(tried)
+    p = len(tried) * (float(special.bdtrc(k - 1, n, 1 / looked.classes)) if k else 1.0)
     if p > _CHANCE:
         what = "" if len(tried) == 1 else f", at best of {len(tried)} usual preprocessings ({best.words})"
         raise InputError(

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from carom.zoo.architectures.timm_models import Timm
 from carom.zoo.architectures.torchvision_models import Torchvision
 from carom.zoo.models.checkpoints import read_weights
 from carom.zoo.models.classifier import Classifier
+from carom.zoo.models.outside import efficientnet_lite
 from carom.zoo.models.outside.endpoint import Endpoint
 from carom.zoo.models.outside.onnx_file import OnnxFile
 from carom.zoo.models.outside.programs import Program
@@ -124,7 +126,8 @@ def look(table: Mapping[str, Any], *, classes: int | None, side: int | None) -> 
             inside = getattr(getattr(found, "preprocessing", None), "resize", None)
             if inside is not None:
                 each = int(inside[0])  # the images that are attacked are those that the network gets
-            sides = (each,) if inside is not None else _sides(named, found, channels, each, side, guess)
+            own = _brings_its_own(named, found)
+            sides = (each,) if own or inside is not None else _sides(named, found, channels, each, side, guess)
             shrink, interpolation = _crop_of(named)
             return Looked(
                 table=dict(table),
@@ -132,7 +135,7 @@ def look(table: Mapping[str, Any], *, classes: int | None, side: int | None) -> 
                 classes=answered.shape[1] if answered.ndim == 2 else guess,
                 channels=channels,
                 sides=sides,
-                own=_brings_its_own(named, found),
+                own=own,
                 shrink=shrink,
                 interpolation=interpolation,
                 family=family_behind(named, found),
@@ -161,6 +164,8 @@ def label_of(table: Mapping[str, Any]) -> str:
     if name.startswith(("http://", "https://")):
         return name.split("://")[1].split("/")[0].split("?")[0]
     prefix, _, rest = name.partition(":")
+    if prefix == efficientnet_lite.PREFIX:
+        return prefix + rest
     if rest.isidentifier() and prefix not in ("timm", "torchvision", "robustbench"):
         return name.replace(":", ".")
     return Path(rest or prefix).name.removesuffix(Path(rest or prefix).suffix if "/" in name or not rest else "")
@@ -210,9 +215,8 @@ def _crop_of(named: Reference) -> tuple[float, str]:
         cfg: Any = get_pretrained_cfg(named.architecture.name)
         return float(cfg.crop_pct), "bicubic" if cfg.interpolation == "bicubic" else "bilinear"
     if isinstance(named, Published) and isinstance(named.architecture, Torchvision):
-        from torchvision.models import get_model_weights
-
-        transforms = get_model_weights(named.architecture.name)[named.architecture.weights].transforms()  # type: ignore[index]
+        models: Any = import_module("torchvision.models")
+        transforms = models.get_model_weights(named.architecture.name)[named.architecture.weights].transforms()
         how = transforms.interpolation.value
         return transforms.crop_size[0] / transforms.resize_size[0], "bicubic" if how == "bicubic" else "bilinear"
     return SHRINK, "bilinear"
@@ -230,7 +234,7 @@ def _sides(
     named: Reference, found: Loaded, channels: int, first: int, own: int | None, classes: int
 ) -> tuple[int, ...]:
     """The sizes that the model takes, of the images' own and `FREE`; a service is not asked."""
-    if isinstance(named, Endpoint) or (isinstance(named, PythonModel) and _brings_its_own(named, found)):
+    if isinstance(named, Endpoint):
         return (first,)
     ask_again: Callable[[int], Loaded] = lambda _: found  # noqa: E731
     if isinstance(named, OnnxFile | Program):

