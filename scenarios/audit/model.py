@@ -195,8 +195,9 @@ def _classes_of(named: Reference) -> int | None:
     if isinstance(named, Published):
         return int(named.architecture.native_classes)
     if isinstance(named, WeightsFile):
-        tensors, said = read_weights(Path(named.path).expanduser())
-        return said.classes if said is not None else len(list(tensors.values())[-1])
+        found, said = read_weights(Path(named.path).expanduser())
+        heads = [len(tensor) for tensor in found.tensors.values() if tensor.ndim]
+        return said.classes if said is not None else heads[-1] if heads else None
     return None
 
 
