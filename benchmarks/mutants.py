@@ -177,7 +177,16 @@ def failed(tree: Path, tests: Sequence[str], limit: float, seconds: Mapping[str,
             order = Quickest(seconds)
             # what is imported already cannot be rewritten, and need not be
             known = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-            asked = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", QUICK, *known, *tests]
+            # types are not checked here: a mutant that only they would notice counts as alive
+            plain = [
+                "-o",
+                "addopts=--strict-markers --import-mode=importlib",
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "no:xdist",
+            ]
+            asked = ["-x", "-q", *plain, "-m", QUICK, *known, *tests]
             code = int(pytest.main(asked, plugins=[order]))
             Path("took.json").write_text(json.dumps(order.took))
         except BaseException:
@@ -213,8 +222,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="copies that are tested at once (2)")
     asked = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
-    import beartype  # noqa: F401  what every child would import
-    import hypothesis.strategies  # noqa: F401
+    import hypothesis.strategies  # noqa: F401  what every child would import
     import pandas as pd  # noqa: F401
     import safetensors.numpy  # noqa: F401
     import sqlalchemy as sa  # noqa: F401

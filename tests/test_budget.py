@@ -191,3 +191,10 @@ def test_noise_fills_its_ball_and_is_drawn_anew_each_time(norm: Any) -> None:
     for other in (noise(1, 0), noise(0, 1)):
         together = torch.stack((one.flatten(), other.flatten()))
         assert abs(float(torch.corrcoef(together)[0, 1])) < 0.05
+
+
+def test_noise_of_no_named_step_is_that_of_the_first() -> None:
+    draws = Draws(3, torch.arange(4))
+    like = torch.zeros(4, 1, 3, 3)
+    expected = (draws.uniform("start", like.shape[1:], step=0, copy=0) * 2 - 1) * 0.25
+    torch.testing.assert_close(noise_in_ball(like, "linf", 0.25, draws, "start"), expected, rtol=0, atol=1e-7)
