@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from scipy import stats
+from scipy.stats import binomtest  # type: ignore[attr-defined]
 from tests.conftest import Once
 from tests.scenarios.audit.made import LABELS, NETWORKS, save_folder
 from tests.scenarios.conftest import Answer, Carom, one_line
@@ -127,7 +127,7 @@ def test_the_sentences_say_what_a_plain_loop_over_stored_predictions_counts(here
         numbers = [int(n) for n in re.findall(r"(\d+) %", line)]
         said = [mean, len(made[most]) / right, some / right, noise, own]
         assert numbers == [int(f"{100 * share:.0f}") for share in said], line
-        low, high = stats.binomtest(some, right).proportion_ci(method="wilson")
+        low, high = binomtest(some, right).proportion_ci(method="wilson")
         assert f"at least one of them {100 * some / right:.0f} % ({100 * low:.0f} to {100 * high:.0f})" in line
         partly += 0 < mean < 1
     assert partly  # else the loop compares noughts
@@ -205,7 +205,7 @@ def test_the_preprocessing_is_found(model: str, words: str) -> None:
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[:, None, :, None, None]
     seen = images.pixels * std + mean if model == "normalised" else (images.pixels - mean) / std
     wrong = [int(said) != int(truth) for said, truth in zip(net(seen).argmax(1), images.labels, strict=True)]
-    p = stats.binomtest(0, sum(wrong)).pvalue
+    p = binomtest(0, sum(wrong)).pvalue
     assert f"with {100 * (1 - sum(wrong) / len(wrong)):.0f} %, " in fitted.said
     assert fitted.said.endswith("p < .001." if p < 0.0005 else f"p = {p:.3f}.".replace("0.", ".", 1))
     assert fitted.sure

@@ -244,7 +244,7 @@ def test_targets_are_those_of_the_files_or_drawn_again_when_they_are_gone(change
             (changed / "artifacts" / "sets" / f"{key}.safetensors").unlink()
         drawn = read_outcomes(store, run).target
         assert drawn is not None
-        labels, ids = torch.from_numpy(found.labels), torch.from_numpy(found.image_ids)  # type: ignore[arg-type]
+        labels, ids = torch.from_numpy(found.labels), torch.from_numpy(np.asarray(found.image_ids))
         assert drawn.tolist() == target_classes(labels, ids, 3).tolist() == stored.tolist()
         ((before,),) = raw_store.query(changed, "select id from runs where scenario = 'before'")
         assert read_outcomes(store, before).target is None  # nothing of it is targeted
@@ -335,6 +335,7 @@ def test_runs_are_counted_and_found_by_any_name(changed: Path) -> None:
     )
     execute(
         changed,
+        "update runs set started = '2000-01-01' where scenario = 'before'",  # both may have started in one second
         f"delete from cells where adversarial_set = {gone}",
         f"update run_cells set failure = 'the disk was full' where run = '{run}' and adversarial_set = {gone}",
         f"insert into runs select 'others', 'others', description, text, task, 'published', '9999', finished, "
