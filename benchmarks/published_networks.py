@@ -1,17 +1,14 @@
 """Networks that others trained, as their files have them: `CAROM_PUBLISHED_DIR` names the folder of the files."""
 
 import os
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import onnx
 import torch
-from jaxtyping import Float
 from onnx import numpy_helper
-from torch import Tensor, nn
-from typing_extensions import override
+from torch import nn
 
 from carom.errors import ModelError
 from carom.identity import file_digest
@@ -22,8 +19,6 @@ from carom.zoo.models.references import load_reference
 from carom.zoo.preprocessing import Preprocessing, Shape
 
 MISSING = "set CAROM_PUBLISHED_DIR to a folder of published networks"
-
-Features = Float[Tensor, "n d i j"]
 
 
 def folder() -> Path | None:
@@ -52,67 +47,6 @@ class TwoConvolutions:
             nn.ReLU(),
             nn.Linear(100, classes),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThinResNet:
-    """The ResNet of 6 * blocks + 2 layers that its paper trains on CIFAR-10; skips lose pixels and gain zeros.
-
-    Modules are called as in the files, so that weights go where they belong.
-
-    Attributes:
-        blocks: Of each of the three stages.
-    """
-
-    blocks: int = 3
-
-    version: ClassVar[int] = 1
-    paper: ClassVar[str] = "He, Zhang, Ren and Sun 2016, arXiv:1512.03385, section 4.2"
-    family: ClassVar[str] = "residual"
-
-    def network(self, shape: Shape, classes: int) -> nn.Module:
-        layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv1=nn.Conv2d(shape[0], 16, 3, padding=1, bias=False), bn1=nn.BatchNorm2d(16), relu=nn.ReLU()
-        )
-        inputs = 16
-        for stage, outputs in enumerate((16, 32, 64), start=1):
-            strides = [2 if stage > 1 else 1] + [1] * (self.blocks - 1)
-            widths = [inputs] + [outputs] * (self.blocks - 1)
-            blocks = [_Block(width, outputs, stride) for width, stride in zip(widths, strides, strict=True)]
-            layers[f"layer{stage}"] = nn.Sequential(*blocks)
-            inputs = outputs
-        layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "linear": nn.Linear(inputs, classes)}
-        return nn.Sequential(layers)
-
-
-class _Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.skip: nn.Module = nn.Identity() if inputs == outputs else _EverySecondPixel(outputs - inputs)
-        self.relu2 = nn.ReLU()
-
-    @override
-    def forward(self, x: Features) -> Features:
-        branch = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
-        y: Tensor = self.relu2(branch + self.skip(x))
-        return y
-
-
-class _EverySecondPixel(nn.Module):
-    """Half the rows and columns, and new channels of zeros, as many before as behind the old ones."""
-
-    def __init__(self, new: int) -> None:
-        super().__init__()
-        self.new = new
-
-    @override
-    def forward(self, x: Features) -> Features:
-        return nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.new // 2, self.new - self.new // 2))
 
 
 def classifier(path: Path, architecture: Architecture, shape: Shape, preprocessing: Preprocessing) -> Classifier:

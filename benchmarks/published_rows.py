@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from published_networks import ThinResNet, TwoConvolutions, classifier
+from published_networks import TwoConvolutions, classifier
 
 import carom
 from carom.typing import Images, Labels
 from carom.zoo.architectures import Architecture
+from carom.zoo.architectures.thin_resnet import ThinResNet
 from carom.zoo.models.classifier import Classifier
 from carom.zoo.preprocessing import Preprocessing, Shape
 from carom.zoo.tasks.fashion_mnist import FashionMnist

@@ -18,6 +18,7 @@ from carom.attacks.crafting.rounding import rounded
 from carom.attacks.crafting.verifying import slack_of
 from carom.budget import Budget
 from carom.errors import InputError, MissingData
+from carom.files import located
 from carom.identity import content_key, file_digest
 from carom.registry import did_you_mean
 from carom.scenarios.spec.scenario import BroughtSet
@@ -110,7 +111,7 @@ def files_of(spec: BroughtSet, shape: Shape, *, where: str) -> Came:
         InputError: They cannot be read, or hold images of another shape or range.
         MissingData: No such file or folder.
     """
-    path = Path(spec.path).expanduser()
+    path = located(spec.path)
     if path.is_dir():
         return _folder(path, spec, shape, where)
     if not path.is_file():
@@ -199,7 +200,7 @@ def _folder(path: Path, spec: BroughtSet, shape: Shape, where: str) -> Came:
             f"{where}: clean is missing; give the folder of the images that those in {spec.path} started from, under "
             "the same names"
         )
-    origin = Path(spec.clean).expanduser()
+    origin = located(spec.clean)
     if not origin.is_dir():
         raise MissingData(f"{where}: clean: {spec.clean}: no such folder; it is relative to the working directory")
     made, started = _listed(path, spec.path, where), _listed(origin, spec.clean, where)

@@ -27,7 +27,7 @@ from .models import (
     training_images,
 )
 from .outside import checked, held_to
-from .sets import PlannedCell, PlannedSet, attack_sets, brought_sets, case_between, control_sets, misspelt
+from .sets import PlannedCell, PlannedSet, attack_sets, brought_sets, control_sets, misspelt
 from .surrogates import PlannedSurrogate, as_attacker, built_surrogate, refuse_one_model_twice, understated
 
 
@@ -94,7 +94,8 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
     checks: list[str] = []
     models: dict[str, PlannedModel] = {}
     roles: dict[tuple[str, Role], str] = {}
-    owners: dict[str | None, tuple[Role, str]] = {}  # of models that exist already, by their digest
+    owners: dict[str | None, tuple[Role, str, str]] = {}  # of models that exist already, by their digest
+    differentiated: set[str] = set()  # models that exist already whose gradients were checked
     held: set[tuple[Any, ...]] = set()  # the stated accuracies that were checked
 
     def add(model: Model, role: Role, label: str, *, own: bool = False) -> str:
@@ -102,10 +103,13 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
         planned = planned_model(model, task, n, digests, label, run_id, images, scenario.precision)
         if isinstance(model, ReferencedModel):
             states = (planned.key, model.stated, model.axes.get("source"))
-            if planned.key not in models:
+            attacks = role not in ("victim", "validation victim")
+            if planned.key not in models or (attacks and planned.key not in differentiated):
                 say(f"checking {label}")
                 planned, remark = checked(planned, model, scenario, images["test"], role)
-                checks.append(remark)
+                if remark not in checks:
+                    checks.append(remark)
+                differentiated.update([planned.key] if attacks else [])
             else:
                 planned = replace(models[planned.key], label=label)
                 if model.stated is not None and states not in held:
@@ -113,12 +117,12 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
                     found = load_reference(model.reference, shape=task.shape, classes=len(task.classes), where=label)
                     checks.append(f"{label} has {held_to(found, model, scenario, label)}")
             held.add(states)
-            owner = owners.setdefault(planned.digest, (role, label))
-            if owner[0] != role:
+            owner = owners.setdefault(planned.digest, (role, label, planned.key))
+            if owner[0] != role and owner[2] != planned.key:
                 raise InputError(
                     f"scenario {scenario.name}: {owner[0]} {owner[1]!r} and {role} {label!r} have the same weights, so "
-                    "one model is in two roles; give each role models of its own (a surrogate meets itself by "
-                    "`itself = true`)"
+                    "one model is in two roles; give each role models of its own, or name one file in both (a "
+                    "surrogate meets itself by `itself = true`)"
                 )
         models[planned.key] = planned if own else models.get(planned.key, planned)
         if own:
@@ -170,18 +174,17 @@ def plan(scenario: Scenario, *, run_id: str = "", progress: Callable[[str], None
             for victim_key, victim in judged:
                 if planned.only_victim not in (None, victim_key):
                     continue
-                number = (
-                    None if planned.spec is None else 0 if own_model else case_between(planned.spec.base, victim.model)
-                )
+                number = planned.case_on(victim_key, victim.model)
                 cells.append(PlannedCell(set_key=planned.key, victim_key=victim_key, case=number))
             if planned.spec is not None and not own_model and planned.asked is None and planned.only_victim is None:
                 bases = {key: v.model for key, v in victims}
                 cells += [
-                    PlannedCell(set_key=planned.key, victim_key=key, case=case_between(planned.spec.base, bases[key]))
+                    PlannedCell(set_key=planned.key, victim_key=key, case=planned.case_on(key, bases[key]))
                     for key in meets
                 ]
             if planned.spec is not None and scenario.itself and split == "test" and not own_model and not planned.asked:
-                own = dict.fromkeys(planned.members)
+                met = {key for key, _ in judged}
+                own = [member for member in dict.fromkeys(planned.members) if member not in met]
                 cells += [PlannedCell(set_key=planned.key, victim_key=member, case=0) for member in own]
     return Plan(
         scenario=scenario,

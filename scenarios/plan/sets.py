@@ -100,6 +100,17 @@ class PlannedSet:
             return "surrogate" if self.only_victim is None else "victim"
         return "surrogate" if self.attack is None else self.attack.reads
 
+    def case_on(self, key: str, victim: Base) -> int | None:
+        """The case of its cell on a victim: C0 on what it was made on, alone or among others; None of a control.
+
+        Args:
+            key: Of the victim.
+            victim: What the victim is.
+        """
+        if self.spec is None:
+            return None
+        return 0 if self.reads == "victim" or key in self.members else case_between(self.spec.base, victim)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedCell:

@@ -205,7 +205,10 @@ def _refuse_what_a_defense_cannot(scenario: Scenario, where: str) -> None:
 
 
 def _refuse_two_roles(scenario: Scenario, where: str) -> None:
-    """No model, start checkpoint or training seed in two roles, or a transfer table would hold white-box cells."""
+    """No start checkpoint or training seed in two roles, or a transfer table would hold white-box cells.
+
+    A model that exists already may be a surrogate and a victim: what was made on it is no transfer to it, but C0.
+    """
     seen: dict[tuple[str, object], tuple[Role, str]] = {}
 
     def claim(kind: str, value: object, role: Role, label: str) -> None:
@@ -216,27 +219,62 @@ def _refuse_two_roles(scenario: Scenario, where: str) -> None:
                 "role models and seeds of its own (a surrogate meets itself by `itself = true`)"
             )
 
+    named = _existing_surrogates(scenario)
     for surrogate in scenario.surrogates:
-        for model in surrogate.existing:
-            claim("model", model_behind(model.reference), "surrogate", surrogate.label)
         if isinstance(surrogate.base, TrainedModel):
             members = [member.seed for member in surrogate.builder.members(surrogate.base.seed)]
             for seed in (surrogate.base.seed, *members):  # a builder may train by itself, with the table's own seed
                 claim("training seed", seed, "surrogate", surrogate.label)
+    for label, model in named:
+        claim("model", model_behind(model.reference), "surrogate", label)
     others: list[VictimSpec | PublicSpec] = [*scenario.victims, *scenario.pool]
     for other in others:
-        if isinstance(other.model, ReferencedModel):
-            claim("model", model_behind(other.model.reference), other.role, other.label)
-        else:
+        if isinstance(other.model, TrainedModel):
             claim("training seed", other.model.seed, other.role, other.label)
+            continue
+        behind = model_behind(other.model.reference)
+        twins = [(label, model) for label, model in named if model_behind(model.reference) == behind]
+        if other.role != "victim" or other.defense != UNDEFENDED or not twins:
+            claim("model", behind, other.role, other.label)
+            continue
+        for label, model in twins:
+            alike = _read_alike(model, other.model)
+            if not alike or label != other.label:
+                raise InputError(
+                    f"{where}: model {behind} is in two roles: surrogate {label!r} and victim {other.label!r}; a model "
+                    "that exists already may be both, "
+                    + ("under one name: call both alike" if alike else "read in one way: give both the same settings")
+                )
+
+
+def _existing_surrogates(scenario: Scenario) -> list[tuple[str, ReferencedModel]]:
+    """The models that exist already and are surrogates, or members of one, each with its name in tables."""
+    return [
+        (spec.label if len(spec.existing) == 1 else model.name, model)
+        for spec in scenario.surrogates
+        for model in spec.existing
+    ]
+
+
+def _read_alike(one: ReferencedModel, other: ReferencedModel) -> bool:
+    """Whether two references to one model ask for the same function of pixels."""
+    asked = one.reference.key()
+    return asked == other.reference.key() if asked is not None else one.reference == other.reference
 
 
 def _refuse_shared_labels(scenario: Scenario, where: str) -> None:
     """In tables one label is one model, and a surrogate is also the victim of its own white box."""
-    members = [model.name for spec in scenario.surrogates for model in spec.existing if len(spec.existing) > 1]
+    named = _existing_surrogates(scenario)
+    both = {
+        victim.label
+        for victim in scenario.victims
+        for label, model in named
+        if isinstance(victim.model, ReferencedModel) and label == victim.label
+        if model_behind(model.reference) == model_behind(victim.model.reference)
+    }
     kinds = {
-        "surrogate": [*(spec.label for spec in scenario.surrogates), *members],
-        "victim": [spec.label for spec in scenario.victims],
+        "surrogate": [*(spec.label for spec in scenario.surrogates), *(label for label, _ in named)],
+        "victim": [spec.label for spec in scenario.victims if spec.label not in both],
         "public model": [spec.label for spec in scenario.pool],
     }
     seen: dict[str, str] = {}

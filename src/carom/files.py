@@ -8,6 +8,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from carom.errors import MissingData
+
+_VARIABLE = re.compile(r"\$(\w+|\{\w+\})(?=/|\\|$)")
+
+
+def located(path: str) -> Path:
+    """Where a path that a user wrote leads: "~" is the home folder, and "$NAME" in front an environment variable.
+
+    What rests on such a path is kept under what was written, so it is the same on another machine.
+
+    Raises:
+        MissingData: The variable is not set.
+    """
+    found = _VARIABLE.match(path)
+    if found is None:
+        return Path(path).expanduser()
+    name = found[1].strip("{}")
+    folder = os.environ.get(name, "")
+    if not folder:
+        raise MissingData(f"{path}: the environment variable {name} is not set; set it to a folder, or write the path")
+    return Path(folder).expanduser() / path[found.end() :].lstrip("/\\")
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -9,10 +9,11 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
-from published_networks import MISSING, ThinResNet, dense_network, folder
+from published_networks import MISSING, dense_network, folder
 from published_proofs import load_boxes
 
 from carom.errors import ModelError
+from carom.zoo.architectures.thin_resnet import ThinResNet
 
 FOLDER = folder()
 needs_files = pytest.mark.skipif(FOLDER is None, reason=MISSING)

@@ -14,6 +14,7 @@ from .lenet import LeNet
 from .mixer import Mixer
 from .mlp import MLP
 from .resnet import ResNet
+from .thin_resnet import ThinResNet
 from .timm_models import Timm
 from .torchvision_models import Torchvision
 from .vgg import VGG
@@ -25,6 +26,7 @@ ARCHITECTURES: Mapping[str, type[Architecture]] = MappingProxyType(
         "lenet": LeNet,
         "vgg-small": VGG,
         "resnet-small": ResNet,
+        "resnet-thin": ThinResNet,
         "mixer-small": Mixer,
         "vit-small": ViT,
         "elastic-resnet": ElasticResNet,

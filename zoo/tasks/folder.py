@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from carom.errors import InputError, MissingData
-from carom.files import stray
+from carom.files import located, stray
 from carom.registry import lookup
 from carom.typing import Ids, Labels, Pixels
 
@@ -151,7 +151,7 @@ class ImageFolder:
 
     def _tree(self) -> dict[str, dict[str, Path]]:
         """Source -> split -> the folder that has its class folders."""
-        root = Path(self.root).expanduser()
+        root = located(self.root)
         if not root.is_dir():
             raise MissingData(f"image folder {self.root}: no such folder; expected <source>/<split>/<class>/ below it")
         names = subfolders(root)
@@ -179,7 +179,7 @@ class ImageFolder:
 
     def _files(self, folder: Path) -> tuple[list[Path], Labels, Ids]:
         """All image files of a split in the order of their paths, their classes and their ids."""
-        root = Path(self.root).expanduser()
+        root = located(self.root)
         files: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(self.classes):

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
-from pathlib import Path
 
 from carom.errors import InputError, MissingData
+from carom.files import located
 from carom.registry import did_you_mean
 
 Names = str | int | tuple[str, ...]
@@ -117,7 +117,7 @@ def _checked(names: tuple[str, ...], synsets: tuple[str, ...], where: str) -> Cl
 
 
 def _of_file(name: str, where: str) -> ClassNames:
-    path = Path(name).expanduser()
+    path = located(name)
     if not path.is_file():
         raise MissingData(
             f'{where}: names: {name}: no such file; expected "{IMAGENET}", a file with one name a line, a list of '

@@ -3,14 +3,13 @@
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
 from carom.errors import InputError, MissingData
-from carom.files import stray
+from carom.files import located, stray
 from carom.registry import did_you_mean, lookup
 
 from .images import SPLITS, ImageSet, Split
@@ -196,14 +195,14 @@ class Npz:
 
     def _array(self, name: str) -> Any:
         try:
-            with np.load(Path(self.path).expanduser(), allow_pickle=False) as file:
+            with np.load(located(self.path), allow_pickle=False) as file:
                 return file[name]
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{self.path}: {name} cannot be read ({error})") from None
 
     def _headers(self) -> dict[str, tuple[tuple[int, ...], "np.dtype[Any]"]]:
         """Shape and type of every array, read without unpacking the arrays."""
-        path = Path(self.path).expanduser()
+        path = located(self.path)
         if not path.is_file():
             raise MissingData(f"npz {self.path}: no such file; numpy.savez_compressed writes one")
         headers = {}

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from carom.errors import InputError, MissingData
+from carom.files import located
 from carom.registry import did_you_mean, lookup
 
 from .folder import SPLIT_FOLDERS, SUFFIXES, Bytes, Shape, decoded, hidden, images_of_class, is_image, opened, path_id
@@ -155,7 +156,7 @@ class Photographs:
 
     @property
     def _folder(self) -> Path:
-        folder = Path(self.root).expanduser()
+        folder = located(self.root)
         if not folder.is_dir():
             raise MissingData(
                 f"photographs {self.root}: no such folder; expected one of class folders, or of images and a CSV file"
@@ -250,7 +251,7 @@ class Photographs:
         """The CSV file; None where there is none."""
         folder = self._folder
         if self.labels:
-            for path in (folder / self.labels, Path(self.labels).expanduser()):
+            for path in (folder / self.labels, located(self.labels)):
                 if path.is_file():
                     return path
             raise MissingData(f"photographs {self.root}: labels: {self.labels}: no such file, there or in {self.root}")

@@ -39,11 +39,12 @@ from carom.zoo.models.classifier import create
 from carom.zoo.models.prepare import prepare
 
 LINF = Budget.parse("linf", "16/255")
-ZOO = ["resnet-small", "vgg-small", "lenet", "mixer-small", "vit-small"]
+ZOO = ["resnet-small", "resnet-thin", "vgg-small", "lenet", "mixer-small", "vit-small"]
 OTHERS = ["timm:resnet18", "timm:convnext_atto", "timm:vit_tiny_patch16_224", "torchvision:resnet18"]
 # what lies in each: residual branches, of these first blocks of a stage, calls of activations, of these behind a sum
 INSIDES = {
-    "resnet-small": (3, 3, 7, 3), "vgg-small": (0, 0, 4, 0), "lenet": (0, 0, 3, 0), "mixer-small": (6, 0, 6, 0),
+    "resnet-small": (3, 3, 7, 3), "resnet-thin": (9, 3, 19, 9),
+    "vgg-small": (0, 0, 4, 0), "lenet": (0, 0, 3, 0), "mixer-small": (6, 0, 6, 0),
     "vit-small": (4, 0, 2, 0), "timm:resnet18": (8, 4, 17, 8), "timm:resnetv2_50": (16, 4, 49, 0),
     "timm:convnext_atto": (12, 0, 12, 0), "timm:vit_tiny_patch16_224": (24, 0, 12, 0),
     "torchvision:resnet18": (8, 4, 17, 8), "torchvision:resnet50": (16, 4, 49, 16),
@@ -134,7 +135,7 @@ def test_coefficients_of_one_are_the_plain_gradient_bit_for_bit(name: str) -> No
         assert torch.equal(read(path(net), x)[1], plain)
 
 
-@pytest.mark.parametrize("name", ["resnet-small", "vgg-small", "torchvision:resnet18", "timm:resnet18"])
+@pytest.mark.parametrize("name", ["resnet-small", "resnet-thin", "vgg-small", "torchvision:resnet18", "timm:resnet18"])
 def test_folding_after_a_path_keeps_values_and_gradients(name: str) -> None:
     net, x = make(name).double(), images(dtype=torch.float64)
     for kind, path in {**paths(net), "ghost": Ghost()}.items():

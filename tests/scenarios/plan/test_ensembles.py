@@ -125,13 +125,19 @@ VICTIM = '[[victims]]\nname = "theirs"\nmodel = "{}"\n'
 
 
 @pytest.mark.parametrize("name", ["small.safetensors", "copy.safetensors"])
-def test_a_victim_that_is_one_of_its_models_is_refused(
+def test_a_victim_that_is_one_of_its_models_under_another_name_is_refused(
     name: str, files: dict[str, Classifier], scenario: Scenario, tmp_path: Path, carom: Carom
 ) -> None:
     shutil.copy("small.safetensors", "copy.safetensors")
     file = write(scenario, BOTH, 'name = "both"')
     file.write_text(f"{file.read_text()}\n{VICTIM.format(name)}")
-    one_line(carom("run", file, "--store", tmp_path / "store"), "two roles", "'both'", "'theirs'")
+    one_line(
+        carom("run", file, "--store", tmp_path / "store"),
+        "two roles",
+        "'small.safetensors'",
+        "'theirs'",
+        "call both alike",
+    )
 
 
 NETS = """

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from carom.errors import InputError, ModelError
-from carom.files import stray
+from carom.files import located, stray
 from carom.identity import content_key
 from carom.registry import build, check_keys, did_you_mean
 from carom.zoo.models.victims import Answers, CallableVictim
@@ -80,7 +80,7 @@ def load_onnx(reference: OnnxFile, *, shape: Shape, where: str) -> CallableVicti
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what goes wrong is raised, and said in one line
-    path = str(Path(reference.path).expanduser())
+    path = str(located(reference.path))
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base
@@ -112,7 +112,7 @@ def takes_bytes(victim: CallableVictim) -> bool:
 
 
 def _sha256(name: str, where: str) -> str:
-    path = Path(name).expanduser()
+    path = located(name)
     beside = [path.with_name(path.name + ".data"), *(path.with_name(n) for n in _named(path))]
     return named_files([path, *dict.fromkeys(file for file in beside if file.is_file())], where=where)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.errors import InputError, ModelError, one_line
-from carom.files import stray
+from carom.files import located, stray
 from carom.identity import content_key
 from carom.registry import build, check_keys
 from carom.typing import Images
@@ -67,7 +67,7 @@ def program(name: str, table: Mapping[str, Any], *, where: str) -> Program:
             f"{where}: {name} is a program, and opening it can run code from the file; where it is yours, "
             "add trusted = true"
         )
-    sha256 = named_files([Path(name).expanduser()], where=where)
+    sha256 = named_files([located(name)], where=where)
     return build(Program, {"path": name, "sha256": sha256, **fields}, where=where)
 
 
@@ -78,7 +78,7 @@ def load_program(reference: Program, *, shape: Shape, classes: int, where: str) 
         ModelError: It cannot be opened, takes something else than images, or changed since it was named.
     """
     where = f"{where}: {reference.path}"
-    path = Path(reference.path).expanduser()
+    path = located(reference.path)
     if named_files([path], where=where) != reference.sha256:
         raise ModelError(f"{where}: the file changed after it was named; start again")
     network: nn.Module

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from carom.errors import MissingData, ModelError, one_line
-from carom.files import stray
+from carom.files import located, stray
 from carom.identity import content_key
 from carom.registry import build, check_keys, lookup
 from carom.zoo.models.classifier import Classifier
@@ -124,7 +124,7 @@ def load_robustbench(reference: RobustBench, *, shape: Shape, classes: int, wher
 def _load(reference: RobustBench, where: str) -> Any:
     """The library's network; it downloads what is not there."""
     library = _library(where)
-    place = str(Path(reference.model_dir).expanduser())  # which the library would not expand
+    place = str(located(reference.model_dir))  # which the library would not expand
     try:
         with warnings.catch_warnings(action="ignore"):
             return library.load_model(reference.name, place, reference.dataset, reference.threat_model)
@@ -134,7 +134,7 @@ def _load(reference: RobustBench, where: str) -> Any:
 
 def _folder(reference: RobustBench) -> Path:
     threat_model = reference.threat_model.replace("_3d", "")  # both kinds of corruptions share their models
-    return Path(reference.model_dir).expanduser() / reference.dataset / threat_model
+    return located(reference.model_dir) / reference.dataset / threat_model
 
 
 def _files(reference: RobustBench) -> list[Path]:

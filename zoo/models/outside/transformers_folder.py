@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from carom.errors import InputError, MissingData, ModelError, one_line
-from carom.files import stray
+from carom.files import located, stray
 from carom.identity import content_key
 from carom.registry import check_keys
 from carom.typing import Images
@@ -74,7 +74,7 @@ def load_transformers(reference: TransformersFolder, *, shape: Shape, classes: i
     where = f"{where}: {reference.path}"
     if _sha256(reference.path, where) != reference.sha256:
         raise ModelError(f"{where}: the folder changed after it was named; start again")
-    folder = Path(reference.path).expanduser()
+    folder = located(reference.path)
     try:
         automatic: Any = importlib.import_module("transformers").AutoModelForImageClassification
     except ImportError as error:
@@ -112,7 +112,7 @@ def load_transformers(reference: TransformersFolder, *, shape: Shape, classes: i
 
 
 def _sha256(name: str, where: str) -> str:
-    folder = Path(name).expanduser()
+    folder = located(name)
     if not (folder / _CONFIG).is_file():
         raise MissingData(f"{where}: {name}: no {_CONFIG} in it; expected a folder as save_pretrained writes it")
     weights = sorted(folder.glob("*.safetensors"))

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from carom.errors import InputError, MissingData, ModelError
+from carom.files import located
 from carom.identity import content_key, file_digest
 from carom.registry import check_keys
 from carom.zoo.architectures import Architecture, architecture
@@ -51,7 +51,7 @@ def weights_file(name: str, table: Mapping[str, Any], *, where: str) -> WeightsF
         MissingData: No such file.
     """
     check_keys(table, ("architecture", "preprocessing", "weights_key"), where=where)
-    path = Path(name).expanduser()
+    path = located(name)
     if not path.is_file():
         raise MissingData(f"{where}: {name}: no such file; check the path, which is relative to the working directory")
     declared = table.get("architecture")
@@ -76,7 +76,7 @@ def load_weights_file(reference: WeightsFile, *, shape: Shape, classes: int, whe
         InputError: Nobody says its architecture.
         ModelError: The file changed since, or it is a model of another task or architecture.
     """
-    path = Path(reference.path).expanduser()
+    path = located(reference.path)
     where = f"{where}: {reference.path}"
     found, said = read_weights(path)
     if file_digest(path) != reference.sha256:
