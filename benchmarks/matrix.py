@@ -18,14 +18,16 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from networks import make_classifier
-from peers import EIGHT, ROWS, torchattacks_way
+from measure import Spread, ratio
+from networks import make_classifier, predicted
+from peers import EIGHT, ROWS, Row, torchattacks_way
 from PIL import Image
 from torch import Tensor, nn
 
@@ -38,91 +40,161 @@ from carom.zoo.models.prepare import prepare
 
 SHAPE = (1, 28, 28)
 STEPS = 10
-ATTACKS = {name: ROWS[name] for name in ("fgsm", "pgd", "mi")}
 Answers = dict[tuple[int, str, int], "np.ndarray[Any, Any]"]
 
 
 class Matrix:
-    """The models, as files, and the images."""
+    """A grid of surrogates, attacks and victims, and the three ways through it.
 
-    def __init__(self, folder: Path, images: int, model: str) -> None:
-        self.folder, self.model = folder, model
-        self.surrogates, self.victims = range(3), range(3, 9)
-        for i in range(9):
-            torch.save(self._fresh(i).state_dict(), folder / f"{i}.pt")
-        generator = torch.Generator().manual_seed(0)
-        self.pixels = torch.randint(0, 256, (images, *SHAPE), generator=generator, dtype=torch.uint8)
-        self.x = self.pixels.float() / 255
-        with torch.no_grad():
-            self.y = self.load(0)(self.x).argmax(1)
+    Args:
+        folder: For PNGs.
+        load: A model from its file, in eval mode, as users do it.
+        surrogates: Numbers that `load` takes.
+        victims: The same.
+        pixels: The images, 8-bit.
+        labels: Their classes.
+        attacks: Names in `peers.ROWS`.
+        batches: Of the pipeline that crafts for each cell, and of the others.
+    """
 
-    def _fresh(self, seed: int) -> nn.Module:
-        return make_classifier(self.model, SHAPE, seed)
-
-    def load(self, i: int) -> nn.Module:
-        """A model from its file, as users do it."""
-        classifier = create(architecture(self.model), shape=SHAPE, classes=10)
-        classifier.load_state_dict(torch.load(self.folder / f"{i}.pt", weights_only=True))
-        return classifier.eval()
+    def __init__(
+        self,
+        folder: Path,
+        load: Callable[[int], nn.Module],
+        surrogates: Sequence[int],
+        victims: Sequence[int],
+        pixels: Tensor,
+        labels: Tensor,
+        *,
+        attacks: Sequence[str] = ("fgsm", "pgd", "mi"),
+        classes: int = 10,
+        batches: tuple[int, int] = (16, 64),
+    ) -> None:
+        self.folder, self.load, self.surrogates, self.victims = folder, load, surrogates, victims
+        self.pixels, self.x, self.y = pixels, pixels.float() / 255, labels
+        self.attacks = {name: ROWS[name] for name in attacks}
+        self.classes, self.batches = classes, batches
 
     def save(self, name: str, images: Tensor) -> None:
         """PNGs, one an image."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         for i, image in enumerate((images * 255).round().to(torch.uint8)):
-            Image.fromarray(image[0].numpy()).save(folder / f"{i}.png")
+            Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy()).save(folder / f"{i}.png")
 
     def read(self, name: str) -> Tensor:
         """PNGs as a batch."""
         arrays = [np.asarray(Image.open(self.folder / name / f"{i}.png")) for i in range(len(self.x))]
-        return torch.from_numpy(np.stack(arrays))[:, None].float() / 255
+        return torch.from_numpy(np.stack(arrays).reshape(*self.x[:, 0].shape, -1)).permute(0, 3, 1, 2).float() / 255
 
     def ask(self, victim: nn.Module, images: Tensor, batch: int) -> "np.ndarray[Any, Any]":
         """Predictions, as users write it."""
         with torch.no_grad():
             return torch.cat([victim(part).argmax(1) for part in torch.split(images, batch)]).numpy()
 
+    def craft(self, network: nn.Module, row: Row, batch: int) -> Tensor:
+        """Adversarial images as torchattacks makes them."""
+        pairs = zip(torch.split(self.x, batch), torch.split(self.y, batch), strict=True)
+        return torch.cat([torchattacks_way(row, network, x, y, STEPS)() for x, y in pairs])
+
     def per_cell(self) -> Answers:
         """Craft for every victim anew."""
         found = {}
         for s in self.surrogates:
-            for name, row in ATTACKS.items():
+            for name, row in self.attacks.items():
                 for v in self.victims:
-                    network = self.load(s)
-                    pairs = zip(torch.split(self.x, 16), torch.split(self.y, 16), strict=True)
-                    self.save("cell", torch.cat([torchattacks_way(row, network, x, y, STEPS)() for x, y in pairs]))
-                    found[s, name, v] = self.ask(self.load(v), self.read("cell"), 16)
+                    self.save("cell", self.craft(self.load(s), row, self.batches[0]))
+                    found[s, name, v] = self.ask(self.load(v), self.read("cell"), self.batches[0])
         return found
 
     def craft_once(self) -> Answers:
         """Craft for all victims at once."""
         for s in self.surrogates:
             network = self.load(s)
-            for name, row in ATTACKS.items():
-                pairs = zip(torch.split(self.x, 64), torch.split(self.y, 64), strict=True)
-                self.save(f"{s}-{name}", torch.cat([torchattacks_way(row, network, x, y, STEPS)() for x, y in pairs]))
+            for name, row in self.attacks.items():
+                self.save(f"{s}-{name}", self.craft(network, row, self.batches[1]))
         found = {}
         for s in self.surrogates:
-            for name in ATTACKS:
+            for name in self.attacks:
                 for v in self.victims:
-                    found[s, name, v] = self.ask(self.load(v), self.read(f"{s}-{name}"), 64)
+                    found[s, name, v] = self.ask(self.load(v), self.read(f"{s}-{name}"), self.batches[1])
         return found
 
     def carom(self) -> Answers:
         """Craft once, load once, nothing twice."""
-        attacks = [(row.attack(STEPS), EIGHT) for row in ATTACKS.values()]
+        attacks = [(row.attack(STEPS), EIGHT) for row in self.attacks.values()]
         ids = torch.arange(len(self.x))
         sets: dict[tuple[int, str], Tensor] = {}
+        models = {i: prepare(self.load(i)) for i in dict.fromkeys((*self.surrogates, *self.victims))}
         for s in self.surrogates:
-            surrogate = Surrogate((prepare(self.load(s)),))
-            made = craft(attacks, surrogate, self.pixels, self.y, ids=ids, seed=0)
-            sets |= {(s, name): crafted.images for name, crafted in zip(ATTACKS, made, strict=True)}
+            made = craft(attacks, Surrogate((models[s],)), self.pixels, self.y, ids=ids, seed=0)
+            sets |= {(s, name): crafted.images for name, crafted in zip(self.attacks, made, strict=True)}
         found = {}
         for v in self.victims:
-            victim = prepare(self.load(v))
             for (s, name), images in sets.items():
-                found[s, name, v] = answers(victim, images, classes=10, device="cpu", name="victim")
+                found[s, name, v] = answers(models[v], images, classes=self.classes, device="cpu", name="victim")
         return found
+
+    def in_turn(self, rounds: int) -> "Took":
+        """All three once unmeasured, then in turn, another one first in each round."""
+        ways: dict[str, Callable[[], Answers]] = {
+            "per cell": self.per_cell,
+            "craft once": self.craft_once,
+            "carom": self.carom,
+        }
+        found = {name: way() for name, way in ways.items()}
+        took: dict[str, list[float]] = {name: [] for name in ways}
+        names = list(ways)
+        for turn in range(rounds):
+            for name in names[turn % 3 :] + names[: turn % 3]:
+                began = time.perf_counter()
+                ways[name]()
+                took[name].append(time.perf_counter() - began)
+        first = found["per cell"]
+        equal = {name: float(np.mean([np.mean(one[c] == first[c]) for c in one])) for name, one in found.items()}
+        return Took(took, equal)
+
+
+@dataclass(frozen=True)
+class Took:
+    """What the three ways took.
+
+    Attributes:
+        seconds: Of each round.
+        equal: Share of answers equal to those of the pipeline that crafts for each cell.
+    """
+
+    seconds: Mapping[str, list[float]]
+    equal: Mapping[str, float]
+
+    def faster(self, name: str) -> Spread:
+        """How many times faster carom is, round by round."""
+        return ratio(self.seconds[name], self.seconds["carom"])
+
+    def table(self) -> Iterator[str]:
+        """One line each."""
+        yield f"{'pipeline':12}{'seconds':>9}{'  range':16}{'carom is faster by':>20}{'  range':16}{'equal':>8}"
+        for name, took in self.seconds.items():
+            faster = self.faster(name)
+            yield (
+                f"{name:12}{statistics.median(took):9.2f}  {min(took):5.2f}-{max(took):5.2f}   "
+                f"{faster.median:18.1f}x  {faster.low:5.1f}-{faster.high:5.1f}x  {self.equal[name]:8.2%}"
+            )
+
+
+def small(folder: Path, images: int, model: str) -> Matrix:
+    """Nine networks of random weights, three of which are surrogates."""
+    for i in range(9):
+        torch.save(make_classifier(model, SHAPE, i).state_dict(), folder / f"{i}.pt")
+
+    def load(i: int) -> nn.Module:
+        classifier = create(architecture(model), shape=SHAPE, classes=10)
+        classifier.load_state_dict(torch.load(folder / f"{i}.pt", weights_only=True))
+        return classifier.eval()
+
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, *SHAPE), generator=generator, dtype=torch.uint8)
+    return Matrix(folder, load, range(3), range(3, 9), pixels, predicted(load(0), pixels.float() / 255))
 
 
 def main() -> None:
@@ -133,33 +205,14 @@ def main() -> None:
     parser.add_argument("--model", default="vgg-small")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        matrix = Matrix(Path(folder), options.images, options.model)
-        ways: dict[str, Callable[[], Answers]] = {
-            "per cell": matrix.per_cell,
-            "craft once": matrix.craft_once,
-            "carom": matrix.carom,
-        }
-        reference = {name: way() for name, way in ways.items()}  # unmeasured
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        names = list(ways)
-        for turn in range(options.rounds):
-            for name in names[turn % 3 :] + names[: turn % 3]:
-                began = time.perf_counter()
-                ways[name]()
-                seconds[name].append(time.perf_counter() - began)
     print(
         f"3 surrogates x 3 attacks x 6 victims, {options.images} images {SHAPE}, {options.model}, "
         f"{options.threads} threads, {options.rounds} rounds, torch {torch.__version__}"
     )
-    print(f"{'pipeline':12}{'seconds':>9}{'  range':16}{'carom is faster by':>20}{'  range':16}{'equal':>8}")
-    for name, took in seconds.items():
-        ratios = [theirs / ours for theirs, ours in zip(took, seconds["carom"], strict=True)]
-        same = np.mean([np.mean(reference[name][cell] == reference["per cell"][cell]) for cell in reference[name]])
-        print(
-            f"{name:12}{statistics.median(took):9.2f}  {min(took):5.2f}-{max(took):5.2f}   "
-            f"{statistics.median(ratios):18.1f}x  {min(ratios):5.1f}-{max(ratios):5.1f}x  {same:8.2%}"
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        took = small(Path(folder), options.images, options.model).in_turn(options.rounds)
+    for line in took.table():
+        print(line)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def model(name: str, more: str = "") -> str:
 
 def matrix(tiny: str, *, itself: bool = True) -> str:
     """Three networks, each a victim and a surrogate, and each pair and all three a surrogate; the tiny task."""
-    head = tiny.split("[models]")[0].replace('["fgsm", "mi"]', '["fgsm"]').replace("21", "9")
+    head = tiny.split("[models]")[0].replace('["fgsm", "mi"]', '["fgsm"]').replace("per_source = 21", "per_source = 9")
     text = f"itself = {str(itself).lower()}\n{head}"
     for name in NETWORKS:
         text += f'[[surrogates]]\nmodel = "{name}.safetensors"\nname = "{name}"\n'
