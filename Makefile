@@ -51,6 +51,8 @@ science: .venv/.installed  ## the slow checks and the full grids; resumable; res
 	$(BIN)/python benchmarks/surrogate_orderings.py
 	$(BIN)/carom run fashion-defenses-tuning fashion-defenses fashion-defenses-ablations
 	$(BIN)/python benchmarks/defense_orderings.py
+	if [ -d "$$CAROM_PUBLISHED_DIR" ]; then $(BIN)/carom run cifar10-resnets imagenet-lite; fi
+	$(BIN)/python benchmarks/real_models_page.py
 	$(BIN)/python benchmarks/gate_simulation.py
 	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/published.py --again
@@ -65,6 +67,7 @@ bench: .venv/.installed  ## speed ratios against the libraries, side by side
 	$(BIN)/python benchmarks/surrogate_cost.py
 	$(BIN)/python benchmarks/matrix.py
 	$(BIN)/python benchmarks/scenario.py
+	$(BIN)/python benchmarks/real_models.py
 
 app: .venv/.installed  ## the explorer, read-only, on localhost
 	$(BIN)/carom app

@@ -140,7 +140,8 @@ def _task(value: Any, *, where: str) -> tuple[str, Task]:
     table = {"name": value} if isinstance(value, str) else as_table(value, where=where)
     cls = lookup(table.get("name"), TASKS, where=where, what="task")
     task = build(cls, {k: v for k, v in table.items() if k != "name"}, where=where)
-    if not task.sources or len(task.classes) < 2:  # reads the user's files, so what is wrong with them is said first
+    # reads the user's files, so what is wrong with them is said first
+    if not (task.sources and task.shape) or len(task.classes) < 2:
         raise InputError(f"{where}: {table['name']} has {len(task.classes)} classes; expected at least 2")
     return str(table["name"]), task
 
