@@ -1,18 +1,22 @@
 """Models that exist already as surrogates and victims of one scenario: what is C0, and that it is no transfer."""
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from tests.scenarios.conftest import Carom, one_line
 
 from carom.scenarios.cases import UNDECLARED
+from carom.scenarios.plan.cost import estimate
 from carom.scenarios.plan.plan import plan
 from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.statistics import group_table
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes, read_rates
+from carom.scenarios.tables.which import show_run
 from carom.zoo.architectures import architecture
 from carom.zoo.models.checkpoints import save_state_dict
 from carom.zoo.models.classifier import create
@@ -62,11 +66,14 @@ def test_a_matrix_of_existing_models_has_c0_where_the_victim_was_read_and_nowher
     with Store(tmp_path / "store") as store:
         every = read_outcomes(store, report.run)
         rates = read_rates(store, report.run)
+        shown = {table.name: table.frame for table in show_run(store, report.run)}
     outcomes = every.where(~every.control)
     cells, expected = outcomes.cells.assign(transfer=outcomes.transfer), read_of()
     found = {(row.surrogate, row.victim): (row.case, row.transfer) for row in cells.itertuples()}
     assert found == {pair: (0, False) if read else (UNDECLARED, True) for pair, read in expected.items()}
     assert len(cells) == len(expected)  # each once
+    of_case = dict(zip(shown["cases"]["case_number"], shown["cases"]["cells"], strict=True))
+    assert (of_case[0], of_case[UNDECLARED]) == (3 + 3 * 2 + 3, 3 * 2 + 3)
     counted = rates[~rates["control"]]
     assert {(r.surrogate, r.victim): r.case == 0 for r in counted.itertuples()} == expected
     clean = {row.victim: int(outcomes.right[row.victim_index].sum()) for row in cells.itertuples()}
@@ -136,3 +143,34 @@ def test_a_victim_without_gradients_is_no_surrogate_though_it_was_checked_as_a_v
     file = tmp_path / "rounds.toml"
     file.write_text(f"{tiny.split('[models]')[0]}[[surrogates]]\n{both}[[victims]]\n{both}")
     one_line(carom("plan", file), "nets_of_both_roles:Rounds", "no gradient reaches")
+
+
+SLOW = """
+import time
+import torch
+class Slow(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Linear(30, 3)
+    def forward(self, x):
+        time.sleep(0.01 * len(x))
+        return self.net(x.flatten(1))
+"""
+
+
+def test_the_time_expected_of_existing_models_is_what_they_take(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network of 10 ms an image: a forward pass takes that, a pass of an attack half as much again on average."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "nets_that_sleep.py").write_text(SLOW)
+    both = 'model = "nets_that_sleep:Slow"\nrevision = "1"\n'
+    file = tmp_path / "slow.toml"
+    file.write_text(f"{tiny.split('[models]')[0]}[[surrogates]]\n{both}[[victims]]\n{both}")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    found = estimate(load_scenario(str(file)), tmp_path / "store", workers=1)
+    assert found["time rests on"] == "what these models take here"
+    passes = dict(re.findall(r"(craft|evaluate) ([\d,]+)", found["image passes"]))
+    craft, evaluate = (int(passes[kind].replace(",", "")) for kind in ("craft", "evaluate"))
+    minutes = float(found["time expected"].split()[1])
+    assert minutes == pytest.approx((1.5 * craft + evaluate) * 0.01 / 60, rel=0.5)

