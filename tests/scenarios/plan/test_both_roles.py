@@ -21,7 +21,11 @@ from carom.zoo.architectures import architecture
 from carom.zoo.models.checkpoints import save_state_dict
 from carom.zoo.models.classifier import create
 
-NETWORKS = {"one": "lenet", "two": {"name": "mlp", "width": 9}, "three": {"name": "mlp", "width": 7}}
+NETWORKS: dict[str, str | dict[str, object]] = {
+    "one": "lenet",
+    "two": {"name": "mlp", "width": 9},
+    "three": {"name": "mlp", "width": 7},
+}
 PAIRS = [*itertools.combinations(NETWORKS, 2)]
 
 
@@ -76,7 +80,8 @@ def test_a_matrix_of_existing_models_has_c0_where_the_victim_was_read_and_nowher
     assert (of_case[0], of_case[UNDECLARED]) == (3 + 3 * 2 + 3, 3 * 2 + 3)
     counted = rates[~rates["control"]]
     assert {(r.surrogate, r.victim): r.case == 0 for r in counted.itertuples()} == expected
-    clean = {row.victim: int(outcomes.right[row.victim_index].sum()) for row in cells.itertuples()}
+    counts = outcomes.right.sum(1)[outcomes.victim_index]
+    clean = dict(zip(cells["victim"], map(int, counts), strict=True))
     n: dict[str, int] = {}
     for (surrogate, victim), read in expected.items():
         if not read:
