@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import t  # type: ignore[attr-defined]
 from tests.scenarios.made_outcomes import Hits, first, made
 
-from carom.scenarios.statistics import group_table, surrogate_difference
+from carom.scenarios.statistics import case_table, group_table, surrogate_difference
 from carom.scenarios.statistics.seeds import Counts, Trained, over_seeds
 
 
@@ -123,3 +123,16 @@ def test_no_difference_seen_is_not_none() -> None:
     assert found.value == 0
     assert found.low < -0.05
     assert found.high > 0.05
+
+
+@pytest.mark.parametrize(
+    ("seeds", "ranges_over", "claim"),
+    [
+        ([0], "images, these models", "these models; one seed makes no claim about recipes"),
+        ([0, 1, 2], "images and seeds", "retrained models"),
+    ],
+)
+def test_a_rate_of_models_on_themselves_has_one_side(seeds: list[int], ranges_over: str, claim: str) -> None:
+    outcomes = made({("a", s, "a", s): first(40 + s) for s in seeds}, case=0)
+    row = case_table(outcomes).set_index("case").loc[0]
+    assert (row["ranges_over"], row["claim"]) == (ranges_over, claim)

@@ -219,5 +219,6 @@ def test_nothing_in_common_says_nothing() -> None:
     assert found["cells"].to_dict() == {"mine": 1, "other": 0}
     assert found["shown"].to_dict() == {"mine": "1.50", "other": ""}
     assert np.isnan(found.loc["other", ["tdee", "low", "high"]].astype(float)).all()
+    assert not found.loc["other", ["below", "above", "low_open", "high_open", "adjusted"]].any()
     rows: list[dict[str, Any]] = [{}, {"attack": "vmi"}, {}, {}]
     assert tdee(made(hits, rows=rows), {1: "one", 2: "two"})["tdee"].isna().all()

@@ -80,10 +80,11 @@ def raw(store: Store, split: str) -> list[dict[str, Any]]:
     """Every cell that counts on a split, by SQL: the judged victims, and each surrogate on itself; no decoys."""
     judged = "validation victim" if split == "validation" else "victim"
     own = f"('surrogate', 'public pool seen', 'public pool held out', '{judged}')"
-    columns = "set_id, victim_id, case_, n, k, changes, before, surrogate, attack, norm, eps, seed, targeted, reads, of"
+    columns = "set_id, victim_id, case_, n, k, changes, before, surrogate, attack, norm, eps, seed, targeted"
+    columns += ", reads, asked, of"
     sql = (
         f'select distinct c.adversarial_set, c.victim, r."case", n, k, changes, b.predictions, s.surrogate, s.attack, '
-        "s.norm, s.eps, s.attack_seed, s.targeted, s.reads, s.image_set "
+        "s.norm, s.eps, s.attack_seed, s.targeted, s.reads, s.asked, s.image_set "
         "from cells c join run_cells r on r.adversarial_set = c.adversarial_set and r.victim = c.victim "
         "join run_sets s on s.run = r.run and s.artifact = c.adversarial_set "
         "join image_sets i on i.artifact = s.image_set join clean b on b.id = c.clean "
@@ -123,6 +124,7 @@ def test_outcomes_are_those_of_sql(store: Store, split: str, several: Path) -> N
         assert (cell["attack"], cell["norm"], cell["eps"]) == (row["attack"], row["norm"], row["eps"])
         assert (cell["attack_seed"], cell["targeted"]) == (row["seed"], bool(row["targeted"]))
         assert cell["reads"] == (row["reads"] or "surrogate")
+        assert cell["asked"] == (row["asked"] or "")
         assert not cell["decoy"]
         assert not cell["snapshot"]
         assert made.tolist() == unpacked(row)
@@ -276,6 +278,8 @@ def test_lists_are_those_of_sql(store: Store) -> None:
         assert row["passes"] == record["forward"] + record["backward"] > 0
         assert row["seconds"] == record["seconds"]
     surrogates = list_surrogates(store, run)
+    of_one = dict(raw_store.query(store.folder, f"select label, networks from run_surrogates where run = '{run}'"))
+    assert surrogates.set_index("surrogate")["networks"].dropna().to_dict() == {k: n for k, n in of_one.items() if n}
     for row in surrogates.to_dict("records"):
         key = next(text for role, label, _, text in trained if (role, label) == ("surrogate", row["surrogate"]))
         record = json.loads(key)
