@@ -17,6 +17,9 @@ from carom.zoo.models.victims import Answers, check_steady
 
 from .given import CHECKED_IMAGES, advice_on, answer_of, images_of, labels_of, made_beside, shown
 
+ANY_LABEL = torch.iinfo(torch.int16).max
+"""As many classes as a victim may have that answers labels, not scores."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -136,7 +139,9 @@ def _judged(
     won = after != labels if target is None else after == target.cpu().numpy()
     n, k = int(right.sum()), int((right & won).sum())
     low, high = wilson(np.array([k]), np.array([n]))
-    misfitting = misfit(before, labels, classes)
+    # of who answers labels alone, as many classes are known as were met
+    known = classes if classes < ANY_LABEL else int(max(labels.max(), before.max())) + 1
+    misfitting = misfit(before, labels, known)
     return Evaluation(
         images=len(x),
         n=n,
@@ -146,7 +151,7 @@ def _judged(
         high=float(high[0]),
         clean_accuracy=float(right.mean()),
         robust_accuracy=float((after == labels).mean()),
-        alarm="" if misfitting is None else misfitting.words([str(number) for number in range(classes)]),
+        alarm="" if misfitting is None else misfitting.words([str(number) for number in range(known)]),
     )
 
 
@@ -172,4 +177,4 @@ def _classes(victim: Victim, x: Images) -> int:
         kind: Answers = "logits" if scores else "labels"
         with torch.no_grad():
             check_steady(lambda x: torch.as_tensor(victim(x)), values, x, name="evaluate: the victim", answers=kind)
-    return int(values.shape[1]) if scores else torch.iinfo(torch.int16).max
+    return int(values.shape[1]) if scores else ANY_LABEL

@@ -18,6 +18,7 @@ from carom.scenarios.run.executors.processes import devices_of
 from carom.scenarios.run.progress import Progress, Report
 from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.read import parse_scenario
+from carom.scenarios.statistics.class_order import misfit
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.zoo.models.classifier import Classifier
@@ -188,7 +189,15 @@ def _told(
     remarks: list[str],
 ) -> Audited:
     with Store(asked.store) as store:
-        findings = find(read_outcomes(store, report.run), looked.label)
+        outcomes = read_outcomes(store, report.run)
+        findings = find(outcomes, looked.label)
+        (row,) = set(outcomes.cells.loc[outcomes.cells["victim"] == looked.label, "victim_index"])
+        wrong = misfit(outcomes.clean_predictions[row], outcomes.labels, looked.classes)
+        if wrong is not None:
+            remarks = [
+                f"ALARM: {wrong.words(outcomes.classes)}; no number here holds before that is answered",
+                *remarks,
+            ]
         answer = sentences(findings, chosen)
         beware = unsaid(findings, chosen, per_class=bool(findings.classes))
         ahead = {"The answer": [f"Preprocessing: {fitted.said}", *answer, *remarks], "What this does not say": beware}

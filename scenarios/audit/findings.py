@@ -94,7 +94,8 @@ def find(outcomes: Outcomes, model: str) -> Findings:
         model: Its label.
     """
     mine = outcomes.where((outcomes.cells["victim"] == model).to_numpy(dtype=bool))
-    transfer = mine.where(mine.transfer)
+    # what asked the model is more than an attacker with public models alone can do
+    transfer = mine.where(mine.transfer & (mine.cells["reads"] == "surrogate").to_numpy(dtype=bool))
     sizes = sorted({str(eps) for eps in transfer.cells["eps"]}, key=eps_value)
     headline = sizes[len(sizes) // 2]
     right = mine.right[mine.victim_index[0]]

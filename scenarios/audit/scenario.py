@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from carom.attacks import ATTACKS as FAMILIES
+from carom.attacks import TransferThenQuery, parse_attack
 from carom.budget import parse_eps
 from carom.errors import InputError
 
@@ -38,12 +40,23 @@ def radii(text: str | None) -> tuple[str, ...]:
 
 
 def attack_names(text: str | None) -> tuple[str, ...]:
-    """The attacks that a user names, with commas between."""
+    """The attacks that a user names, with commas between.
+
+    Raises:
+        InputError: It names none, one that is unknown, or one that has to ask the model.
+    """
     if text is None:
         return ATTACKS
     found = tuple(part.strip() for part in text.split(",") if part.strip())
     if not found:
         raise InputError(f"--attacks {text!r}: names no attack; expected such as fgsm,mi,mi+di")
+    for name in found:
+        attack = parse_attack(name, where="--attacks")
+        if isinstance(attack, TransferThenQuery) or (name in FAMILIES and FAMILIES[name].family == "query"):
+            raise InputError(
+                f"--attacks {name}: it asks the audited model, which an attacker with public models alone does not; "
+                'leave it out, or run it by a scenario with reads = "victim"'
+            )
     return found
 
 

@@ -605,3 +605,15 @@ def test_torch_is_loaded_when_first_needed() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'atack'"):
         carom.atack  # noqa: B018
+
+
+def test_a_victim_that_answers_labels_is_held_to_the_classes_that_were_met() -> None:
+    """Guessing among ten classes: not one in 32,767."""
+    x, y = torch.rand(100, 1, 4, 4), torch.arange(100) % 10
+    said = torch.randint(0, 10, (100,), generator=torch.Generator().manual_seed(0))
+    told = {bytes(image.numpy().tobytes()): label for image, label in zip((x * 255).round().byte(), said, strict=True)}
+
+    def victim(images: Tensor) -> Tensor:
+        return torch.stack([told[bytes(i.numpy().tobytes())] for i in (images * 255).round().byte()])
+
+    assert "guessing gets 0.1 of them" in carom.evaluate(victim, x, y, x).alarm

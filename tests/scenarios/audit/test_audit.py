@@ -24,6 +24,7 @@ from carom.scenarios.audit.audit import Asked, audit
 from carom.scenarios.audit.fitting import fit
 from carom.scenarios.audit.images import photographs
 from carom.scenarios.audit.model import look
+from carom.scenarios.audit.scenario import attack_names
 from carom.scenarios.gates.ask import ask_suite
 from carom.scenarios.gates.named import named_model
 from carom.scenarios.gates.suite import read_suite
@@ -341,3 +342,10 @@ def test_surrogates_are_read_with_commas_between_and_tables_among_them() -> None
         {"model": "timm:resnet18"},
         {"model": "torchvision:vgg16"},
     ]
+
+
+@pytest.mark.parametrize("name", ["transfer-then-query", "square"])
+def test_attacks_that_ask_the_model_are_none_of_public_models(name: str) -> None:
+    assert attack_names("fgsm, mi+di") == ("fgsm", "mi+di")
+    with pytest.raises(InputError, match=f"--attacks {name}: it asks the audited model"):
+        attack_names(f"mi,{name}")

@@ -89,3 +89,36 @@ def test_too_few_images_to_tell_from_guessing() -> None:
 def test_no_answer_is_none_of_the_confusions() -> None:
     labels = np.arange(100) % 10
     assert misfit(np.full(100, -1, np.int16), labels, 10) is None
+
+
+@pytest.mark.parametrize(
+    ("classes", "images", "accuracy"),
+    [(1000, 1, 0.75), (10, 2, 0.9), (10, 5, 0.75), (2, 5, 0.95), (2, 8, 0.9), (1000, 20, 0.4)],
+)
+def test_few_images_of_a_good_model_raise_no_alarm(classes: int, images: int, accuracy: float) -> None:
+    rng = np.random.default_rng(4)
+    tries = 2000
+    alarms = 0
+    for _ in range(tries):
+        labels = rng.choice(classes, images, replace=images > classes)
+        alarms += misfit(answers(labels, classes, accuracy, rng), labels, classes) is not None
+    assert alarms / tries <= 0.005
+
+
+@pytest.mark.parametrize(("images", "accuracy"), [(1000, 0.75), (200, 0.9)])
+def test_a_shift_is_seen_where_each_class_has_one_image(images: int, accuracy: float) -> None:
+    rng = np.random.default_rng(5)
+    labels = rng.permutation(1000)[:images]
+    said = (answers(labels, 1000, accuracy, rng) + 1) % 1000
+    by_chance = rng.random(images) < 0.05  # right on enough of the given labels to be above guessing
+    said = np.where(by_chance, labels, said).astype(np.int16)
+    found = misfit(said, labels, 1000)
+    assert found is not None
+    assert "in another order of its classes on" in found.why
+
+
+def test_one_class_that_is_called_what_no_image_is_raises_none() -> None:
+    labels = np.repeat([3, 50, 200, 400, 900], 50)
+    said = labels.copy()
+    said[labels == 200] = np.r_[np.full(40, 837), np.full(10, 200)]
+    assert misfit(said.astype(np.int16), labels, 1000) is None
