@@ -199,7 +199,7 @@ ADDED = {
     "kind of job": Addition(
         file=("scenarios/jobs/weigh.py", WEIGH),
         into="scenarios/jobs/kinds.py",
-        before='        "craft": (craft, controls),\n',
+        before='        "craft": (craft, controls, bring),\n',
         line='        "weigh": (weigh,),\n',
         bring=("measure, train\n", "measure, train, weigh\n"),
     ),

@@ -97,6 +97,11 @@ def _unreadable(path: Path, said: str) -> str:
             f"not a plain state dict: reading it would run code from the file ({foreign[1]}); where the model is "
             'trusted, export it with torch.save(model.state_dict(), "weights.pt") or safetensors.torch.save_file'
         )
+    if "Unsupported operand" in said and path.open("rb").read(1) == b"\x80":
+        return (
+            "a pickle that torch.save did not write, not a plain state dict: reading it could run code from the file; "
+            'where the model is trusted, export it with torch.save(model.state_dict(), "weights.pt")'
+        )
     return (
         f"damaged, cut short or no file of weights ({path.stat().st_size:,} bytes); download or copy it again, and "
         "compare its size and checksum with what its source says"
