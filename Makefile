@@ -55,6 +55,7 @@ science: .venv/.installed  ## the slow checks and the full grids; resumable; res
 	$(BIN)/python benchmarks/real_models_page.py
 	$(BIN)/python benchmarks/gate_simulation.py
 	$(BIN)/python benchmarks/interval_coverage.py
+	$(BIN)/python benchmarks/mutants.py
 	$(BIN)/python benchmarks/published.py --again
 
 bench: .venv/.installed  ## speed ratios against the libraries, side by side
