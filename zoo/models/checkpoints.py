@@ -97,7 +97,9 @@ def _unreadable(path: Path, said: str) -> str:
             f"not a plain state dict: reading it would run code from the file ({foreign[1]}); where the model is "
             'trusted, export it with torch.save(model.state_dict(), "weights.pt") or safetensors.torch.save_file'
         )
-    if "Unsupported operand" in said and path.open("rb").read(1) == b"\x80":
+    with path.open("rb") as file:
+        pickled = file.read(1) == b"\x80"
+    if pickled and "Unsupported operand" in said:
         return (
             "a pickle that torch.save did not write, not a plain state dict: reading it could run code from the file; "
             'where the model is trusted, export it with torch.save(model.state_dict(), "weights.pt")'

@@ -158,6 +158,7 @@ def test_every_builder_runs_and_its_cost_is_known(every: tuple[Scenario, Path]) 
     assert single["forward"] < lgv["forward"] <= single["forward"] + 2 * n
 
 
+@pytest.mark.thorough
 def test_what_is_measured_stands_beside_each_surrogate(every: tuple[Scenario, Path]) -> None:
     scenario, folder = every
     with Store(folder) as store:
