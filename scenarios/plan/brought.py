@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from carom.attacks.crafting.rounding import rounded
@@ -25,7 +24,7 @@ from carom.scenarios.spec.scenario import BroughtSet
 from carom.typing import Pixels
 from carom.zoo.models.classifier import Shape
 from carom.zoo.tasks.attacked import target_classes
-from carom.zoo.tasks.folder import SUFFIXES
+from carom.zoo.tasks.folder import SUFFIXES, hidden, is_image, opened
 from carom.zoo.tasks.images import ImageSet
 
 VERSION = 1  # part of every key; raise it when what is made of files changes
@@ -223,7 +222,7 @@ def _listed(folder: Path, shown: str, where: str) -> Mapping[str, Path]:
     """The image files below a folder by their path in it without the ending, sorted."""
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
+        if not is_image(file.name) or any(hidden(part) for part in file.relative_to(folder).parts):
             continue
         name = file.relative_to(folder).with_suffix("").as_posix()
         if name in found:
@@ -238,14 +237,9 @@ def _decoded(file: Path, shape: Shape, where: str) -> Tensor:
     """One image as it is stored, `c h w`; nothing is resized, since that would leave the ball."""
     channels, rows, columns = shape
     try:
-        with Image.open(file) as opened:
-            if opened.mode.startswith(("I", "F")):
-                raise InputError(f"{where}: {file}: more than 8 bits a channel (mode {opened.mode}); save it with 8")
-            pixels = np.asarray(opened.convert("RGB" if channels == 3 else "L"), np.uint8)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{where}: {file}: cannot be read as an image ({error}); replace or remove it") from None
+        pixels = np.asarray(opened(file, channels), np.uint8)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     if pixels.shape[:2] != (rows, columns):
         raise InputError(
             f"{where}: {file}: {pixels.shape[0]} x {pixels.shape[1]} pixels; expected {rows} x {columns}, as the task "

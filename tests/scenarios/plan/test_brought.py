@@ -289,6 +289,13 @@ def test_folders_say_what_is_wrong_with_which_file(images: ImageSet, tmp_path: P
     (made / "2.png").unlink()
     Image.fromarray(some.images[2].permute(1, 2, 0).numpy()).save(made / "2.jpg")
     refused(both, "1 of 6 images are outside", "2.jpg", "save them as PNG")
+    (made / "2.jpg").unlink()
+    (made / "2.ppm").write_bytes(b"P6 4 5 65535\n" + bytes(4 * 5 * 6))  # 16 bits, of which PIL would drop eight
+    refused(both, "2.ppm: more than 8 bits a channel", "sets: theirs")
+    (made / "2.ppm").unlink()
+    picture(made / "2.png", some.images[2])
+    picture(made / "__MACOSX" / "2.png", some.images[2] + 200)  # what a system leaves beside
+    assert torch.equal(brought(both, some, 3).images[2], some.images[2])
 
 
 SET = '\n[[sets]]\nname = "theirs"\npath = "a.npz"\nbudget = {eps = "32/255"}\n'
