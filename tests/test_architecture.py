@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,7 @@ ORDER = {
         ("sets",),
         ("outside",),
         ("plan",),
-        ("measures",),
+        ("measures", "prices"),
         ("lacking",),
         ("cost",),
     ),
@@ -578,6 +579,7 @@ LISTED = {
 }
 
 
+@cache
 def imports_of_all() -> dict[str, set[str]]:
     """For each module those of carom that it imports, wherever it does so, with the faces of the folders above."""
     trees = {module_of(path): (path, tree) for _, path, tree in SOURCES}

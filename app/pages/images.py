@@ -7,12 +7,13 @@ import streamlit as st
 
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import runs as run_queries
-from carom.app.shell import cell_views, parts, picture
+from carom.app.shell import cell_views, parts
 from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
+from carom.scenarios.charts import picture
 from carom.scenarios.charts.names import short
 from carom.scenarios.tables.table import interval_words
 

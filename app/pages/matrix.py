@@ -10,12 +10,13 @@ from carom.app.charts import cell as cell_charts
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import matrix as matrix_queries
 from carom.app.queries import runs as run_queries
-from carom.app.shell import cell_views, parts, picture, views
+from carom.app.shell import cell_views, parts, views
 from carom.app.shell.address import pick
 from carom.app.shell.frame import Opened, header, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
+from carom.scenarios.charts import picture
 from carom.scenarios.charts.matrix import CLICKED, heat_map
 from carom.scenarios.tables.table import interval, interval_words
 

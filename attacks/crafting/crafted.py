@@ -65,8 +65,9 @@ class Tally:
         self.passes += own.passes
         zero = own.zero_gradients
         self.zero += int(zero.sum())
-        self.without_gradient += int((zero == own.evaluations).sum()) if own.evaluations else 0
-        self.gradients += own.evaluations * len(own.x)
+        evaluations = own.evaluations
+        self.without_gradient += int(((zero == evaluations) & (evaluations > 0)).sum())
+        self.gradients += int(evaluations.sum())
         for name in {*self.columns, *own.columns}:  # an attack may note something of some chunks alone: 0 elsewhere
             before = sum(map(len, self.images[:-1]))
             column = self.columns.setdefault(name, [torch.zeros(before, dtype=torch.int64, device=images.device)])

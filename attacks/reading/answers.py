@@ -113,13 +113,14 @@ class Answering(Counted):
             return self._together(each)
 
     def jacobian(
-        self, x_adv: Images, classes: Int[Tensor, "m j"], *, step: int = 0
+        self, x_adv: Images, classes: Int[Tensor, "m j"], of: Int[Tensor, " m"], *, step: int = 0
     ) -> tuple[Logits, Float[Tensor, "m j c h w"]]:
         """The logits `m k`, and the gradients of the logits of the given classes, one backward pass a class.
 
         Args:
             x_adv: `m c h w`, versions of any of the images.
             classes: Which logits, image by image.
+            of: Which image each is a version of, none twice.
             step: As in `at`.
 
         Raises:
@@ -136,7 +137,10 @@ class Answering(Counted):
             for j in range(classes.shape[1]):
                 chosen = logits.gather(1, classes[:, j : j + 1]).sum()
                 rows.append(torch.autograd.grad(chosen, point, retain_graph=j + 1 < classes.shape[1])[0])
-        return logits.detach(), torch.stack(rows, 1)
+        jacobian = torch.stack(rows, 1)
+        self._evaluations[of] += 1
+        self._zero[of] += (jacobian.abs().flatten(1).amax(1) == 0).to(self._zero.dtype)
+        return logits.detach(), jacobian
 
     def scored(self, x_adv: Images, loss: Callable[[Logits], PerImage]) -> tuple[Logits, Images]:
         """The logits `n k`, and the gradient of the sum of a loss of them: one forward and one backward pass.
@@ -151,7 +155,7 @@ class Answering(Counted):
         members = self._active(self._reading(), 0, None)
         n = len(x_adv) * len(members)
         self.passes += Passes(n, n)
-        self.evaluations += 1
+        self._evaluations += 1
         point = x_adv.detach().requires_grad_()
         with self._watch.running(), torch.enable_grad():
             each = [self._logits(self._ready(member), point) for member in members]

@@ -63,17 +63,16 @@ class Counted:
     Attributes:
         x: Clean images, `n c h w`, in [0, 1].
         passes: Image passes asked for so far.
-        evaluations: How often a gradient was asked for, each for all images.
         columns: What the attack notes of each image beside the image itself, by name, each `n`.
     """
 
     def __init__(self, x: Images) -> None:
         self.x = x.detach()
         self.passes = Passes()
-        self.evaluations = 0
         self.columns: dict[str, Tensor] = {}
         self._watch = Stopwatch(x.device)
-        self._zero = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        self._evaluations = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        self._zero = torch.zeros_like(self._evaluations)
         self._finite = torch.ones((), dtype=torch.bool, device=x.device)
 
     def note(self, name: str, values: Num[Tensor, " n"]) -> None:
@@ -91,6 +90,11 @@ class Counted:
                 "surrogate: logits or gradients are not finite; check its weights and preprocessing, and that it "
                 "takes images in [0, 1]"
             )
+
+    @property
+    def evaluations(self) -> Int[Tensor, " n"]:
+        """For each image, how often its gradient was asked for."""
+        return self._evaluations.clone()
 
     @property
     def zero_gradients(self) -> Int[Tensor, " n"]:

@@ -28,7 +28,6 @@ class Gradients(ReadingFeatures):
         partners: A pool of images to mix in; None where there is none.
         oracle: The answers that a query attack may buy; None where there is no target to ask.
         passes: Image passes asked for so far.
-        evaluations: How often a gradient was asked for, each for all images.
         columns: What the attack notes of each image beside the image itself, by name, each `n`.
 
     Raises:
@@ -82,7 +81,7 @@ class Gradients(ReadingFeatures):
         members = self._active(step, copy, member)
         n = len(x_adv) * len(members)
         self.passes += Passes(n, n)
-        self.evaluations += 1
+        self._evaluations += 1
         point = x_adv.detach().requires_grad_()
         if through is None:
             seen = point
@@ -136,7 +135,7 @@ class Gradients(ReadingFeatures):
             ((copy, through),) = versions.items()
             return self.at(x_adv, objective, step=step, copy=copy, member=member, summed=summed, through=through)
         assert not reads_features(objective)
-        self.evaluations += 1
+        self._evaluations += 1
         point = x_adv.detach().requires_grad_()
         each = []
         with self._watch.running(), torch.enable_grad():

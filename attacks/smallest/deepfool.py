@@ -73,7 +73,7 @@ class DeepFool:
         for _ in range(self.steps):
             if not len(going):
                 break
-            logits, rows = reader.jacobian(x_adv[going], classes[going])
+            logits, rows = reader.jacobian(x_adv[going], classes[going], going)
             total[going] += self._step(logits.gather(1, classes[going]), rows, budget.norm)
             x_adv[going] = (x[going] + (1 + self.overshoot) * total[going]).clamp(0, 1)
             going = going[reader.logits(x_adv[going]).argmax(1) == y[going]]

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from carom.files import write_whole
 from carom.identity import content_key
 from carom.scenarios.jobs.answers import answers
 from carom.scenarios.report.html import write_report
+from carom.scenarios.report.pictured import rows_of_images
 from carom.scenarios.run.executors.processes import devices_of
 from carom.scenarios.run.progress import Progress, Report
 from carom.scenarios.run.run import run_scenario
@@ -29,12 +29,12 @@ from carom.zoo.models.victims import check_victim
 from carom.zoo.preprocessing import Shape
 from carom.zoo.tasks.images import ImageSet
 
-from .findings import Findings, find
+from .findings import Findings, find, made_on_public_models
 from .fitting import Fitted, fit
 from .gate import write_gate
 from .images import common_side, named_classes, photographs
 from .model import Loaded, Looked, inline_table, look, model_table
-from .prices import Prices
+from .pictures import turned_images
 from .scenario import attack_names, radii, scenario_text
 from .sentences import sentences, unsaid
 from .surrogates import Chosen, Public, choose, named_surrogates
@@ -120,7 +120,7 @@ def audit(asked: Asked, *, workers: int | None, device: str, progress: Progress)
     table = model_table(asked.model, where="MODEL")
     if asked.preprocessing is not None:
         table["preprocessing"] = inline_table(asked.preprocessing, where="--preprocessing")
-    devices = devices_of(device)
+    devices_of(device)  # a wrong name is said before any work
     side, classes = common_side(asked.images), named_classes(asked.names)
     progress.say(f"looking at {asked.model}")
     looked = look(table, classes=classes, side=side)
@@ -157,16 +157,12 @@ def audit(asked: Asked, *, workers: int | None, device: str, progress: Progress)
         write_whole(path, text.encode())
     except OSError as error:
         raise StoreError(f"{asked.output}: cannot be written: {error.strerror or error}; give another -o") from None
-    load = partial(_loaded, shape=shape, classes=looked.classes)
-    models = {looked.label: partial(load, table, where="MODEL")}
-    models |= {one.label: partial(load, one.table, where=one.label) for one in chosen.models}
     report = run_scenario(
         parse_scenario(text, where=str(path)),
         asked.store,
         workers=workers,
         device=device,
         progress=progress,
-        price=Prices(models, shape, workers, devices[0]),
     )
     if report.failures:
         raise StoreError(
@@ -201,9 +197,13 @@ def _told(
         answer = sentences(findings, chosen)
         beware = unsaid(findings, chosen, per_class=bool(findings.classes))
         ahead = {"The answer": [f"Preprocessing: {fitted.said}", *answer, *remarks], "What this does not say": beware}
+        caption, turned = turned_images(
+            store, report.run, made_on_public_models(outcomes, looked.label, findings.headline)
+        )
+        pictures = rows_of_images("Images that are turned", caption, turned)
         page = asked.output / "report.html"
         try:
-            write_whole(page, write_report(store, report.run, ahead=ahead).encode())
+            write_whole(page, write_report(store, report.run, ahead=ahead, pictures=pictures).encode())
         except OSError as error:
             raise StoreError(f"{page}: cannot be written: {error.strerror or error}; give another -o") from None
     suite, test = write_gate(asked.store, report.run, asked.output, _plain(looked.label), table)

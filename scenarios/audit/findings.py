@@ -94,8 +94,7 @@ def find(outcomes: Outcomes, model: str) -> Findings:
         model: Its label.
     """
     mine = outcomes.where((outcomes.cells["victim"] == model).to_numpy(dtype=bool))
-    # what asked the model is more than an attacker with public models alone can do
-    transfer = mine.where(mine.transfer & (mine.cells["reads"] == "surrogate").to_numpy(dtype=bool))
+    transfer = made_on_public_models(outcomes, model)
     sizes = sorted({str(eps) for eps in transfer.cells["eps"]}, key=eps_value)
     headline = sizes[len(sizes) // 2]
     right = mine.right[mine.victim_index[0]]
@@ -112,6 +111,16 @@ def find(outcomes: Outcomes, model: str) -> Findings:
         eligible=int((by_class >= ENOUGH).sum()),
         largest=int(by_class.max(initial=0)),
     )
+
+
+def made_on_public_models(outcomes: Outcomes, model: str, eps: str | None = None) -> Outcomes:
+    """The cells of attacks on this model that were made on surrogates alone, of one radius or of all.
+
+    What asked the model is more than an attacker with public models alone can do.
+    """
+    mine = outcomes.where((outcomes.cells["victim"] == model).to_numpy(dtype=bool))
+    found = mine.where(mine.transfer & (mine.cells["reads"] == "surrogate").to_numpy(dtype=bool))
+    return found if eps is None else _at(found, eps)
 
 
 def _at(outcomes: Outcomes, eps: str) -> Outcomes:

@@ -2,5 +2,6 @@
 
 In the order of reading: `models` and `surrogates`, `images` and `sets`, `brought` for sets that were made elsewhere,
 `outside` for models that exist already, and `plan`, which puts them together with their cells. `measures` says what is
-looked at besides. Then `lacking` holds a plan against a store, and `cost` says what that would take.
+looked at besides. Then `lacking` holds a plan against a store, and `cost` says what that would take,
+by the `prices` of models that exist already.
 """

@@ -5,6 +5,7 @@ that was not harmed. What rests on something that is not there is not there eith
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -308,20 +309,26 @@ class Lacking:
         return found
 
     @cached_property
-    def passes(self) -> dict[str, int]:
-        """Image passes that are due, by kind of job."""
+    def work(self) -> dict[str, Counter[str]]:
+        """Image passes that are due, by kind of job, and by the label of what is made, read or asked."""
         n = {split: len(i.images) for split, i in self.plan.images.items()}
         geometry = self.plan.scenario.geometry
         per_surrogate = 0 if geometry is None else MEASURED_PASSES * geometry.images * geometry.members
         per_victim = EXAMINED_PASSES * EXAMINED_IMAGES
-        models = [self.plan.models[key].model for key in self.models]
-        return {
-            "train": sum(m.configuration.passes for m in models if isinstance(m, TrainedModel)),
-            "build": sum(m.passes for m in models if isinstance(m, BuiltModel)),
-            "measure": per_surrogate * len(self.measures) + per_victim * len(self.examinations),
-            "craft": sum(s.passes * n[s.split] for s in self.sets),
-            "evaluate": sum(n[self.plan.sets[c.set_key].split] for c in self.cells),
+        found: dict[str, Counter[str]] = {
+            kind: Counter() for kind in ("train", "build", "measure", "craft", "evaluate")
         }
+        for planned in map(self.plan.models.__getitem__, self.models):
+            if isinstance(planned.model, TrainedModel):
+                found["train"][planned.label] += planned.model.configuration.passes
+            elif isinstance(planned.model, BuiltModel):
+                found["build"][planned.label] += planned.model.passes
+        found["measure"][""] = per_surrogate * len(self.measures) + per_victim * len(self.examinations)
+        for one in self.sets:
+            found["craft"][one.surrogate or ""] += one.passes * n[one.split]
+        for cell in self.cells:
+            found["evaluate"][self.plan.models[cell.victim_key].label] += n[self.plan.sets[cell.set_key].split]
+        return found
 
 
 def made_from(row: Recorded | None, inputs: Inputs | None) -> bool:

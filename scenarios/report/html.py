@@ -16,15 +16,19 @@ from .in_short import in_short
 from .inline import inline
 
 OPEN_ROWS = 30  # a longer table is folded
+_ALLOWED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # nothing from anywhere else
 
 
-def write_report(store: Store, run: str, *, ahead: Mapping[str, Sequence[str]] | None = None) -> str:
+def write_report(
+    store: Store, run: str, *, ahead: Mapping[str, Sequence[str]] | None = None, pictures: str = ""
+) -> str:
     """The report of a run: how far it came, what matters first, figures with their data, and every table.
 
     Args:
         store: Where it is.
         run: Its id.
         ahead: Sentences that stand before everything else, by their headings.
+        pictures: What `rows_of_images` makes of some images; it stands behind the sentences.
 
     Raises:
         InputError: The run has no outcome yet.
@@ -38,6 +42,7 @@ def write_report(store: Store, run: str, *, ahead: Mapping[str, Sequence[str]] |
     body = [
         _header(found),
         *(_sentences(heading, told) for heading, told in (ahead or {}).items()),
+        pictures,
         *(["<h2>In short</h2>", *in_short(named)] if measured else []),
         "<h2>Figures</h2>" if figures else "",
         *(_figure(figure, found.id, i) for i, figure in enumerate(figures, start=1)),
@@ -48,7 +53,7 @@ def write_report(store: Store, run: str, *, ahead: Mapping[str, Sequence[str]] |
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{_ALLOWED}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(found.id)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in body if part)

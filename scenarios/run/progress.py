@@ -4,15 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from carom.scenarios.plan.cost import FIRST_GUESS
+from carom.scenarios.plan.prices import FIRST_GUESS
 
 Work = int | float  # passes of images, or the seconds that they are expected to take
 
 Price = Callable[[str, str], float]
-"""Seconds that an image pass of a kind of job is expected to take, by the kind and the label of the job's model.
-
-A label of "" asks for the mean over the models that are meant.
-"""
+"""Seconds that an image pass of a kind of job is expected to take, by the kind and the label of the job's model."""
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from carom.scenarios.jobs.kinds import PHASES
 from carom.scenarios.plan.lacking import Lacking
 from carom.scenarios.plan.models import BuiltModel, WrappedModel
 from carom.scenarios.plan.plan import Plan, plan
+from carom.scenarios.plan.prices import prices_of
 from carom.scenarios.spec.scenario import ReferencedModel, Scenario
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.runs import spent
@@ -25,7 +26,7 @@ from carom.scenarios.store.stamps import stamp
 
 from .executors.processes import Workers, devices_of
 from .given import register_references, register_wrapped, write_images
-from .progress import Price, Progress, Report, Silent, TimeLeft, Work
+from .progress import Progress, Report, Silent, TimeLeft, Work
 from .rows import RunRows
 from .take import Intake
 
@@ -39,7 +40,6 @@ def run_scenario(
     workers: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
-    price: Price | None = None,
 ) -> Report:
     """Do what the store lacks of a scenario.
 
@@ -49,7 +49,6 @@ def run_scenario(
         workers: Processes; None takes one for each core, or for each GPU; 0 works in this process.
         device: "auto", "cpu", "cuda", or names such as "cuda:0,cuda:1".
         progress: Told what happens.
-        price: What passes of each model take, for the time left; None rests on what they took in this store.
 
     Raises:
         InputError: Something in the scenario, its data or its models is wrong; nothing was computed yet.
@@ -64,7 +63,7 @@ def run_scenario(
             (progress or Silent()).say(store.remark)
         token = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f") + f"-{os.getpid()}"
         planned = plan(scenario, run_id=token, progress=(progress or Silent()).say)
-        driver = _Driver(store, planned, progress or Silent(), max(1, workers), price)
+        driver = _Driver(store, planned, progress or Silent(), max(1, workers), devices[0])
         driver.open(devices)
         try:
             with Workers(folder, count=workers, devices=devices, code=CODE) as pool:
@@ -86,13 +85,11 @@ def run_id_of(scenario: Scenario) -> str:
 class _Driver:
     """One run over one store."""
 
-    def __init__(
-        self, store: Store, planned: Plan, progress: Progress, workers: int, price: Price | None = None
-    ) -> None:
+    def __init__(self, store: Store, planned: Plan, progress: Progress, workers: int, device: str) -> None:
         self.store, self.plan, self.progress = store, planned, progress
         self.failed: dict[str, str] = {}  # key of a model or set -> why it is not there
         self.said: set[str] = set()  # keys of harmed files that the user was told of
-        self.left = TimeLeft({}, workers, price)
+        self.left = TimeLeft({}, workers, prices_of(planned, workers, device))
         self.stamp = self._stamp()
         run = run_id_of(planned.scenario)
         self.report = Report(run=run, cells=len(planned.cells))
@@ -120,7 +117,10 @@ class _Driver:
         if self.left.price is None:
             for kind, seconds, passes in spent(self.store):  # in earlier runs of this store
                 self.left.learn(kind, seconds, passes)
-        self.left.work = {kind: self.left.worth(kind, "", passes) for kind, passes in self.lacking.passes.items()}
+        self.left.work = {
+            kind: sum(self.left.worth(kind, label, passes) for label, passes in labelled.items())
+            for kind, labelled in self.lacking.work.items()
+        }
         for warning in self.plan.warnings:
             self.progress.say(f"warning: {warning}")
         for phase, rounds in self._phases():

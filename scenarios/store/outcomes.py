@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from carom.errors import InputError
-from carom.scenarios.axes import AXES, OF_SURROGATE, TRAINING
+from carom.scenarios.axes import AXES, OF_SURROGATE
 from carom.scenarios.cases import CONTROL, UNDECLARED
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.traces import snapshots
@@ -305,9 +305,9 @@ def surrogate_axes(made: Any) -> dict[str, str]:
 def configuration_of(axes: dict[str, str], label: str) -> str:
     """What a table calls a model by its axes: the builder, and what is not as usual; the seed is left out.
 
-    A model of which nobody said how it was trained is called by its label, and is no seed of another one.
+    A model whose seed nobody said is called by its label: it is no seed of another one that was declared alike.
     """
-    if not any(axis in axes for axis in TRAINING):
+    if "seed" not in axes:
         return label
     shown = [axes[a] for a in AXES if a in axes and (a, axes[a]) not in USUAL]
     if axes.get("n", "all") != "all":

@@ -228,9 +228,12 @@ class Reader(Protocol):
         ...
 
     def jacobian(
-        self, x_adv: Images, classes: Int[Tensor, "m j"], *, step: int = 0
+        self, x_adv: Images, classes: Int[Tensor, "m j"], of: Int[Tensor, " m"], *, step: int = 0
     ) -> tuple[Logits, Float[Tensor, "m j c h w"]]:
-        """The logits `m k`, and the gradients of the logits of the given classes, one backward pass a class."""
+        """The logits `m k`, and the gradients of the logits of the given classes, one backward pass a class.
+
+        `of` says which image each of `x_adv` is a version of.
+        """
         ...
 
     def scored(self, x_adv: Images, loss: Callable[[Logits], PerImage]) -> tuple[Logits, Images]:

@@ -170,6 +170,7 @@ def test_stored_sets_are_crafted_again_in_any_chunks_and_order(store: Path, norm
 # ----------------------------------------------------------------------------------------------------------- ensembles
 
 
+@pytest.mark.thorough
 def test_all_members_a_step_is_the_full_schedule(tiny_npz: Path, tmp_path: Path) -> None:
     combinations = ("logits", "probabilities", "loss")
     tables = ""
@@ -204,6 +205,7 @@ def test_all_members_a_step_is_the_full_schedule(tiny_npz: Path, tmp_path: Path)
 # ------------------------------------------------------------------------------------------------------ the floor
 
 
+@pytest.mark.thorough
 def test_a_surrogate_that_learned_nothing_is_at_the_floor(tmp_path: Path) -> None:
     """Labels permuted in training: FGSM transfers as sign noise of the same size does; true labels: far better."""
     rng = np.random.default_rng(0)

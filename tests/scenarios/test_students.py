@@ -57,6 +57,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("carom.scenarios.students._STEPS", 2)
 
 
+@pytest.mark.thorough
 def test_students_are_measured_once_and_listed(carom: Carom, store: Path) -> None:
     first = carom("students", "elastic", "--store", store, *QUICK)
     assert first.code == 0, first.err

@@ -36,6 +36,7 @@ def brought(copy: Path, finished: Path) -> tuple[Path, str]:
     return copy, report.run
 
 
+@pytest.mark.thorough
 def test_every_page_shows_them(brought: tuple[Path, str], explore: Callable[..., AppTest]) -> None:
     folder, run = brought
     sets = adversarial_sets(folder, run)

@@ -15,9 +15,9 @@ from carom.app.queries import cells as cell_queries
 from carom.app.queries import images as image_queries
 from carom.app.queries import matrix as matrix_queries
 from carom.app.queries import runs as run_queries
-from carom.app.shell import picture
 from carom.errors import CaromError, StoreError
 from carom.scenarios.cases import CASES
+from carom.scenarios.charts import picture
 from carom.scenarios.charts.cases import cases
 from carom.scenarios.charts.matrix import heat_map
 from carom.scenarios.store.database import Store

@@ -58,6 +58,7 @@ def test_defaults_come_near_the_hyperplane_of_a_linear_model(source_of: Any) -> 
     assert bool((radius < 1.03 * nearest + 1.5e-3).all())  # a step is about half a hundredth a pixel
 
 
+@pytest.mark.thorough
 @aimed_or_not
 @pytest.mark.parametrize("confidence", [0.0, 0.05])
 def test_equals_foolbox(targeted: bool, confidence: float, foolbox: Any, network: Any, source_of: Any) -> None:

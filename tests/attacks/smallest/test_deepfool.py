@@ -186,8 +186,13 @@ def test_zero_tiny_and_saturated_gradients_are_survived(norm: str, scale: float,
         assert bool((net(x_adv).argmax(1) != y).all())
     else:
         assert bool((gradients.columns["radius"] == float("inf")).all())
+    dead = gradients.zero_gradients == gradients.evaluations
     if scale == 0:
         assert torch.equal(x_adv, x)
+        assert bool(dead.all())
+        assert bool((gradients.evaluations == DeepFool().steps).all())
+    else:
+        assert not bool(dead.any())
 
 
 @both_norms

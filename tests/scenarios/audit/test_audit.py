@@ -2,20 +2,24 @@
 
 import html
 import importlib
+import io
 import json
 import os
 import re
 import shutil
 import sys
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import binomtest  # type: ignore[attr-defined]
 from tests.conftest import Once
-from tests.scenarios.audit.made import LABELS, NETWORKS, save_folder
+from tests.scenarios.audit.made import LABELS, NETWORKS, SIDE, save_folder
 from tests.scenarios.conftest import Answer, Carom, one_line
 
 from carom.errors import InputError
@@ -189,6 +193,28 @@ def test_the_report_begins_with_the_answer(here: Path, carom: Carom) -> None:
     line = next(line for line in done.out.splitlines() if " at 6/255;" in line)
     assert line in html.unescape(page)
     assert "<svg" in page
+
+
+def test_the_report_shows_images_that_the_strongest_attack_turns(here: Path, carom: Carom) -> None:
+    by_hand = counted(here, told(carom)["run"], "nets.normalised")
+    made = {key: images for key, images in by_hand["turned"].items() if key[0] in MADE_ON and key[2] == EPS[1]}
+    key = max(made, key=lambda key: len(made[key]))
+    page = html.unescape(Path("audit/report.html").read_text())
+    section = page.partition("<h2>Images that are turned</h2>")[2].partition("<h2>")[0]
+    assert f"{key[1]} on {key[0]} at {EPS[1]}, the strongest" in section
+    assert f"of the {len(made[key])} images that it turns" in section
+    coded = re.findall(r'src="data:image/png;base64,([^"]+)"', section)
+    shown = [np.asarray(Image.open(io.BytesIO(b64decode(text)))).astype(int) for text in coded]
+    factor = shown[0].shape[0] // SIDE  # small images are enlarged
+    shown = [image[::factor, ::factor] for image in shown]
+    stored = {Path(f"photos/{i:02}.png"): i for i in made[key]}
+    opened = {i: np.asarray(Image.open(file)).astype(int) for file, i in stored.items()}
+    assert len(shown) == 3 * min(6, len(made[key]))
+    names = [names for names in re.findall(r"<b>(.*?) → (.*?)</b>", section) if names[0] != names[1]]
+    assert len(names) == len(shown) // 3
+    for clean, adversarial in zip(shown[::3], shown[2::3], strict=True):
+        assert any(np.array_equal(clean, image) for image in opened.values())  # one of those that are turned
+        assert 0 < np.abs(adversarial - clean).max() <= 6
 
 
 # -------------------------------------------------------------------------------------------------------- preprocessing

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 from tests.scenarios.conftest import Carom, one_line
 
 from carom.scenarios.cases import UNDECLARED
@@ -166,16 +165,15 @@ class Slow(torch.nn.Module):
 def test_the_time_expected_of_existing_models_is_what_they_take(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network of 10 ms an image: a forward pass takes that, a pass of an attack half as much again on average."""
+    """A network of 10 ms an image forward, and of no time back: a pass of an attack takes 5 ms on average."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "nets_that_sleep.py").write_text(SLOW)
     both = 'model = "nets_that_sleep:Slow"\nrevision = "1"\n'
     file = tmp_path / "slow.toml"
     file.write_text(f"{tiny.split('[models]')[0]}[[surrogates]]\n{both}[[victims]]\n{both}")
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     found = estimate(load_scenario(str(file)), tmp_path / "store", workers=1)
     assert found["time rests on"] == "what these models take here"
     passes = dict(re.findall(r"(craft|evaluate) ([\d,]+)", found["image passes"]))
     craft, evaluate = (int(passes[kind].replace(",", "")) for kind in ("craft", "evaluate"))
     minutes = float(found["time expected"].split()[1])
-    assert minutes == pytest.approx((1.5 * craft + evaluate) * 0.01 / 60, rel=0.5)
+    assert minutes == pytest.approx((0.5 * craft + evaluate) * 0.01 / 60, rel=0.5)

@@ -150,6 +150,7 @@ def test_the_tables_show_defences(ran: tuple[Scenario, Plan, Path]) -> None:
     assert len(shown["defenses"].frame) >= 4
 
 
+@pytest.mark.thorough
 def test_a_wrapped_model_is_made_anew_with_what_is_behind_it(tiny_npz: Path, tmp_path: Path) -> None:
     victims = '[[victims]]\nseed = 2\ndefense = ["jpeg"]\n'
     scenario = scenario_of(tiny_npz, victims)
@@ -164,6 +165,7 @@ def test_a_wrapped_model_is_made_anew_with_what_is_behind_it(tiny_npz: Path, tmp
     assert again.evaluated == 0
 
 
+@pytest.mark.thorough
 def test_a_wrapper_before_a_model_of_the_user(tiny_npz: Path, tmp_path: Path, carom: Any) -> None:
     own = tmp_path / "own.safetensors"
     assert carom("train", "standard", "digits", "--architecture", "mlp", "--epochs", "1", "-o", own).code == 0

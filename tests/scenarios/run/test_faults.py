@@ -169,6 +169,7 @@ def weights_of(store: Path) -> dict[str, tuple[str, str]]:
     return {key: (digest, json.loads(inputs)["train"]) for key, digest, inputs in recorded(store, "weights")}
 
 
+@pytest.mark.thorough
 def test_two_runs_of_one_process_load_their_own_data(carom: Carom, place: Path) -> None:
     store = place / "store"
     run(carom, place / "a.toml", store)
@@ -525,6 +526,7 @@ CHANGES: dict[str, tuple[Callable[[Path, Path], object], tuple[int, ...]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "change",
     [

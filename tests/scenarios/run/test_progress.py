@@ -30,6 +30,7 @@ def test_without_prices_passes_cost_what_they_have_cost_so_far() -> None:
     assert left.expected() == pytest.approx(4)
 
 
+@pytest.mark.thorough
 def test_much_work_is_several_jobs_and_the_same_sets(
     tiny_npz: Path, tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,11 +170,13 @@ def test_what_is_measured_stands_beside_each_surrogate(every: tuple[Scenario, Pa
     assert "alignment" not in by["single"]
 
 
+@pytest.mark.thorough
 def test_a_second_run_finds_everything(every: tuple[Scenario, Path]) -> None:
     scenario, folder = every
     assert run_scenario(scenario, folder, workers=0, device="cpu").nothing_to_do
 
 
+@pytest.mark.thorough
 def test_several_weight_sets_are_one_file_that_holds_each_once(every: tuple[Scenario, Path]) -> None:
     scenario, folder = every
     planned = plan(scenario)
@@ -364,6 +366,7 @@ def test_tables_stand_while_a_rung_of_the_ladder_has_no_outcome(tiny_npz: Path, 
     assert "equal-training-cost" not in names  # there is no single network to compare with
 
 
+@pytest.mark.thorough
 def test_gc_takes_checkpoints_that_nobody_goes_on_from(tiny_npz: Path, tmp_path: Path) -> None:
     scenario = scenario_of(tiny_npz, '["single"]')
     assert not run_scenario(scenario, tmp_path, workers=0, device="cpu").failures

@@ -394,8 +394,11 @@ def test_what_a_table_calls_a_model() -> None:
     usual = {"source": "uci", "samples": "all", "balance": "uniform", "architecture": "mlp", "recipe": "standard"}
     assert configuration_of({}, "my net") == "my net"
     assert configuration_of({**usual, "n": "all", "seed": "3"}, "label") == "uci/uniform/mlp"
-    assert configuration_of({**usual, "n": "100"}, "label") == "uci/uniform/mlp/n=100"
-    assert configuration_of({**usual, "samples": "a", "builder": "lgv"}, "label") == "lgv:uci/a/uniform/mlp"
+    assert configuration_of({**usual, "n": "100", "seed": "0"}, "label") == "uci/uniform/mlp/n=100"
+    lgv = {**usual, "samples": "a", "builder": "lgv", "seed": "0"}
+    assert configuration_of(lgv, "label") == "lgv:uci/a/uniform/mlp"
+    # two models of others that declare the same source are two models, not two seeds of one
+    assert configuration_of({"source": "imagenet"}, "resnet18") == "resnet18"
 
 
 def test_a_run_that_has_no_outcome_says_so(changed: Path) -> None:
