@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -102,7 +103,7 @@ class Photographs:
             InputError: Names, folders or a table that cannot be read.
             MissingData: There is no such folder or file of names.
         """
-        return self._classes().names
+        return self._class_names.names
 
     @property
     def shape(self) -> Shape:
@@ -188,7 +189,8 @@ class Photographs:
 
     # ------------------------------------------------------------------------------------------------ classes, folders
 
-    def _classes(self) -> ClassNames:
+    @cached_property
+    def _class_names(self) -> ClassNames:
         where = f"photographs {self.root}"
         said = class_names(self.names, where=where)
         if said is not None:
@@ -237,7 +239,7 @@ class Photographs:
         return folder
 
     def _in_folders(self) -> list[Photograph]:
-        classes = self._classes()
+        classes = self._class_names
         folder = self._class_root()
         found = []
         for name in folders_in(folder):
@@ -262,7 +264,7 @@ class Photographs:
         return found[0] if found else None
 
     def _of_table(self, table: Path) -> list[Photograph]:
-        classes, first = self._classes(), first_class(table)
+        classes, first = self._class_names, first_class(table)
         files = _Files(self._folder)
         found: dict[Path, Photograph] = {}
         targeted: set[bool] = set()
