@@ -55,6 +55,17 @@ def test_project_quantize_check(budget: Budget, shape: tuple[int, ...], seed: in
     assert torch.equal(budget.quantize(quantized.double() / 255, pixels), quantized)
 
 
+@pytest.mark.parametrize("budget", [Budget(norm="linf", eps=Fraction(1, 8)), Budget(norm="l2", eps=Fraction(1, 2))])
+def test_what_is_inside_stays_and_what_is_outside_comes_to_the_edge(budget: Budget) -> None:
+    """Far from black and white, so that only the ball matters."""
+    x = torch.full((3, 1, 4, 4), 0.5, dtype=torch.float64)
+    direction = budget.steepest(wild((3, 1, 4, 4), 0, 1.0))
+    reach = float(budget.eps)
+    for far, comes in ((0.25, 0.25), (1.0, 1.0), (2.0, 1.0)):
+        found = budget.project(x + far * reach * direction, x)
+        torch.testing.assert_close(found, x + comes * reach * direction)
+
+
 @settings(max_examples=60, deadline=None)
 @given(limit=st.integers(0, 5000), shape=shapes, seed=st.integers(0, 10**6), excess=st.floats(1.0, 1.001))
 def test_l2_rounding_never_leaves_the_integer_ball(

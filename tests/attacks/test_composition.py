@@ -4,7 +4,9 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from tests.shape import misshapen
 
+import carom.attacks.composition
 from carom.attacks import ATTACKS, DI, LITERATURE, SI, TI, Iterative, LookAhead, Momentum, Part, Uniform, parse_attack
 from carom.errors import InputError
 from carom.identity import content_key
@@ -130,6 +132,10 @@ def test_an_adapter_is_named_before_the_colon_or_alone() -> None:
         parse_attack("torchattacks")
     with pytest.raises(InputError, match="unknown attack library 'foolbocks'"):
         parse_attack("foolbocks:FGSM")
+
+
+def test_what_is_given_away_cannot_be_changed_and_every_argument_has_a_name() -> None:
+    assert not list(misshapen(carom.attacks.composition))
 
 
 def test_parts_are_immutable() -> None:

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from scipy.stats import binomtest, t  # type: ignore[attr-defined]
 
 from carom.scenarios.statistics import Outcomes, VarianceComponents, holm, marginal_effects, mcnemar, paired_wald
-from carom.scenarios.statistics.intervals import resampled_sums
+from carom.scenarios.statistics.intervals import paired_sums, resampled_sums
 from carom.scenarios.statistics.pooled import pool, rate_intervals
 
 Wrong = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -230,6 +230,29 @@ def test_a_paired_interval_turns_with_its_sides(n: int, data: st.DataObject) -> 
     (back_low,), (back_high,) = paired_wald(np.array([lost]), np.array([gained]), np.array([n]))
     assert -1 <= low < high <= 1
     assert (low, high) == pytest.approx((-back_high, -back_low))
+
+
+@pytest.mark.parametrize(("gained", "lost", "images"), [(0, 0, 5), (3, 1, 9), (1, 7, 40), (30, 12, 100), (6, 0, 6)])
+def test_of_one_cell_sums_have_the_interval_of_bonett_and_price_and_clopper_and_pearsons_inside(
+    gained: int, lost: int, images: int
+) -> None:
+    """Both by their formulas: adjusted Wald with one image added to each side, and the exact interval of a share."""
+    d = np.repeat([1.0, -1.0, 0.0], [gained, lost, images - gained - lost])
+    (low,), (high,), _ = paired_sums(d[None], np.ones((1, images)))
+    up, down = (gained + 1) / (images + 2), (lost + 1) / (images + 2)
+    half = 1.959964 * np.sqrt((up + down - (up - down) ** 2) / (images + 2))
+    limits = [up - down - half, up - down + half]
+    if gained + lost:
+        share = binomtest(gained, gained + lost).proportion_ci(method="exact")
+        exact = [(gained + lost) / images * (2 * end - 1) for end in (share.low, share.high)]
+        limits = [min(limits[0], exact[0]), max(limits[1], exact[1])]
+    assert [low, high] == pytest.approx([max(limits[0], -1), min(limits[1], 1)], abs=1e-6)
+
+
+def test_images_that_count_in_no_cell_of_a_row_say_nothing_of_it() -> None:
+    d, n = np.array([[2.0, -1.0, 0.0, 1.0]]), np.array([[2.0, 2.0, 1.0, 2.0]])
+    more = [np.pad(values, ((0, 0), (0, 5))) for values in (d, n)]
+    np.testing.assert_allclose(np.ravel(paired_sums(*more)), np.ravel(paired_sums(d, n)))
 
 
 def test_images_are_drawn_within_their_source_and_alike_in_every_call() -> None:

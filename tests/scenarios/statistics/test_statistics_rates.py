@@ -24,6 +24,7 @@ from carom.scenarios.statistics import (
     source_levels,
     wilson,
 )
+from carom.scenarios.statistics.lift import full_noise_asr
 
 Make = Callable[..., Outcomes]
 
@@ -195,6 +196,32 @@ def test_a_random_surrogate_is_at_the_floor(make_outcomes: Make) -> None:
     assert table["lift"].abs().max() < 0.1
     strong = make_outcomes(9, images=400, probability=lambda cell: 0.3 if cell["control"] else 0.6, eps=("8/255",))
     assert (case_table(strong).query("case >= 0")["lift_low"] > 0).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_of_full_size_is_judged_as_the_cell_is(make_outcomes: Make, seed: int) -> None:
+    """Cells in any order, the control first too: each has the rate of the noise on its victim, by a plain loop."""
+    plain = make_outcomes(12, images=30, classes=4, eps=("8/255", "4/255"))
+    rng = np.random.default_rng(seed)
+    full = np.flatnonzero(plain.cells["attack"] == "sign-noise 1")
+    order = [full[seed], *(i for i in rng.permutation(len(plain.cells)) if i != full[seed])]
+    cells = plain.cells.iloc[order].reset_index(drop=True)
+    aimed = replace(
+        plain,
+        cells=cells.assign(targeted=(cells["attack"] == "mi").to_numpy()),
+        adversarial=plain.adversarial[order],
+        target=(plain.labels + 1) % 4,
+    )
+    expected = []
+    for row in aimed.cells.to_dict("records"):
+        for i, other in enumerate(aimed.cells.to_dict("records")):
+            alike = all(other[c] == row[c] for c in ("victim", "norm", "eps"))
+            if other["attack"] == "sign-noise 1" and alike:
+                right = aimed.clean_predictions[other["victim_index"]] == aimed.labels
+                answers = aimed.adversarial[i]
+                hit = answers == aimed.target if row["targeted"] else answers != aimed.labels
+                expected.append((right & hit).sum() / right.sum())
+    assert full_noise_asr(aimed).tolist() == pytest.approx(expected)
 
 
 def test_targeted_success_is_the_target_and_only_the_target(make_outcomes: Make) -> None:

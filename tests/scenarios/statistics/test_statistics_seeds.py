@@ -125,6 +125,35 @@ def test_no_difference_seen_is_not_none() -> None:
     assert found.high > 0.05
 
 
+def test_where_models_differ_by_their_luck_with_images_alone_all_of_the_variance_is_that_noise() -> None:
+    """Every answer is drawn by itself, three images a source: over many such tables variance and noise agree."""
+    rng = np.random.default_rng(0)
+    strata = np.repeat([0, 1], 3)
+    found = []
+    for _ in range(2000):
+        counts = Counts(k=rng.random((4, 6)) < 0.4, n=np.ones((1, 6)), row=np.zeros(4, dtype=np.int64))
+        (side,) = over_seeds(counts, made_by([0] * 4, [1, 2, 3, 4]), strata).sides
+        found.append((side.covariance[0, 0], side.noise[0, 0]))
+    variance, noise = np.mean(found, axis=0)
+    expected = 0.4 * 0.6 / 24  # of the mean of 24 answers
+    assert variance == pytest.approx(expected, rel=0.08)  # a standard deviation of it is 1.8%
+    assert noise == pytest.approx(expected, rel=0.02)
+
+
+def test_the_fewest_seeds_of_any_configuration_are_named() -> None:
+    rates = {("a", 1): 0.2, ("a", 2): 0.3, ("a", 3): 0.4, ("b", 1): 0.5, ("b", 2): 0.6}
+    places = [[0, 0, 0, 1, 1], [1, 2, 3, 1, 2]]
+    counts = Counts(
+        k=np.stack([first(round(100 * rate)) for rate in rates.values()]),
+        n=np.ones((1, 100)),
+        row=np.zeros(5, dtype=np.int64),
+    )
+    for itself in (False, True):
+        seeds = over_seeds(counts, made_by(*places), np.zeros(100, dtype=np.int64), itself=itself)
+        assert seeds.surrogate_seeds == 2
+    assert seeds.victim_seeds == 2
+
+
 @pytest.mark.parametrize(
     ("seeds", "ranges_over", "claim"),
     [

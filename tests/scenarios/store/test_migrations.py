@@ -211,8 +211,8 @@ def test_a_newer_store_is_refused_before_it_is_touched(new: Path, tmp_path: Path
 # A store that a carom of schema 3 wrote, as `iterdump` says it: three surrogates (one with nothing declared but source
 # and architecture, one an ensemble with a name in umlauts), two victims, two public models, and attacks that transfer,
 # go on to ask, read victims, and are decoys. Texts, records, environments and measures were emptied. The table beside
-# it is what that carom's `read_outcomes` said of each set, but for the configuration of the surrogate without a seed: it
-# was there/mlp(width=4), as any other model's that declares the same.
+# it is what that carom's `read_outcomes` said of each set, but for the configuration of the surrogate without a seed,
+# which was there/mlp(width=4), as any other model's that declares the same.
 SCHEMA_3 = Path(__file__).with_name("schema_3.sql")
 OF_SETS = Path(__file__).with_name("schema_3.csv")
 

@@ -228,6 +228,45 @@ def test_what_each_set_took_is_what_its_worker_recorded(store: Store) -> None:
             assert row[column] == record[name] if name in record else np.isnan(row[column])
 
 
+def test_what_nobody_recorded_of_a_set_cost_nothing_here_and_is_not_known_elsewhere(changed: Path) -> None:
+    """A record without passes is of a control of this carom; of a set that came from elsewhere nobody knows them."""
+    with Store(changed) as store:
+        run = run_of(store)
+        first, second = list_sets(store, run)["set_id"].tolist()[:2]
+    execute(
+        changed,
+        f"update artifacts set record = '{{}}' where id = {first}",
+        f"""update artifacts set record = '{{"kind": "brought"}}' where id = {second}""",
+    )
+    with Store(changed) as store:
+        named = list_sets(store, run).set_index("set_id")
+        found = read_outcomes(store, run).sets
+    assert found is not None
+    keys = ["surrogate", "attack", "norm", "eps", "attack_seed"]
+    passes = found.set_index(keys)[["forward", "backward"]]
+    assert passes.loc[tuple(named.loc[first, keys])].tolist() == [0, 0]
+    assert passes.loc[tuple(named.loc[second, keys])].isna().all()
+
+
+def test_what_was_measured_of_a_surrogate_is_listed_with_it(changed: Path) -> None:
+    with Store(changed) as store:
+        run = run_of(store)
+    ((artifact, label),) = raw_store.query(
+        changed,
+        "select m.artifact, m.label from run_models m join run_surrogates s on s.run = m.run and s.label = m.label "
+        f"where m.run = '{run}' and m.role = 'surrogate' limit 1",
+    )
+    execute(
+        changed,
+        f"""update artifacts set record = json_set(record, '$.sharpness', 1.5) where id = {artifact}""",
+        f"update run_surrogates set measures = {artifact} where run = '{run}' and label = '{label}'",
+    )
+    with Store(changed) as store:
+        measures = list_surrogates(store, run).set_index("surrogate")["measures"]
+    assert measures[label]["sharpness"] == 1.5
+    assert all(found == {} for other, found in measures.items() if other != label)
+
+
 def test_targets_are_those_of_the_files_or_drawn_again_when_they_are_gone(changed: Path) -> None:
     import torch
 
