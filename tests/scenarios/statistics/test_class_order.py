@@ -71,6 +71,17 @@ def test_two_classes_that_are_swapped_are_named() -> None:
     assert "in another order of its classes on" in found.why
 
 
+def test_answers_that_another_order_explains_are_counted_once_each() -> None:
+    """All are shifted by one class, but some have no answer: many in one half of the images, few in the other."""
+    labels = np.repeat(np.arange(5), 40)
+    predictions = ((labels + 1) % 5).astype(np.int16)
+    predictions[0::2][:30] = -1
+    predictions[1::2][:4] = -1
+    found = misfit(predictions, labels, 5)
+    assert found is not None
+    assert f"in another order of its classes on {200 - 34}" in found.why
+
+
 def test_the_words() -> None:
     found = Misfit(why="right on 0 of 20", label=0, called=1, of=20, times=18)
     assert found.words(["tench", "goldfish"]) == (

@@ -232,7 +232,9 @@ def test_a_paired_interval_turns_with_its_sides(n: int, data: st.DataObject) -> 
     assert (low, high) == pytest.approx((-back_high, -back_low))
 
 
-@pytest.mark.parametrize(("gained", "lost", "images"), [(0, 0, 5), (3, 1, 9), (1, 7, 40), (30, 12, 100), (6, 0, 6)])
+@pytest.mark.parametrize(
+    ("gained", "lost", "images"), [(0, 0, 5), (0, 6, 9), (3, 1, 9), (1, 7, 40), (30, 12, 100), (6, 0, 6)]
+)
 def test_of_one_cell_sums_have_the_interval_of_bonett_and_price_and_clopper_and_pearsons_inside(
     gained: int, lost: int, images: int
 ) -> None:
