@@ -89,6 +89,14 @@ def test_l2_rounding_turns_as_few_pixels_as_needed() -> None:
     assert int((change.flatten() == torch.tensor([2, 2, 2, 1])).sum()) == 2
 
 
+def test_l2_rounding_turns_the_pixel_that_rounding_enlarged_most() -> None:
+    """Of (1.9, 1.6), rounded to a squared length of 8 where 6.25 is allowed, the second grew more."""
+    pixels = torch.full((1, 1, 1, 2), 100, dtype=torch.uint8)
+    x_adv = (pixels.double() + torch.tensor([1.9, 1.6])) / 255
+    change = Budget(norm="l2", eps=Fraction(5, 510)).quantize(x_adv, pixels).int() - 100
+    assert change.flatten().tolist() == [2, 1]
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_check_refuses_one_level_too_many(norm: Any) -> None:
     budget = Budget(norm=norm, eps=Fraction(8, 255))

@@ -251,6 +251,25 @@ def test_of_one_cell_sums_have_the_interval_of_bonett_and_price_and_clopper_and_
     assert [low, high] == pytest.approx([max(limits[0], -1), min(limits[1], 1)], abs=1e-6)
 
 
+@pytest.mark.parametrize("case", ["many", "one of two cells"])
+def test_sums_have_the_interval_of_the_images_and_two_more(case: str) -> None:
+    """Two images beside them: one gains and one loses what an image that differs does, in the root mean square."""
+    rng = np.random.default_rng(1)
+    if case == "many":
+        d, n = rng.integers(-2, 4, 200).astype(np.float64), np.full(200, 3.0)
+    else:
+        d, n = np.array([1.0, *[0.0] * 9]), np.full(10, 2.0)
+    size, each = np.sqrt((d[d != 0] ** 2).mean()), n.mean()
+    longer, counts = np.array([*d, size, -size]), np.array([*n, each, each])
+    centre = longer.sum() / counts.sum()
+    reach = 1.959964 * np.sqrt(((longer - centre * counts) ** 2).sum()) / counts.sum()
+    low, high = centre - reach, centre + reach
+    if case != "many":  # one image differs: Clopper and Pearson's interval of its share is that of 1 of 1
+        low, high = min(low, (2 * 0.025 - 1) * d.sum() / n.sum()), max(high, d.sum() / n.sum())
+    found = [float(limit[0]) for limit in paired_sums(d[None], n[None])[:2]]
+    assert found == pytest.approx([low, high], abs=1e-6)
+
+
 def test_images_that_count_in_no_cell_of_a_row_say_nothing_of_it() -> None:
     d, n = np.array([[2.0, -1.0, 0.0, 1.0]]), np.array([[2.0, 2.0, 1.0, 2.0]])
     more = [np.pad(values, ((0, 0), (0, 5))) for values in (d, n)]

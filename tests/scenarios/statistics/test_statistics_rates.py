@@ -14,6 +14,7 @@ from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from carom.errors import ContractError
 from carom.scenarios.statistics import (
+    CELL,
     Outcomes,
     case_table,
     cell_rates,
@@ -196,6 +197,23 @@ def test_a_random_surrogate_is_at_the_floor(make_outcomes: Make) -> None:
     assert table["lift"].abs().max() < 0.1
     strong = make_outcomes(9, images=400, probability=lambda cell: 0.3 if cell["control"] else 0.6, eps=("8/255",))
     assert (case_table(strong).query("case >= 0")["lift_low"] > 0).all()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_order_of_cells_changes_no_number(make_outcomes: Make, first: int) -> None:
+    """A control first, then anything: each cell and each row has the numbers that it had."""
+    plain = make_outcomes(13, images=30)
+    rng = np.random.default_rng(first)
+    start = int(np.flatnonzero(plain.control)[first])
+    order = [start, *(i for i in rng.permutation(len(plain.cells)) if i != start)]
+    mixed = replace(plain, cells=plain.cells.iloc[order].reset_index(drop=True), adversarial=plain.adversarial[order])
+    keys = [*CELL]
+    for table in (lift, cell_rates):
+        before, after = (table(of).sort_values(keys, ignore_index=True) for of in (plain, mixed))
+        pd.testing.assert_frame_equal(before, after)
+    for by in (["attack", "eps"], ["surrogate", "eps"]):
+        before, after = (group_table(of, by).sort_values(by, ignore_index=True) for of in (plain, mixed))
+        pd.testing.assert_frame_equal(before, after)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
