@@ -26,6 +26,7 @@ from carom.scenarios.store.lists import (
     list_models,
     list_sets,
     list_surrogates,
+    list_victims,
     read_pictures,
 )
 from carom.scenarios.store.outcomes import configuration_of, count_images, read_outcomes, read_rates
@@ -265,6 +266,40 @@ def test_what_was_measured_of_a_surrogate_is_listed_with_it(changed: Path) -> No
         measures = list_surrogates(store, run).set_index("surrogate")["measures"]
     assert measures[label]["sharpness"] == 1.5
     assert all(found == {} for other, found in measures.items() if other != label)
+
+
+def test_victims_that_were_looked_at_are_listed_with_what_all_their_trainings_cost(changed: Path) -> None:
+    """Written by SQL: one that rests on two trainings, and one that came from elsewhere, so that nobody knows."""
+    with Store(changed) as store:
+        run = run_of(store)
+    rows = raw_store.query(
+        changed,
+        "select m.artifact, m.label, m.axes, a.record from run_models m join artifacts a on a.id = m.artifact "
+        f"where m.run = '{run}' and m.role in ('victim', 'surrogate') order by m.role desc, m.artifact",
+    )
+    (one, label, axes, record), (other, elsewhere, _, _) = rows[:2]
+    (third, *_, its_record) = rows[2]
+    execute(
+        changed,
+        f"""update artifacts set record = '{{"kind": "referenced"}}' where id = {other}""",
+        f"""update run_models set axes = '{{"defense": "jpeg"}}' where run = '{run}' and artifact = {other}""",
+        f"update artifacts set record = json_set(record, '$.macs', 9.5) where id = {third}",
+        f"insert into run_victims values ('{run}', {one}, '[{one}, {third}]', {third}, 'linf 8/255')",
+        f"insert into run_victims values ('{run}', {other}, '[{other}]', {third}, 'linf 8/255')",
+    )
+    with Store(changed) as store:
+        found = list_victims(store, run).set_index("victim")
+    assert set(found.index) == {label, elsewhere}
+    costs = [json.loads(text) for text in (record, its_record)]
+    for column in ("forward", "backward", "seconds"):
+        assert found.loc[label, column] == pytest.approx(sum(cost[column] for cost in costs))
+        assert np.isnan(found.loc[elsewhere, column])
+    assert found.loc[label, "victim_seed"] == int(json.loads(axes)["seed"])
+    assert found.loc[elsewhere, ["victim_seed", "defense", "budget"]].tolist() == [-1, "jpeg", "linf 8/255"]
+    assert found.loc[elsewhere, "victim_config"] == elsewhere  # no seed is known
+    assert found.loc[label, "numbers"]["macs"] == 9.5
+    assert found.loc[label, "parameters"] == costs[1]["parameters"]
+    assert len(found.loc[label, "records"]) == 2
 
 
 def test_targets_are_those_of_the_files_or_drawn_again_when_they_are_gone(changed: Path) -> None:
