@@ -1,6 +1,7 @@
 """Costs beside transfer: means over seeds, what a budget buys, and that test chooses nothing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,26 @@ def test_equal_attack_cost() -> None:
     chosen = rows.loc[("one", 200), ["candidates", "validation_asr", "asr", "passes_per_image"]]
     assert list(chosen) == [2, 0.3, 0.7, 50]
     assert rows["n"].tolist() == [100] * 6
+
+
+@pytest.mark.parametrize("change", [{"case": 0}, {"reads": "victim"}])
+def test_white_boxes_and_attacks_on_the_victim_itself_are_never_the_best(change: dict[str, object]) -> None:
+    """The same sets on their own models, or made with the victim's weights, always succeed, and change no row."""
+    settings = {("one", "mi steps=5"): (20, 10), ("one", "mi steps=25"): (30, 50), ("sam", "mi steps=5"): (50, 10)}
+
+    def beside(outcomes: Outcomes) -> Outcomes:
+        cells = outcomes.cells.assign(reads="surrogate")
+        own = cells.assign(victim="own", **change)
+        return replace(
+            outcomes,
+            cells=pd.concat([cells, own], ignore_index=True),
+            adversarial=np.concatenate([outcomes.adversarial, np.ones_like(outcomes.adversarial)]),
+        )
+
+    test, validation = attacks(settings), attacks(settings, name="val")
+    expected = equal_attack_cost(test, validation)
+    found = equal_attack_cost(beside(test), beside(validation))
+    pd.testing.assert_frame_equal(found.frame, expected.frame)
 
 
 def test_a_setting_that_never_fits_is_named() -> None:

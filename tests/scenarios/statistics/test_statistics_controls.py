@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from carom.scenarios.statistics import ControlCheck, Outcomes, controls
+from carom.scenarios.statistics.controls import gradients_are_there
 
 Make = Callable[..., Outcomes]
 NAMES = [
@@ -134,6 +135,18 @@ def test_few_images_without_gradients_are_no_sign_of_masking(make_outcomes: Make
         p = binomtest(few, images, 0.1, alternative="greater").pvalue * len(sets)
         check = by_name(controls(replace(outcomes, sets=sets)))["zero gradients"]
         assert check.status == ("warned" if p <= 0.05 else "passed")
+
+
+@pytest.mark.parametrize("recorded", ["no column", "no number", "nothing"])
+def test_gradients_that_nobody_recorded_are_no_sign(make_outcomes: Make, recorded: str) -> None:
+    sets = make_outcomes(6).sets
+    assert sets is not None
+    given = {
+        "no column": sets.drop(columns="zero_gradient_fraction"),
+        "no number": sets.assign(zero_gradient_fraction=np.nan),
+        "nothing": None,
+    }
+    assert gradients_are_there(given[recorded], 50).status == "not run"
 
 
 def test_masked_gradients_warn_and_a_set_outside_the_ball_fails(make_outcomes: Make) -> None:
