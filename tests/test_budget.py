@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from carom.budget import Budget, l2, noise_in_ball, parse_eps, unit_l2
+from carom.budget import Budget, in_range, l2, noise_in_ball, parse_eps, unit_l2
 from carom.draws import Draws
 from carom.errors import ContractError, InputError
 from carom.identity import content_key
@@ -95,6 +95,19 @@ def test_l2_rounding_turns_the_pixel_that_rounding_enlarged_most() -> None:
     x_adv = (pixels.double() + torch.tensor([1.9, 1.6])) / 255
     change = Budget(norm="l2", eps=Fraction(5, 510)).quantize(x_adv, pixels).int() - 100
     assert change.flatten().tolist() == [2, 1]
+
+
+def test_float_error_at_the_ends_is_clamped_and_more_is_refused() -> None:
+    inside = torch.tensor([[[[0.0, 0.5, 1.0]]]])
+    assert in_range(inside, where="x") is inside
+    for off in (5e-7, -5e-7):
+        end = inside + off
+        assert torch.equal(in_range(end, where="x"), end.clamp(0, 1))
+    for bad in (inside + 0.01, inside - 0.01, inside * 2, inside * float("nan")):
+        with pytest.raises(InputError, match=r"x: pixels in \["):
+            in_range(bad, where="x")
+    with pytest.raises(InputError, match="divide 8-bit images by 255"):
+        in_range(inside * 255, where="x")
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

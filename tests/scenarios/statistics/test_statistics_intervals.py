@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from scipy.stats import binomtest, t  # type: ignore[attr-defined]
 
 from carom.scenarios.statistics import Outcomes, VarianceComponents, holm, marginal_effects, mcnemar, paired_wald
-from carom.scenarios.statistics.intervals import paired_sums, resampled_sums
+from carom.scenarios.statistics.intervals import paired_sums, quantiles, resampled_sums
 from carom.scenarios.statistics.pooled import pool, rate_intervals
 
 Wrong = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -274,6 +274,18 @@ def test_images_that_count_in_no_cell_of_a_row_say_nothing_of_it() -> None:
     d, n = np.array([[2.0, -1.0, 0.0, 1.0]]), np.array([[2.0, 2.0, 1.0, 2.0]])
     more = [np.pad(values, ((0, 0), (0, 5))) for values in (d, n)]
     np.testing.assert_allclose(np.ravel(paired_sums(*more)), np.ravel(paired_sums(d, n)))
+
+
+def test_draws_without_a_denominator_do_not_count() -> None:
+    draws = np.random.default_rng(0).random((101, 3))
+    draws[::3, 1] = np.nan
+    draws[:, 2] = np.nan
+    expected = [np.quantile(column[~np.isnan(column)], [0.025, 0.975]) for column in draws.T[:2]]
+    for low, high in (quantiles(draws), quantiles(draws[:, :1])):
+        np.testing.assert_allclose([low[0], high[0]], expected[0])
+    low, high = quantiles(draws)
+    np.testing.assert_allclose([low[1], high[1]], expected[1])
+    assert np.isnan([low[2], high[2]]).all()
 
 
 def test_images_are_drawn_within_their_source_and_alike_in_every_call() -> None:
