@@ -23,7 +23,7 @@ def misshapen(place: ModuleType) -> Iterator[str]:
             if getattr(found, "__module__", None) != module.__name__:
                 continue
             if dataclasses.is_dataclass(found):
-                params = found.__dataclass_params__  # type: ignore[attr-defined]
+                params: Any = vars(found)["__dataclass_params__"]
                 fields = dataclasses.fields(found)
                 if not params.frozen or not all(field.kw_only for field in fields if field.init):
                     yield f"{module.__name__}.{name} is not frozen, or is made without the names of its fields"

@@ -68,7 +68,12 @@ def slowly(asked: Asked) -> dict[str, tuple[float, float, float]]:
     both_roles = {s for s, _ in pairs} & {v for _, v in pairs}
 
     def cluster(name: str, pair: tuple[str, str]) -> list[Any]:
-        of = {"surrogate": [pair[0]], "victim": [pair[1]], "model": list(pair), "pair": [frozenset(pair)]}
+        of: dict[str, list[Any]] = {
+            "surrogate": [pair[0]],
+            "victim": [pair[1]],
+            "model": list(pair),
+            "pair": [frozenset(pair)],
+        }
         return of[name] if both_roles or name != "pair" else [pair]
 
     def scores(means_of: Callable[[Regression, list[tuple[str, str]]], Floats]) -> Floats:
@@ -179,7 +184,7 @@ def test_of_one_surrogate_the_interval_is_held_open_by_students_of_two_groups_of
         itself=False,
         victim_seeds=range(100, 100 + seeds),
     )
-    one = outcomes.where((outcomes.control | (outcomes.cells["architecture_s"] == "cnn")).to_numpy(dtype=bool))
+    one = outcomes.where(outcomes.control | (outcomes.cells["architecture_s"] == "cnn").to_numpy(dtype=bool))
     ((cells, regressions, asr, noise),) = asked_by(one, monkeypatch)
     _, least = over_models(cells, regressions, asr, noise)
     groups = [asr[(cells["architecture_v"] == name).to_numpy()] for name in ("cnn", "vit")]

@@ -204,7 +204,7 @@ def test_equal_attack_cost() -> None:
 
 
 @pytest.mark.parametrize("change", [{"case": 0}, {"reads": "victim"}])
-def test_white_boxes_and_attacks_on_the_victim_itself_are_never_the_best(change: dict[str, object]) -> None:
+def test_white_boxes_and_attacks_on_the_victim_itself_are_never_the_best(change: dict[str, Any]) -> None:
     """The same sets on their own models, or made with the victim's weights, always succeed, and change no row."""
     settings = {("one", "mi steps=5"): (20, 10), ("one", "mi steps=25"): (30, 50), ("sam", "mi steps=5"): (50, 10)}
 

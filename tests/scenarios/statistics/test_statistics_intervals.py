@@ -272,8 +272,8 @@ def test_sums_have_the_interval_of_the_images_and_two_more(case: str) -> None:
 
 def test_images_that_count_in_no_cell_of_a_row_say_nothing_of_it() -> None:
     d, n = np.array([[2.0, -1.0, 0.0, 1.0]]), np.array([[2.0, 2.0, 1.0, 2.0]])
-    more = [np.pad(values, ((0, 0), (0, 5))) for values in (d, n)]
-    np.testing.assert_allclose(np.ravel(paired_sums(*more)), np.ravel(paired_sums(d, n)))
+    longer, counts = (np.pad(values, ((0, 0), (0, 5))) for values in (d, n))
+    np.testing.assert_allclose(np.array(paired_sums(longer, counts)), np.array(paired_sums(d, n)))
 
 
 def test_draws_without_a_denominator_do_not_count() -> None:
