@@ -6,7 +6,12 @@ Started by `carom app`, which names the stores in the environment; reads, never 
 
 import streamlit as st
 
-PAGES = ("runs", "cases", "matrix", "methods", "images", "gates")
+PAGES = {
+    "Answers": ("overview", "model", "defences"),
+    "Explore": ("transfer", "matrix", "attacks", "surrogates", "images"),
+    "Operate": ("runs", "gates"),
+}
+TITLES = {"model": "My model"}
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="3" cy="13" r="2.6" fill="#0072B2"/>'
     '<path d="M4 11 10 3l4 9" fill="none" stroke="#808080"/><circle cx="13" cy="13" r="2.6" fill="#E69F00"/></svg>'
@@ -15,11 +20,19 @@ ICON = (
 
 def main() -> None:
     """Draw the page of the address."""
-    pages = [
-        # An icon of Streamlit's would also be asked of a server of others, for the browser's tab.
-        st.Page(f"pages/{name}.py", title=name.capitalize(), url_path=name, default=name == "runs")
-        for name in PAGES
-    ]
+    pages = {
+        group: [
+            # An icon of Streamlit's would also be asked of a server of others, for the browser's tab.
+            st.Page(
+                f"pages/{name}.py",
+                title=TITLES.get(name, name.capitalize()),
+                url_path=name,
+                default=name == "overview",
+            )
+            for name in names
+        ]
+        for group, names in PAGES.items()
+    }
     page = st.navigation(pages)
     st.set_page_config(page_title=f"{page.title} · carom", page_icon=ICON, layout="wide")
     page.run()

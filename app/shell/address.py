@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from .help import help_of
+from .plain import plain
 
 
 def pick(
     ask: Callable[..., str | None], label: str, options: Sequence[str], name: str, default: str, **more: object
 ) -> str:
     """A choice that stands in the address as `name`: what the address says wins when it changed, else the widget.
+
+    What the address asks for and is not here is said, until something else is chosen.
 
     Args:
         ask: Such as `st.selectbox`.
@@ -22,13 +25,19 @@ def pick(
     """
     more.setdefault("help", help_of(label, "pick"))
     key, written, kept = f"pick-{name}", f"address-{name}", f"kept-{name}"
-    asked = st.query_params.get(name)
+    asked, unknown = st.query_params.get(name), f"unknown-{name}"
     if asked is not None and asked != st.session_state.get(written):
+        st.session_state[unknown] = None if asked in options else asked
         st.session_state[key] = asked if asked in options else default
     elif st.session_state.get(key) not in options:  # a page that did not ask for it lost the widget, not the choice
         last = st.session_state.get(kept)
         st.session_state[key] = last if last in options else default
     chosen = ask(label, list(options), key=key, **more) or default
+    if chosen != default:
+        st.session_state[unknown] = None
+    if (missing := st.session_state.get(unknown)) is not None:
+        shown = plain(more["format_func"](chosen) if callable(more.get("format_func")) else chosen)
+        st.warning(f"The address asks for {label.lower()} {plain(missing)}, which is not here; shown is {shown}.")
     st.query_params[name] = st.session_state[written] = st.session_state[kept] = chosen
     return chosen
 

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from carom.app.queries import gates as gate_queries
 from carom.app.queries import runs as run_queries
 from carom.errors import CaromError, one_line
+from carom.scenarios.statistics.outcomes import eps_value
 from carom.scenarios.store.runs import Run
 
 from .address import pick
@@ -27,6 +30,7 @@ PACED = 60  # looks that the pace of a run is taken from
 STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
 [data-testid=stAppDeployButton] {display: none}
+.st-key-choices {position: sticky; top: 3.75rem; z-index: 90; background: var(--st-background-color)}
 </style>"""
 STANDS: dict[run_queries.State, str] = {
     "waiting": "running",
@@ -60,9 +64,27 @@ class Opened(Place):
 
     Attributes:
         run: The chosen one.
+        boxes: Places beside it, in the row of choices that stands on every page, for budget and attack.
     """
 
     run: Run
+    boxes: Sequence[DeltaGenerator]
+
+
+ALL = "all attacks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What a page is about besides a run.
+
+    Attributes:
+        budget: As in the column `budget` of cells.
+        attack: None for all that may be pooled.
+    """
+
+    budget: str
+    attack: str | None
 
 
 def stores() -> list[Path]:
@@ -129,9 +151,11 @@ def _show(page: Callable[[Opened], float | None], folder: Path) -> None:
         )
         watch(lambda: run_queries.counter(folder), counter, POLL)
         return
-    with st.sidebar:
-        run = choose(runs)
-    seconds = page(Opened(folder=folder, counter=counter, runs=runs, run=run))
+    with st.container(key="choices"):
+        first, *boxes = st.columns([3, 2, 2])
+        with first:
+            run = choose(runs)
+    seconds = page(Opened(folder=folder, counter=counter, runs=runs, run=run, boxes=boxes))
     watch(lambda: run_queries.counter(folder), counter, wait_of(seconds or 0.0))
 
 
@@ -150,12 +174,39 @@ def kept_runs(folder: str, counter: int, gone: bool) -> list[Run]:
 def choose(runs: list[Run]) -> Run:
     """The run that the address or the user names; the latest otherwise."""
     ids = [r.id for r in runs]
-    asked = st.query_params.get("run")
     labels = {r.id: f"{r.id} · {STANDS[run_queries.state(r)]}" for r in runs}
     chosen = pick(st.selectbox, "Run", ids, "run", ids[0], format_func=lambda run: labels.get(run, run))
-    if asked is not None and asked not in ids:
-        st.warning(f"This store has no run named {plain(asked)}. Shown is {plain(chosen)}; the list above has all.")
     return runs[ids.index(chosen)]
+
+
+def choices(opened: Opened, cells: pd.DataFrame, *, attacks: bool = True) -> Chosen:
+    """Budget and attack beside the run, the same on every page; the largest radius and all attacks until one chooses.
+
+    Args:
+        opened: What the page is about.
+        cells: Of surrogates, at least one, with their `budget`.
+        attacks: Whether the page can be about one attack alone.
+    """
+    budgets = list(in_order(cells))
+    usual = cells[(cells["case"] != 0) & (cells["reads"] == "surrogate") & ~cells["targeted"].astype(bool)]
+    first = list(in_order(usual if len(usual) else cells))
+    norm = first[0].split(" ")[0]
+    largest = [b for b in first if b.split(" ")[0] == norm][-1]
+    budget = pick(opened.boxes[0].selectbox, "Budget", budgets, "budget", largest)
+    if not attacks:
+        return Chosen(budget=budget, attack=None)
+    here = [str(attack) for attack in cells.loc[cells["budget"] == budget, "attack"].unique()]
+    attack = pick(opened.boxes[1].selectbox, "Attack", [ALL, *here], "attack", ALL)
+    return Chosen(budget=budget, attack=None if attack == ALL else attack)
+
+
+def in_order(cells: pd.DataFrame) -> Sequence[str]:
+    """The budgets of cells: norm by norm as they come, untargeted first, the smallest radius first."""
+    columns = ["norm", "targeted", "eps", "budget"]
+    known = cells[columns].drop_duplicates().astype({"norm": str, "eps": str, "budget": str, "targeted": bool})
+    norms = list(dict.fromkeys(known["norm"]))
+    key = {row.budget: (norms.index(row.norm), row.targeted, eps_value(row.eps)) for row in known.itertuples()}
+    return sorted(key, key=key.__getitem__)
 
 
 def header(opened: Opened, title: str) -> None:
@@ -179,7 +230,7 @@ def header(opened: Opened, title: str) -> None:
             )
         case "published":
             st.info(
-                "Published results of others: rates of whole cells, without images, so page Cases has all there is. "
+                "Published results of others: rates of whole cells, without images, so page Transfer has all there is. "
                 f"{code(f'carom show {run.id}')} prints the same tables."
             )
         case "failed":

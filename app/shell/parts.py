@@ -131,8 +131,23 @@ def cell_links(shown: Table) -> list[str | None] | None:
     return links
 
 
+def folded(tables: Sequence[Table]) -> None:
+    """Tables under one word, for who wants the numbers behind a page."""
+    if tables:
+        with st.expander("Data"):
+            for shown in tables:
+                table(shown)
+
+
 def figure(
-    chart: alt.LayerChart, data: pd.DataFrame, name: str, caption: str, *, title: str | None = None, **more: Any
+    chart: alt.LayerChart,
+    data: pd.DataFrame,
+    name: str,
+    caption: str,
+    *,
+    title: str | None = None,
+    computed: str | None = None,
+    **more: Any,
 ) -> Any:
     """A chart with its caption, as PNG and SVG, and its data as CSV, to take along.
 
@@ -140,14 +155,18 @@ def figure(
         chart: What is drawn.
         data: What it shows, as raw numbers.
         name: For files.
-        caption: Units, n, interval and what it ranges over.
-        title: Above it, with what the glossary says of it on hover; None for none.
+        caption: One line: units, n, and what the intervals range over.
+        title: Above it: what it shows, as a finding where one can be said; None for none.
+        computed: How the numbers came about, for who asks.
         more: For `st.altair_chart`; with `on_select` what was selected is returned.
     """
     if title is not None:
         st.subheader(plain(title), help=help_of(title))
     event = st.altair_chart(chart, key=f"chart-{name}", alt=caption, **more)
     st.caption(plain(caption))
+    if computed is not None:
+        with st.expander("How computed"):
+            st.markdown(plain(computed))
     files: list[tuple[str, str, Callable[[], bytes]]] = [
         ("PNG", "image/png", lambda: theme.png(chart)),
         ("SVG", "image/svg+xml", lambda: theme.svg(chart).encode()),

@@ -47,7 +47,7 @@ def test_every_page_shows_them(brought: tuple[Path, str], explore: Callable[...,
     at = explore(folder, "images", run=run, surrogate="a network of theirs", attack="theirs")
     chosen = {box.label: box.value for box in at.selectbox}
     assert (chosen["Surrogate"], chosen["Attack"]) == ("a network of theirs", "theirs")
-    at = explore(folder, "cases", run=run)
+    at = explore(folder, "transfer", run=run)
     assert "theirs" in next(box.options for box in at.selectbox if box.label == "Attacks")
-    explore(folder, "methods", run=run)
+    explore(folder, "attacks", run=run)
     explore(folder, "runs", run=run)

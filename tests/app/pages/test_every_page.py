@@ -96,7 +96,7 @@ def test_damaged_store(visit: Callable[..., AppTest], tmp_path: Path) -> None:
 
 
 def test_a_finished_run(visit: Callable[..., AppTest], finished: Path) -> None:
-    at = visit(finished, page="cases")
+    at = visit(finished, page="transfer")
     with Store(finished) as store:
         tables = {t.name: t for t in show_run(store, run_queries.runs(finished)[0].id)}
     assert "done: all 128 cells have an outcome" in shown(at.caption)
@@ -110,7 +110,7 @@ def test_a_finished_run(visit: Callable[..., AppTest], finished: Path) -> None:
 
 
 def test_a_run_that_has_just_begun(visit: Callable[..., AppTest], changed: Callable[..., Path]) -> None:
-    at = visit(changed(cells.delete(), runs.update().values(status="running")), page="cases")
+    at = visit(changed(cells.delete(), runs.update().values(status="running")), page="transfer")
     assert "by themselves" in shown(at.info)
     assert "Running: 0 of 128 cells" in at.get("progress")[0].proto.text
     assert titles(at) == ["Models"]
@@ -120,7 +120,7 @@ def test_a_run_that_has_just_begun(visit: Callable[..., AppTest], changed: Calla
 def test_a_running_run_shows_what_it_writes(visit: Callable[..., AppTest], changed: Callable[..., Path]) -> None:
     first = sa.select(cells.c.adversarial_set).order_by(cells.c.adversarial_set.desc()).limit(1).scalar_subquery()
     lack = cells.delete().where(cells.c.adversarial_set == first)
-    at = visit(changed(runs.update().values(status="running"), lack), page="cases")
+    at = visit(changed(runs.update().values(status="running"), lack), page="transfer")
     assert "Running: 123 of 128 cells" in at.get("progress")[0].proto.text
     before = table_of(at, CASES)["n"].sum()
     changed(lack)
@@ -191,7 +191,7 @@ def test_images_that_were_freed(visit: Callable[..., AppTest], copy: Path, page:
 def test_an_interrupted_run(visit: Callable[..., AppTest], changed: Callable[..., Path]) -> None:
     first = sa.select(sa.func.min(cells.c.adversarial_set)).scalar_subquery()
     lack = cells.delete().where(cells.c.adversarial_set == first)
-    at = visit(changed(runs.update().values(status="interrupted"), lack), page="cases")
+    at = visit(changed(runs.update().values(status="interrupted"), lack), page="transfer")
     assert "Interrupted: 124 of 128 cells" in shown(at.warning)
     assert "`carom run small`" in shown(at.warning)
     assert "Attack success by case" in "".join(titles(at))
@@ -242,7 +242,7 @@ def test_failed_controls_stand_above_everything(
     answers = np.frombuffer(zlib.decompress(row.changes), np.uint8) ^ 1
     here = (cells.c.adversarial_set == row.adversarial_set) & (cells.c.victim == row.victim)
     folder = changed(cells.update().where(here).values(changes=zlib.compress(answers.tobytes())))
-    at = visit(folder, page="cases")
+    at = visit(folder, page="transfer")
     assert "Failed: **eps = 0**. Expected ASR 0 exactly; came" in shown(at.error)
     assert "Do not trust" in shown(at.error)
     assert "Warned: **white box**" in shown(at.warning)
@@ -280,7 +280,7 @@ def table_of(at: AppTest, title: str) -> pd.DataFrame:
 
 def test_an_unknown_run_in_the_address(visit: Callable[..., AppTest], finished: Path) -> None:
     at = visit(finished, run="**gone** ![i](http://a/b.png)")
-    assert "no run named **gone** ![i](http://a/b.png)" in shown(at.warning)
+    assert "asks for run **gone** ![i](http://a/b.png)" in shown(at.warning)
     assert plain("**gone** ![i](http://a/b.png)") in at.warning[0].value
     assert in_address(at, "run") == run_queries.runs(finished)[0].id
 
@@ -350,7 +350,7 @@ def test_what_goes_wrong_is_a_sentence(
         raise RuntimeError("a **bug**")
 
     monkeypatch.setattr(table_queries, "troubles", broken)
-    at = visit(finished, page="cases")
+    at = visit(finished, page="transfer")
     assert "This view cannot be shown: RuntimeError: a **bug**" in shown(at.error)
     assert "carom show" in shown(at.error)
 

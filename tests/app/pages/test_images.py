@@ -103,7 +103,7 @@ def test_nothing_is_crafted(explore: Explore, read: Read, changed: Callable[...,
     assert "No adversarial set has been crafted yet" in read(explore(folder, "images").info)
 
 
-@pytest.mark.parametrize("page", ["images", "matrix", "cases"])
+@pytest.mark.parametrize("page", ["images", "matrix", "transfer"])
 def test_names_with_markup_are_text(explore: Explore, read: Read, finished: Path, page: str) -> None:
     at = explore(finished, page)
     markdown = [at.caption, at.subheader, at.info, at.warning, at.markdown]

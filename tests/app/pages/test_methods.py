@@ -26,7 +26,7 @@ from carom.scenarios.store.database import Store
 from carom.scenarios.tables import defenses
 from carom.scenarios.tables.table import Table
 
-PAGE = Path(carom.app.__file__).parent / "pages" / "methods.py"
+PAGES = Path(carom.app.__file__).parent / "pages"
 KEPT = {"none": (20, 5), "pgd-at": (60, 40), "**pubdef**": (70, 10)}  # of 100, under transfer and in the white box
 
 
@@ -61,9 +61,9 @@ def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Table]:
         return defenses.defense_tables(store, "run", everything)
 
 
-def visit(folder: Path, monkeypatch: pytest.MonkeyPatch, **address: str) -> AppTest:
+def visit(folder: Path, monkeypatch: pytest.MonkeyPatch, page: str, **address: str) -> AppTest:
     monkeypatch.setenv("CAROM_STORE", str(folder))
-    at = AppTest.from_file(str(PAGE), default_timeout=60)
+    at = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
     for name, value in address.items():
         at.query_params[name] = value
     at.run()
@@ -106,7 +106,7 @@ def marks(chart: Mapping[str, Any]) -> list[str]:
 
 
 def test_a_run_without_defences_says_how_to_get_some(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = visit(finished, monkeypatch, methods="defences")
+    at = visit(finished, monkeypatch, page="defences")
     assert "no defended victim" in at.info[0].value
     assert not at.get("vega_lite_chart")
 
@@ -115,7 +115,7 @@ def test_defences_have_a_chart_and_every_table(
     finished: Path, monkeypatch: pytest.MonkeyPatch, tables: list[Table], given: Callable[[list[Table]], None]
 ) -> None:
     given(tables)
-    at = visit(finished, monkeypatch, methods="defences", budget="linf 8/255")
+    at = visit(finished, monkeypatch, page="defences", budget="linf 8/255")
     assert len(tables) == 7
     assert titles(at)[0] == "Transfer and white box over clean accuracy"
     assert len(titles(at)) == 1 + len(tables)
@@ -153,7 +153,7 @@ def test_students_stand_on_a_front_and_one_is_exported(
     given(tables)
     st.cache_data.clear()  # of the students
     monkeypatch.setattr(method_queries, "students", lambda *_: {"elastic/s2": STUDENTS})
-    at = visit(finished, monkeypatch, methods="defences", student="small")
+    at = visit(finished, monkeypatch, page="defences", student="small")
     assert "Early-student front" in titles(at)
     assert at.selectbox(key="pick-student").options == ["large", "small"]
     (command,) = [c.value for c in at.code if "carom students" in c.value]
@@ -167,7 +167,7 @@ def test_students_stand_on_a_front_and_one_is_exported(
 
 
 def test_attacks_are_drawn_over_passes_and_visibility(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = visit(finished, monkeypatch, methods="attacks", budget="linf 32/255")
+    at = visit(finished, monkeypatch, page="attacks", budget="linf 32/255")
     assert {"Best within P passes", "Strength against visibility", "Transfer by attack (C0 excluded)"} <= set(
         titles(at)
     )
@@ -205,7 +205,7 @@ def test_attacks_are_drawn_over_eps_and_steps(
     finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Table]], None]
 ) -> None:
     given([by_attack()])
-    at = visit(finished, monkeypatch, methods="attacks")
+    at = visit(finished, monkeypatch, page="attacks")
     assert titles(at)[:2] == ["ASR over eps", "ASR over steps"]
     assert at.selectbox(key="pick-kind").options == ["untargeted", "targeted"]
     eps, steps = charts(at)[:2]
@@ -262,7 +262,7 @@ def test_surrogates_are_drawn_over_cost_and_flatness(
     finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Table]], None]
 ) -> None:
     given(built())
-    at = visit(finished, monkeypatch, methods="surrogates")
+    at = visit(finished, monkeypatch, page="surrogates")
     assert titles(at)[:3] == [
         "ASR against cost",
         "How many networks trained apart transfer as well",
@@ -278,14 +278,9 @@ def test_surrogates_are_drawn_over_cost_and_flatness(
 
 
 def test_a_run_that_compares_no_builders_says_how(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = visit(finished, monkeypatch, methods="surrogates")
+    at = visit(finished, monkeypatch, page="surrogates")
     assert "`builder`" in at.info[0].value
     assert titles(at) == ["Transfer by surrogate (C0 excluded)"]
-
-
-def test_nonsense_in_the_address_is_the_usual_view(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = visit(finished, monkeypatch, methods="nonsense", papers="nonsense")
-    assert at.query_params["methods"] in ("surrogates", ["surrogates"])
 
 
 # ------------------------------------------------------------------------------------------------------- parts of them

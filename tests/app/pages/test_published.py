@@ -32,9 +32,9 @@ def test_every_page_stands(imported: Path, monkeypatch: pytest.MonkeyPatch, page
     at = AppTest.from_file(str(page), default_timeout=60).run()
     assert not at.exception
     assert not at.error
-    if page.stem in ("cases", "matrix", "runs"):
+    if page.stem in ("transfer", "matrix", "runs"):
         assert any("Published results of others" in str(e.value) for e in at.info)
-    if page.stem == "cases":
+    if page.stem == "transfer":
         assert "Controls" in [s.value for s in at.subheader]
 
 

@@ -38,7 +38,7 @@ def labels() -> Iterator[tuple[str, str]]:
 
 def test_every_choice_has_a_term() -> None:
     found = dict.fromkeys(labels())
-    assert ("methods.py", "Cost") in found
+    assert ("surrogates.py", "Cost") in found
     assert not [f"{file}: {label}" for file, label in found if help_of(label, "pick") is None]
 
 

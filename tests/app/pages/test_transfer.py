@@ -31,7 +31,7 @@ def points(at: AppTest, chart: int) -> list[dict[str, Any]]:
 
 
 def test_figures_and_tables(explore: Explore, read: Read, finished: Path) -> None:
-    at = explore(finished, "cases")
+    at = explore(finished, "transfer")
     assert len(at.get("vega_lite_chart")) == 2
     said = read(at.caption)
     assert "ASR in percent of all attacks, linf 32/255" in said
@@ -50,16 +50,16 @@ def test_figures_and_tables(explore: Explore, read: Read, finished: Path) -> Non
 
 
 def test_one_attack_one_budget_one_surrogate(explore: Explore, read: Read, finished: Path) -> None:
-    at = explore(finished, "cases")
+    at = explore(finished, "transfer")
     run = run_queries.runs(finished)[0].id
-    at.selectbox(key="pick-case-attack").set_value("mi").run()
+    at.selectbox(key="pick-attack").set_value("mi").run()
     at.selectbox(key="pick-budget").set_value("l2 0.5").run()
     config = at.selectbox(key="pick-surrogates").options[1]
     at.selectbox(key="pick-surrogates").set_value(config).run()
     assert not at.exception
-    assert at.query_params["case-attack"] == "mi"
+    assert at.query_params["attack"] == "mi"
     assert f"ASR in percent of mi, l2 0.5, surrogates {config}" in read(at.caption)
-    again = explore(finished, "cases", case_attack="mi", budget="l2 0.5", surrogates=config, run=run)
+    again = explore(finished, "transfer", attack="mi", budget="l2 0.5", surrogates=config, run=run)
     assert read(again.caption) == read(at.caption)
 
 
@@ -67,20 +67,20 @@ def test_too_much_to_read_is_said(
     explore: Explore, read: Read, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(case_queries, "MOST_READ", 3)
-    config = explore(finished, "cases").selectbox(key="pick-surrogates").options[1]
-    at = explore(finished, "cases", case_attack="fgsm", levels="gone", surrogates=config)
+    config = explore(finished, "transfer").selectbox(key="pick-surrogates").options[1]
+    at = explore(finished, "transfer", attack="fgsm", levels="gone", surrogates=config)
     assert "expected at most 3" in read(at.warning)
 
 
 def test_no_outcome_yet(explore: Explore, read: Read, changed: Callable[..., Path]) -> None:
-    at = explore(changed(cells.delete(), runs.update().values(status="running")), "cases")
+    at = explore(changed(cells.delete(), runs.update().values(status="running")), "transfer")
     assert "No outcome yet" in read(at.info)
     assert not at.get("vega_lite_chart")
 
 
 def test_controls_alone_make_no_case(explore: Explore, read: Read, changed: Callable[..., Path]) -> None:
     attacks = sa.select(run_sets.c.artifact).where(run_sets.c.surrogate.is_not(None))
-    at = explore(changed(cells.delete().where(cells.c.adversarial_set.in_(attacks))), "cases")
+    at = explore(changed(cells.delete().where(cells.c.adversarial_set.in_(attacks))), "transfer")
     assert "controls alone make no case" in read(at.info)
 
 
@@ -96,7 +96,7 @@ def test_controls_are_red_when_they_fail(
     assert row is not None
     answers = np.frombuffer(zlib.decompress(row.changes), np.uint8) ^ 1
     here = (cells.c.adversarial_set == row.adversarial_set) & (cells.c.victim == row.victim)
-    at = explore(changed(cells.update().where(here).values(changes=zlib.compress(answers.tobytes()))), "cases")
+    at = explore(changed(cells.update().where(here).values(changes=zlib.compress(answers.tobytes()))), "transfer")
     assert "eps = 0" in read(at.error)
 
 
@@ -113,14 +113,14 @@ def published(tmp_path: Path, store: Path) -> str:
 
 def test_published_results_stand_beside_ones_own(explore: Explore, read: Read, copy: Path, tmp_path: Path) -> None:
     published(tmp_path, copy)
-    at = explore(copy, "cases")
+    at = explore(copy, "transfer")
     assert "Grey: published means" in read(at.caption)
     assert any("beside published results" in read([s]).lower() for s in at.subheader)
     assert "whose" in str(points(at, 0))
 
 
 def test_a_published_run_itself(explore: Explore, read: Read, copy: Path, tmp_path: Path) -> None:
-    at = explore(copy, "cases", run=published(tmp_path, copy))
+    at = explore(copy, "transfer", run=published(tmp_path, copy))
     assert "no intervals were published" in read(at.caption)
     titles = [read([s]) for s in at.subheader]
     assert any("published attack success by case" in t.lower() for t in titles)

@@ -1,4 +1,4 @@
-"""Cases: attack success by mismatch of attacker and victim, what each mismatch costs, and whether controls held."""
+"""Transfer: attack success by mismatch of attacker and victim, and what each mismatch costs."""
 
 import pandas as pd
 import streamlit as st
@@ -9,7 +9,7 @@ from carom.app.queries import cells as cell_queries
 from carom.app.queries import runs as run_queries
 from carom.app.shell import cell_views, parts, views
 from carom.app.shell.address import pick
-from carom.app.shell.frame import Opened, header, show
+from carom.app.shell.frame import Opened, choices, header, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.charts import theme
@@ -35,7 +35,7 @@ ALL = "all"
 
 def page(opened: Opened) -> float:
     """ASR by case, effects, controls; published results beside one's own."""
-    header(opened, "Cases")
+    header(opened, "Transfer")
     view, seconds = views.of_run(opened)
     parts.controls_notice(view.tables)
     if views.explained(opened, view):
@@ -60,14 +60,12 @@ def cases_figure(opened: Opened, view: run_queries.View) -> None:
         st.info("No surrogate's set has an outcome yet; controls alone make no case.")
         return
     beside = case_queries.published_points(view.tables)
-    boxes = st.columns(4)
-    attack = pick(boxes[0].selectbox, "Attacks", [ALL, *cells["attack"].unique()], "case-attack", ALL)
-    of_attack = cells if attack == ALL else cells[cells["attack"] == attack]
-    budgets = [str(b) for b in of_attack["budget"].unique()]
-    budget = pick(boxes[1].selectbox, "Budget", budgets, "budget", budgets[0])
-    configs = [ALL, *(c for c in cells["surrogate_config"].unique() if c)]
-    config = pick(boxes[2].selectbox, "Surrogates", configs, "surrogates", ALL)
-    of = None if attack == ALL else attack
+    chosen = choices(opened, cells)
+    of, budget = chosen.attack, chosen.budget
+    left, right = st.columns(2)
+    of_attack = cells if of is None else cells[cells["attack"] == of]
+    configs = [ALL, *(c for c in of_attack["surrogate_config"].unique() if c)]
+    config = pick(left.selectbox, "Surrogates", configs, "surrogates", ALL)
     points = case_queries.case_points(view.tables, view.cells, attack=of)
     if config != ALL:
         fixed = case_queries.fixed_axes(next(t for t in view.tables if t.name == "cases"))
@@ -82,15 +80,15 @@ def cases_figure(opened: Opened, view: run_queries.View) -> None:
         st.info("No cell has this attack, budget and surrogate together; choose others.")
         return
     if len(series) > 1:
-        level = pick(boxes[3].selectbox, "Levels", [ALL, *series], "levels", ALL)
+        level = pick(right.selectbox, "Levels", [ALL, *series], "levels", ALL)
         series = [level] if level != ALL else series
     points = points[points["series"].isin(series[: theme.SERIES])]
     points = points.sort_values("series", key=lambda s: s.map(series.index), kind="stable", ignore_index=True)
     if len(series) > theme.SERIES:
         st.caption(f"Of {len(series)} combinations of levels the first {theme.SERIES} are drawn; choose one.")
     points = points.assign(**{INTERVAL: interval_words(points["low"], points["high"])})
-    drawn = beside if attack == ALL and config == ALL else beside.iloc[:0]
-    whose = f"{'all attacks' if attack == ALL else attack}, {budget}"
+    drawn = beside if of is None and config == ALL else beside.iloc[:0]
+    whose = f"{of or 'all attacks'}, {budget}"
     whose += "" if config == ALL else f", surrogates {config}"
     ranges = "; ".join(dict.fromkeys(str(r) for r in points["ranges_over"]))
     n = points["n"]
