@@ -1,4 +1,4 @@
-"""Defences: what they keep, under whose attacks, and what they cost."""
+"""Defences: what to deploy against whom, what it keeps and costs, and what is doubtful."""
 
 import math
 import shlex
@@ -8,75 +8,102 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from carom.app.charts import defenses as defense_chart
 from carom.app.charts import students as student_chart
+from carom.app.queries import cells as cell_queries
 from carom.app.queries import methods as method_queries
-from carom.app.shell import help, parts, views, words
+from carom.app.queries import runs as run_queries
+from carom.app.shell import parts, views, words
 from carom.app.shell.address import pick
-from carom.app.shell.frame import Opened, header, show
+from carom.app.shell.frame import Opened, choices, header, show
 from carom.app.shell.plain import code, plain
 from carom.errors import CaromError
+from carom.scenarios.charts.dumbbells import dumbbells
+from carom.scenarios.findings import defences as defence_findings
+from carom.scenarios.findings.words import Finding
+from carom.scenarios.statistics import THREATS
+from carom.scenarios.tables.counted import LARGE
 from carom.scenarios.tables.table import Table
 
 TABLES = (
+    "defenses-by-threat",
     "defenses",
     "defenses-intervals",
-    "masking",
     "defenses-by-attacker",
+    "masking",
     "label-leaking",
     "public-sources",
     "white-box-attacks",
     "defenses-by-victim",
     "game",
 )
+SAID = {
+    "public models": "public models only",
+    "data like mine": "data like mine",
+    "my answers": "my answers",
+    "my weights": "my weights",
+}
 
 
 def page(opened: Opened) -> float:
-    """What defences keep, under whose attacks, and what they cost."""
+    """What to deploy against whom."""
     header(opened, "Defences")
     view, seconds = views.of_run(opened)
     parts.controls_notice(view.tables)
     if not views.explained(opened, view):
-        defenses({t.name: t for t in view.tables}, opened)
+        defences(opened, view, {t.name: t for t in view.tables})
     return seconds
 
 
-def defenses(tables: Mapping[str, Table], opened: Opened) -> None:
-    """What defences keep, under whose attacks, and what they cost."""
-    if "defenses" not in tables:
-        st.info("This run has no defended victim; `defense` in a scenario's victims makes one.")
+def defences(opened: Opened, view: run_queries.View, tables: Mapping[str, Table]) -> None:
+    """Defences ranked by what the attacker has, a sentence that recommends, and all behind it."""
+    if "defenses" not in tables or "defenses-by-threat" not in tables:
+        st.info(
+            "This run has no defended victim; `defense` in a scenario's victims makes one. A run of more than "
+            f"{LARGE:,} cells has no tables of defences."
+        )
         return
-    frame = method_queries.with_budget(tables["defenses"].frame)
-    first, second, third = st.columns(3)
-    budgets = list(dict.fromkeys(frame["budget"]))
-    budget = pick(first.selectbox, "Budget", budgets, "budget", budgets[-1])
-    chosen = frame[frame["budget"] == budget]
-    ways = [way for way in defense_chart.TRANSFERS if chosen[way].notna().any()]
-    if ways:
-        transfer = pick(
-            second.selectbox, "Transfer", ways, "transfer", ways[0], format_func=defense_chart.UNDER.__getitem__
-        )
-        costs = [*defense_chart.known_costs(chosen), "none"]
-        cost = pick(third.selectbox, "Size of the points", costs, "size", costs[0])
-        parts.figure(
-            defense_chart.chart(chosen, transfer, None if cost == "none" else cost),
-            chosen,
-            "defenses-under-attack",
-            "Accuracy over all images, clean errors included, under transfer and in the white box, over clean "
-            f"accuracy; {budget}, {words.count(chosen['images'])} images. A white box above transfer is a sign of "
-            f"masked gradients, and stands in the table of such signs. {words.rests(chosen)}",
-            title="Transfer and white box over clean accuracy",
-        )
-    else:
-        st.info("No transfer attack with this budget met a defence; choose another.")
-    for name in TABLES[:3]:
-        if name in tables:
-            parts.table(tables[name])
+    chosen = choices(opened, cell_queries.attacked(view.cells), attacks=False)
+    norm, eps = chosen.budget.split(" ")[:2]
+    threats = defence_findings.threats_of(tables, norm, eps)
+    if not threats:
+        st.info("No untargeted attack with this budget met a defence; choose another.")
+        return
+    threat = pick(
+        st.segmented_control, "The attacker has", threats, "threat", threats[0], format_func=lambda t: SAID.get(t, t)
+    )
+    found = defence_findings.recommended(tables, threat, norm, eps)
+    st.markdown(plain(found.text))
+    ranking(defence_findings.ranked(tables, threat, norm, eps), threat, found, chosen.budget)
+    alarms = "masking" in tables and tables["masking"].frame["alarm"].any()
+    if alarms:
+        parts.table(tables["masking"])
     students(opened)
-    for name in TABLES[3:]:
-        if name in tables:
-            parts.table(tables[name])
-    words.papers(frame["defense"])
+    parts.folded([tables[name] for name in TABLES if name in tables and not (alarms and name == "masking")])
+    words.papers(tables["defenses"].frame["defense"])
+
+
+def ranking(found: defence_findings.Ranked, threat: str, said: Finding, budget: str) -> None:
+    """The dumbbells: a row a defence, its rank with ties, its cost and its alarms below its name."""
+    rows = found.rows
+    if threat == THREATS[-1]:  # its strongest attack is the white box
+        rows = rows.drop(columns="white box")
+    title = f"Against {defence_findings.AGAINST[threat]} nothing can be recommended"
+    if said.name:
+        title = f"Against {defence_findings.AGAINST[threat]}: {said.name}, {said.number}"
+    by = "the strongest attack" if found.by == "strongest" else "attacks on average"
+    parts.figure(
+        dumbbells(rows, beside=defence_findings.beside(rows)),
+        rows.drop(columns="bare"),
+        "defences-ranked",
+        f"Accuracy over all images at {budget}, ranked by what {by} of this attacker leaves. Below each name its "
+        f"place, its training in those of an undefended model, signs of masked gradients. {words.rests(rows)}",
+        title=title,
+        computed="Clean errors count against a defence. Average: over the attacker's pairs of model and attack. "
+        "Strongest: under the one pair that is lowest on validation images, each victim's own; of attacks on the "
+        "victim itself under the one that leaves least on these very images. Tied: its interval meets that of the "
+        "first. White box: the attack on the model itself that leaves least. Times: passes of training over those of "
+        "the undefended model. Signs: of masked gradients; with one, believe no attack on the model itself.",
+    )
 
 
 @st.cache_data(show_spinner="Reading the students …", max_entries=4)
@@ -97,9 +124,15 @@ def students(opened: Opened) -> None:
         return
     if not found:
         if "proard" in opened.run.text:
-            st.subheader("Students", help=help.help_of("students"))
-            st.info(f"No student of this run was measured yet: {code(command)} measures and lists them.")
+            with st.expander("Students"):
+                st.markdown(f"No student of this run was measured yet: {code(command)} measures and lists them.")
         return
+    with st.expander("Students"):
+        measured(found, command)
+
+
+def measured(found: Mapping[str, pd.DataFrame], command: str) -> None:
+    """The front of the students of one network, and the command that exports one."""
     labels = list(found)
     network = pick(st.selectbox, "Network of students", labels, "network", labels[0]) if len(labels) > 1 else labels[0]
     frame = found[network]

@@ -11,11 +11,12 @@ from carom.scenarios.charts.cases import ACROSS, rows_of
 from carom.scenarios.charts.costs import costs
 from carom.scenarios.charts.curves import curves, eps_ticks
 from carom.scenarios.charts.dots import dots
+from carom.scenarios.charts.dumbbells import dumbbells, marks
 from carom.scenarios.charts.matrix import heat_map
 from carom.scenarios.charts.names import short
+from carom.scenarios.findings import defences as defence_findings
 from carom.scenarios.statistics import Outcomes, group_table
 from carom.scenarios.statistics.outcomes import eps_value
-from carom.scenarios.tables.defenses import defense_names, several_configurations
 from carom.scenarios.tables.table import INTERVAL, Form, Table, interval_notes, records, with_intervals
 
 from .groups import attacked, columns_before, group_names, headline
@@ -52,7 +53,7 @@ def measured_figures(outcomes: Outcomes, tables: Mapping[str, Table]) -> list[Fi
         *eps_drawn(tables.get("by-attack")),
         *pairs_drawn(outcomes),
         *surrogates_drawn(tables.get("surrogates")),
-        *defenses_drawn(tables.get("defenses")),
+        *defenses_drawn(tables),
     ]
 
 
@@ -228,51 +229,35 @@ def surrogates_drawn(table: Table | None) -> list[Figure]:
     return figures
 
 
-def defenses_drawn(table: Table | None) -> list[Figure]:
-    """What each defence keeps: clean, under the best transfer pair, and in the white box, for each budget."""
-    if table is None:
+def defenses_drawn(tables: Mapping[str, Table]) -> list[Figure]:
+    """What each defence keeps, ranked against the attacker who has least: a figure for each budget."""
+    if "defenses" not in tables or "defenses-by-threat" not in tables:
         return []
-    frame = table.frame
-    name = defense_names(frame)
-    pair = "best" if frame["best"].notna().any() else "average"
-    columns = {"clean": "clean", pair: f"{pair} transfer pair", "white box": "white box"}
     figures = []
-    names = short(name, 44) if several_configurations(frame) else {n: n for n in name}
-    for (norm, eps), rows in frame.assign(defence=name).groupby(["norm", "eps"], sort=False):
-        parts = []
-        for column, series in columns.items():
-            raw = column.replace(" ", "_")
-            part = rows[["defence", "images", "seeds", "ranges_over", "claim"]].assign(
-                series=series, asr=rows[column], low=rows[f"{raw}_low"], high=rows[f"{raw}_high"], n=rows["images"]
-            )
-            parts.append(part)
-        long = pd.concat(parts, ignore_index=True)
-        long = with_intervals(long[long["asr"].notna()].assign(label=long["defence"].map(names)))
-        shown = long.rename(columns={"ASR": "accuracy"})
-        title = f"Defences: accuracy, {norm} {eps}"
+    budgets = tables["defenses"].frame[["norm", "eps"]].drop_duplicates()
+    for norm, eps in budgets.itertuples(index=False, name=None):
+        threats = defence_findings.threats_of(tables, norm, eps)
+        if not threats:
+            continue
+        found = defence_findings.ranked(tables, threats[0], norm, eps)
+        said = marks(found.rows).assign(label=lambda t: t["defence"] + ", " + t["under"])
+        said = said.rename(columns={"accuracy": "asr", "interval": INTERVAL})
+        rows = found.rows
+        title = f"Defences against {defence_findings.AGAINST[threats[0]]}, {norm} {eps}"
         figures.append(
             Figure(
                 title=title,
-                chart=dots(long, rows=list(dict.fromkeys(long["label"])), across="accuracy, all images"),
-                said=f"{title}: {_extremes(long)}",
-                caption="Accuracy over all images, clean errors included; "
-                + (
-                    "the best pair of surrogate and attack is each victim's own, chosen on validation images. "
-                    if pair == "best"
-                    else "mean over pairs of surrogate and attack. "
-                )
-                + _caption(long, "images"),
+                chart=dumbbells(rows, beside=defence_findings.beside(rows)),
+                said=f"{title}: {_extremes(said)}",
+                caption="Accuracy over all images, clean errors included; average over pairs of surrogate and attack, "
+                "strongest: the pair that is lowest on validation images, each victim's own; white box: on the model "
+                "itself. Below each name its place, its training in those of an undefended model, and signs of masked "
+                f"gradients. {_caption(rows.assign(n=rows['images']), 'images')}",
                 data=Table(
                     name="data",
                     title=title,
-                    frame=shown,
-                    forms={
-                        "defence": "text",
-                        "series": "text",
-                        "n": "count",
-                        "accuracy": "percent",
-                        INTERVAL: "text",
-                    },
+                    frame=said.assign(accuracy=said["asr"]),
+                    forms={"defence": "text", "under": "text", "accuracy": "percent", INTERVAL: "text"},
                 ),
             )
         )

@@ -1,13 +1,13 @@
 """Rows of a table as a report speaks of them: the largest eps, and what their groups are called."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from carom.scenarios.charts.names import short
 from carom.scenarios.statistics.outcomes import eps_value
-from carom.scenarios.tables.table import INTERVAL, Table, records
+from carom.scenarios.tables.table import Table, records
 
 READS = {"surrogate": "", "victim": "made on the victim", "both": "victim asked too"}  # the first is what is usual
 
@@ -62,14 +62,3 @@ def group_names(frame: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Any, ...],
         budget = " ".join(told.pop(c) for c in ("norm", "eps") if c in told)
         named[key] = ", ".join(w for w in (budget, *told.values()) if w) or "made on the surrogate"
     return named
-
-
-def group_key(key: object) -> tuple[Any, ...]:
-    return key if isinstance(key, tuple) else (key,)
-
-
-def rate_words(row: Mapping[str, Any]) -> str:
-    if pd.isna(row["asr"]):
-        return "unknown, as n is 0"
-    interval = f"{row[INTERVAL]}, " if row[INTERVAL] != "–" else ""
-    return f"{100 * row['asr']:.1f}% ({interval}n {row['n']:,})"

@@ -5,6 +5,7 @@ from html import escape
 from importlib import resources
 from urllib.parse import quote
 
+from carom.scenarios.findings.overview import overview
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import Run, find_run
@@ -12,7 +13,6 @@ from carom.scenarios.tables.table import Table
 from carom.scenarios.tables.which import show_run
 
 from .figures import Figure, measured_figures
-from .in_short import in_short
 from .inline import inline
 
 OPEN_ROWS = 30  # a longer table is folded
@@ -43,7 +43,7 @@ def write_report(
         _header(found),
         *(_sentences(heading, told) for heading, told in (ahead or {}).items()),
         pictures,
-        *(["<h2>In short</h2>", *in_short(named)] if measured else []),
+        _sentences("In short", [finding.text for finding in overview(named)]) if measured else "",
         "<h2>Figures</h2>" if figures else "",
         *(_figure(figure, found.id, i) for i, figure in enumerate(figures, start=1)),
         "<h2>Tables</h2>",

@@ -30,6 +30,12 @@ from .intervals import holm as holm
 from .intervals import mcnemar as mcnemar
 from .intervals import paired_wald as paired_wald
 from .intervals import wilson as wilson
+from .knowledge import KNOWN as KNOWN
+from .knowledge import THREATS as THREATS
+from .knowledge import asking as asking
+from .knowledge import counted_knowledge as counted_knowledge
+from .knowledge import defended_by_threat as defended_by_threat
+from .knowledge import knowledge_table as knowledge_table
 from .lift import lift as lift
 from .outcomes import CELL as CELL
 from .outcomes import COLUMNS as COLUMNS

@@ -1,14 +1,24 @@
 """The tables of a run with too many cells to read their predictions: from n and k alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from carom.scenarios.cases import case_of
-from carom.scenarios.statistics import ControlCheck, controls, counted_table
+from carom.scenarios.statistics import (
+    ControlCheck,
+    Outcomes,
+    asking,
+    controls,
+    counted_knowledge,
+    counted_table,
+)
 from carom.scenarios.statistics.outcomes import eps_value
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 
+from .knowledge import knowledge_shown
 from .table import INTERVAL, Form, Table, ranges_note, with_intervals
 from .work import show_models
 
@@ -39,8 +49,12 @@ def counted_tables(store: Store, run: str, cells: pd.DataFrame, *, images: int) 
     tables = [_cases(cells, fixed, run, images)]
     if cells.loc[~cells["control"], "attack"].nunique() > 1:
         tables.append(_cases(cells, ("attack", *fixed), run, images))
-    tables.append(_controls(store, run, cells))
+    few = _few(store, run, cells)
+    tables.append(_controls(few, cells))
     tables += [_groups(transfer, column, fixed, images) for column in ("attack", "surrogate", "victim")]
+    tables.append(
+        replace(knowledge_shown(counted_knowledge(cells, asking(few.sets), images=images)), notes=tables[0].notes[1:])
+    )
     tables.append(show_models(store, run))
     return [table for table in tables if len(table.frame)]
 
@@ -88,13 +102,16 @@ def _notes(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _controls(store: Store, run: str, cells: pd.DataFrame) -> Table:
-    """Whether the run can be trusted, from counts, and from the predictions of the surrogates' own models."""
+def _few(store: Store, run: str, cells: pd.DataFrame) -> Outcomes:
+    """The predictions of models that were attacked with their own weights or answers; of one victim where none was."""
     own = np.unique(cells.loc[cells["case"] == 0, "victim_id"])
     met = own if len(own) else cells["victim_id"][:1]
     few = read_outcomes(store, run, only_victims=[int(row) for row in met])
-    if len(own):
-        few = few.where((few.cells["case"] == 0).to_numpy(dtype=bool))
+    return few.where((few.cells["case"] == 0).to_numpy(dtype=bool)) if len(own) else few
+
+
+def _controls(few: Outcomes, cells: pd.DataFrame) -> Table:
+    """Whether the run can be trusted, from counts, and from the predictions of the surrogates' own models."""
     checks = [_no_budget(cells), *(check for check in controls(few) if check.name in OF_FEW)]
     rows = [{"control": c.name, "status": c.status, "expected": c.expected, "came": c.came} for c in checks]
     return Table(

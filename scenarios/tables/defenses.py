@@ -12,6 +12,7 @@ from carom.scenarios.statistics import (
     Outcomes,
     defended,
     defended_by_attacker,
+    defended_by_threat,
     equilibrium,
     payoffs,
     transfer_below_white_box,
@@ -34,6 +35,8 @@ WRITTEN: Mapping[str, str] = {
     "asr": "ASR",
     "asr_average": "ASR, all pairs",
     "corrected_average": "corrected, all pairs",
+    "attacker_has": "attacker has",
+    "strongest_pair": "strongest pair",
 }
 COST_FORMS: Mapping[str, Form] = {
     "training passes": "count",
@@ -71,6 +74,7 @@ def defense_tables(store: Store, run: str, outcomes: Outcomes, *, split: str = "
     tables = [main, _behind(main)]
     if (rows["victims"] > 1).any():
         tables.append(_each_victim(by_victim))
+    tables.append(_by_threat(defended_by_threat(outcomes, chosen)))
     apart = defended_by_attacker(outcomes, chosen)
     if apart["attackers"].nunique() > 1:
         tables.append(_by_attacker(apart))
@@ -154,6 +158,34 @@ def _each_victim(by_victim: pd.DataFrame) -> Table:
             "white-box attack": "text",
         },
         notes=["Columns as in the table of defences.", *_not_run(by_victim), *interval_notes(by_victim)],
+    )
+
+
+def _by_threat(rows: pd.DataFrame) -> Table:
+    table = _written(rows)
+    table["attacker has"] = table["attacker has"].astype(str)
+    return Table(
+        name="defenses-by-threat",
+        title="Defences: by what the attacker has",
+        frame=table,
+        forms={
+            **_names(table),
+            "attacker has": "text",
+            "pairs": "count",
+            "average": "percent",
+            "average 95%": "text",
+            "strongest": "percent",
+            "strongest 95%": "text",
+            "strongest pair": "text",
+        },
+        notes=[
+            "Accuracy over all images. public models: of the public pool, of another source of images, or of a "
+            "training that nobody declared; data like mine: models trained on images of the victim's source; my "
+            "answers: attacks that ask the victim; my weights: attacks that read its gradients.",
+            "strongest: under the one pair that is lowest on validation images, each victim's own; of attacks on the "
+            "victim itself under the one that leaves least on these very images, so it looks stronger than on others.",
+            *interval_notes(rows),
+        ],
     )
 
 

@@ -8,6 +8,7 @@ from carom.scenarios.store.runs import find_run
 from .counted import LARGE, LIVE
 from .defenses import defense_tables
 from .effects import show_effects
+from .knowledge import show_knowledge
 from .published import published_tables, show_beside
 from .rates import show_cases, show_controls, show_groups, show_samples, show_sets
 from .surrogates import surrogate_tables
@@ -42,6 +43,7 @@ def show_run(store: Store, run: str, *, split: str = "test", brief: bool = False
             show_groups(outcomes, "attack", fixed),
             show_groups(outcomes, "surrogate", fixed),
             show_groups(outcomes, "victim", fixed),
+            show_knowledge(outcomes),
             show_samples(outcomes, fixed),
             show_sets(outcomes),
             *surrogate_tables(store, run, outcomes, split=split),

@@ -36,7 +36,8 @@ def visit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 
     def open_page(*folders: Path, page: str = "runs", **address: str) -> AppTest:
         monkeypatch.setenv("CAROM_STORE", os.pathsep.join(map(str, folders)))
-        at = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
+        at = AppTest.from_file(str(PAGES.with_name("explorer.py")), default_timeout=60)
+        at.switch_page(f"pages/{page}.py")
         for name, value in address.items():
             at.query_params[name.replace("_", "-")] = value
         return sound(at.run())

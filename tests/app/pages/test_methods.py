@@ -14,13 +14,13 @@ from streamlit.testing.v1 import AppTest
 from tests.scenarios.made_outcomes import Hits, first, made
 
 import carom.app
-from carom.app.charts import defenses as defense_chart
 from carom.app.queries import methods as method_queries
 from carom.app.queries import runs as run_queries
 from carom.app.shell.help import methods
-from carom.scenarios.charts import labels
+from carom.scenarios.charts import dumbbells, labels
 from carom.scenarios.charts.curves import grown, strongest, traced
 from carom.scenarios.charts.scatter import efficient
+from carom.scenarios.findings.defences import ranked
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store.database import Store
 from carom.scenarios.tables import defenses
@@ -74,14 +74,15 @@ def visit(folder: Path, monkeypatch: pytest.MonkeyPatch, page: str, **address: s
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[Table]], None]]:
-    """Every view has these tables instead of those of the same names."""
+    """Every view has these tables instead of those of the same names, and cells at one of their budgets."""
     plain: Callable[..., run_queries.View] = run_queries.view
 
     def give(tables: list[Table]) -> None:
         def view(folder: Path, run: str) -> run_queries.View:
             found = plain(folder, run)
             others = [t for t in found.tables if t.name not in {mine.name for mine in tables}]
-            return replace(found, tables=[*others, *tables])
+            cells = found.cells.replace({"eps": {"32/255": "8/255"}, "budget": {"linf 32/255": "linf 8/255"}})
+            return replace(found, tables=[*others, *tables], cells=cells)
 
         monkeypatch.setattr(run_queries, "view", view)
         st.cache_resource.clear()
@@ -111,28 +112,28 @@ def test_a_run_without_defences_says_how_to_get_some(finished: Path, monkeypatch
     assert not at.get("vega_lite_chart")
 
 
-def test_defences_have_a_chart_and_every_table(
+def test_defences_are_ranked_against_each_attacker_and_one_is_recommended(
     finished: Path, monkeypatch: pytest.MonkeyPatch, tables: list[Table], given: Callable[[list[Table]], None]
 ) -> None:
     given(tables)
     at = visit(finished, monkeypatch, page="defences", budget="linf 8/255")
-    assert len(tables) == 7
-    assert titles(at)[0] == "Transfer and white box over clean accuracy"
-    assert len(titles(at)) == 1 + len(tables)
+    chips = at.segmented_control(key="pick-threat")
+    assert chips.options == ["public models only", "my weights"]
+    assert titles(at)[0] == "Against attackers who have public models only: **pubdef**, 70% (60 to 78)"
+    told = at.markdown[0].value.replace("\\", "")
+    assert "deploy **pubdef**: it keeps 70 of 100 images" in told
+    assert "It cannot be told from pgd-at with 60" in told
     (chart,) = charts(at)
-    assert {"line", "rule", "point", "text"} == set(marks(chart))
-    assert at.selectbox(key="pick-transfer").options == [
-        "best transfer pair",
-        "average transfer pair",
-        "any transfer pair, worst of each image",
-    ]
-    assert at.selectbox(key="pick-size").options == ["training passes", "none"]
-    main = at.dataframe[0].value
+    assert {"rule", "point"} == set(marks(chart))
+    (names,) = {tuple(layer["encoding"]["y"]["scale"]["domain"]) for layer in chart["layer"]}
+    assert names == ("**pubdef**", "pgd-at", "undefended")
+    assert len(titles(at)) == 1 + len(tables)
+    main = next(d.value for d in at.dataframe if "white-box worst" in d.value and "seeds" in d.value)
     assert main["defense"].tolist() == 2 * list(KEPT)
-    assert main["white box"].tolist()[:3] == [0.05, 0.4, 0.1]
-    at.selectbox(key="pick-size").set_value("none").run()
+    chips.set_value("my weights").run()
     assert not at.exception
-    assert at.query_params["size"] in ("none", ["none"])
+    assert at.query_params["threat"] in ("my weights", ["my weights"])
+    assert titles(at)[0] == "Against attackers who have the weights: pgd-at, 40% (31 to 50)"
 
 
 STUDENTS = pd.DataFrame(
@@ -311,19 +312,14 @@ def test_methods_are_found_in_labels() -> None:
     assert methods(["nothing"]).empty
 
 
-def test_points_of_the_chart(tables: list[Table]) -> None:
-    frame = tables[0].frame
-    here = frame[frame["eps"] == "8/255"]
-    points = {(p["name"], p["attack"]): p for p in defense_chart.points(here, "best").to_dict("records")}
-    assert len(points) == 6
+def test_marks_of_the_dumbbells(tables: list[Table]) -> None:
+    named = {table.name: table for table in tables}
+    rows = ranked(named, "public models", "linf", "8/255").rows
+    points = {(p["defence"], p["under"]): p for p in dumbbells.marks(rows).to_dict("records")}
+    assert len(points) == 3 * 4
     for defense, (transfer, white) in KEPT.items():
-        for attack, kept in (("best transfer pair", transfer), ("white box", white)):
-            row = points[defense, attack]
+        name = "undefended" if defense == "none" else defense
+        for under, kept in (("average", transfer), ("strongest", transfer), ("white box", white), ("clean", 90)):
+            row = points[name, under]
             assert row["accuracy"] == kept / 100
             assert row["low"] < row["accuracy"] < row["high"]
-            assert row["clean"] == 0.9
-            assert row["named"] == (attack == "best transfer pair")  # the upper of the two
-    assert defense_chart.known_costs(here) == ["training passes"]
-    without = here.assign(best=np.nan)
-    assert set(defense_chart.points(without, "best")["attack"]) == {"white box"}
-    assert defense_chart.points(without, "best")["named"].all()

@@ -254,7 +254,16 @@ def test_a_large_run_has_the_same_counts(finished: Path, large: run_queries.View
     assert large.problem is None
     assert large.images == 26
     found = {t.name: t for t in large.tables}
-    assert set(found) == {"cases", "cases-by-attack", "controls", "by-attack", "by-surrogate", "by-victim", "models"}
+    assert set(found) == {
+        "cases",
+        "cases-by-attack",
+        "controls",
+        "by-attack",
+        "by-surrogate",
+        "by-victim",
+        "by-knowledge",
+        "models",
+    }
     for name in ("cases", "cases-by-attack", "by-attack", "by-surrogate", "by-victim"):
         few, all_ = found[name].frame, tables[name].frame
         shared = [c for c in ("case", "attack", "surrogate", "victim", "norm", "eps", "cells", "n", "k") if c in few]
@@ -264,6 +273,9 @@ def test_a_large_run_has_the_same_counts(finished: Path, large: run_queries.View
         assert ((few["low"] <= few["asr"] + 0.05) & (few["asr"] - 0.05 <= few["high"])).all()
         assert "without its predictions" in found[name].notes[-2]
         table_queries.displayed(found[name])
+    told = ["victim", "norm", "eps", "knows", "cells", "n", "k"]
+    few, all_ = (some["by-knowledge"].frame[told].to_dict("records") for some in (found, tables))
+    assert few == all_
     assert "trained surrogates and victims" in set(found["cases"].frame["ranges_over"])
     checks = found["controls"].frame.set_index("control")["status"].to_dict()
     assert checks == {"eps = 0": "passed", "white box": "warned", "zero gradients": "passed", "size / eps": "passed"}

@@ -118,14 +118,33 @@ def test_surrogates_are_drawn_over_cost() -> None:
 
 
 def test_defenses_are_drawn_clean_and_attacked() -> None:
-    kept = {"clean": [0.9, 0.8], "best": [0.2, 0.7], "white box": [float("nan"), 0.6]}
-    frame = pd.DataFrame(
-        {"defense": ["none", "trades"], "configuration": ["a", "b"], "images": 300, "seeds": 1, **SAID}
+    rows: list[dict[str, object]] = []
+    for defense, kept in (("none", (0.9, 0.4, 0.2)), ("trades", (0.8, 0.75, 0.7))):
+        row: dict[str, object] = {"defense": defense, "configuration": defense, "norm": "linf", "eps": "8/255"}
+        rates = dict(zip(("clean", "average", "strongest"), kept, strict=True)) | {"white box": float("nan")}
+        for rate, value in rates.items():
+            raw = rate.replace(" ", "_")
+            row |= {rate: value, f"{raw}_low": 0.1, f"{raw}_high": 0.95}
+        rows.append({**row, "images": 300, "seeds": 1, "alarms": 0.0, "training passes": 100.0})
+    frame = pd.DataFrame(rows).assign(**SAID)
+    apart = frame.assign(**{"attacker has": "public models", "strongest pair": "a × mi"})
+    tables = {
+        name: Table(name=name, title="", frame=of, forms={})
+        for name, of in (("defenses", frame), ("defenses-by-threat", apart))
+    }
+    for column in ("average", "strongest"):
+        tables["defenses"] = replace(
+            tables["defenses"],
+            frame=tables["defenses"].frame.drop(columns=[column, f"{column}_low", f"{column}_high"]),
+        )
+    tables["defenses"] = replace(
+        tables["defenses"], frame=tables["defenses"].frame.drop(columns=["ranges_over", "claim"])
     )
-    for column, values in kept.items():
-        raw = column.replace(" ", "_")
-        frame[column], frame[f"{raw}_low"], frame[f"{raw}_high"] = values, 0.1, 0.95
-    (figure,) = defenses_drawn(Table(name="defenses", title="", frame=frame, forms={}))
-    assert [colour for colour, _, _ in marks(drawn(figure.chart))] == ["s0"] * 2 + ["s1"] * 2 + ["s2"]
-    assert {"none", "trades", "clean", "best transfer pair", "white box"} <= set(words(drawn(figure.chart)))
+    (figure,) = defenses_drawn(tables)
+    assert "Defences against attackers who have public models only" in figure.title
+    spec = figure.chart.to_json()
+    assert all(word in spec for word in ("trades", "undefended", "1, tied", "no signs"))
+    assert {"clean", "average", "strongest"} <= set(words(drawn(figure.chart)))
+    assert "white box" not in words(drawn(figure.chart))  # nobody attacked it
+    assert len(marks(drawn(figure.chart))) == 2 * 3
     assert "n = 300 images" in figure.caption

@@ -88,7 +88,7 @@ def test_one_file_that_needs_nothing_else(filled: tuple[Store, str], tmp_path: P
     for table in show_run(store, run):
         assert table.title in said
         assert all(note in said for note in table.notes)
-    assert said.index("Controls:") < said.index("ASR at linf 32/255") < said.index("Figure 1.") < said.index("Tables")
+    assert said.index("Controls:") < said.index("At linf 32/255") < said.index("Figure 1.") < said.index("Tables")
 
 
 def test_every_figure_has_its_words_and_numbers(filled: tuple[Store, str]) -> None:

@@ -68,6 +68,7 @@ def test_tables_of_a_run_with_defences(tables: Callable[..., dict[str, Table]]) 
         "defenses",
         "defenses-intervals",
         "defenses-by-victim",
+        "defenses-by-threat",
         "defenses-by-attacker",
         "white-box-attacks",
         "label-leaking",
