@@ -5,6 +5,7 @@ import pandas as pd
 
 from carom.scenarios.charts import theme
 
+CLICKED = "answers"  # name of the selection of a click: the clean and the adversarial answer
 MOST_CLASSES = 40  # drawn; the data to take along has all
 WRITTEN = 10  # up to so many classes each field also says its number
 
@@ -53,8 +54,10 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> alt.LayerChart:
         ],
     )
     scale = alt.Scale(scheme="viridis", domain=[0, 1])
-    legend = alt.Legend(format=".0%", title="of the row", gradientLength=120)
-    layers: list[alt.Chart] = [base.mark_rect().encode(color=alt.Color("share:Q", scale=scale, legend=legend))]
+    legend = alt.Legend(format=".0%", title="of the row", gradientLength=120, orient="top")
+    clicked = alt.selection_point(name=CLICKED, fields=["clean", "adversarial"], on="click", clear="dblclick")
+    fields = base.mark_rect(cursor="pointer").encode(color=alt.Color("share:Q", scale=scale, legend=legend))
+    layers: list[alt.Chart] = [fields.add_params(clicked)]
     if len(there) <= WRITTEN:
         ink = alt.condition(alt.datum.share > 0.45, alt.value("black"), alt.value("white"))
         layers.append(base.mark_text(fontSize=11).encode(text="images:Q", color=ink))

@@ -1,20 +1,27 @@
 """Attacks: what they reach, over their radius, their steps, their passes and how visible they are."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from carom.app.charts.radius import radii
+from carom.app.queries import attacks as attack_queries
+from carom.app.queries import cells as cell_queries
 from carom.app.queries import methods as method_queries
+from carom.app.queries import runs as run_queries
 from carom.app.shell import parts, views, words
 from carom.app.shell.address import pick
-from carom.app.shell.frame import Opened, header, show
+from carom.app.shell.frame import Opened, choices, header, show
 from carom.scenarios.charts.curves import curves, eps_ticks, grown, traced
+from carom.scenarios.charts.dots import dots
 from carom.scenarios.charts.scatter import efficient, scatter
-from carom.scenarios.tables.table import Table
+from carom.scenarios.tables.table import INTERVAL, interval_words
 
 TABLES = ("equal-attack-cost", "by-attack", "sets")
 SEEN = {"L2": "mean L2 of the change, pixels in [0, 1]", "SSIM": "mean SSIM with the clean image, 1 is equal"}
+ANY = "any"
 
 
 def page(opened: Opened) -> float:
@@ -23,42 +30,76 @@ def page(opened: Opened) -> float:
     view, seconds = views.of_run(opened)
     parts.controls_notice(view.tables)
     if not views.explained(opened, view):
-        attacks({t.name: t for t in view.tables})
+        attacks(opened, view)
     return seconds
 
 
-def attacks(tables: Mapping[str, Table]) -> None:
-    """What attacks reach, over their radius, their steps, their passes and how visible they are."""
+def attacks(opened: Opened, view: run_queries.View) -> None:
+    """What attacks reach: in order, over their radius, their steps, their passes, and how visible they are."""
+    tables = {t.name: t for t in view.tables}
     if "by-attack" not in tables:
         st.info("No surrogate's set has met a victim of other weights yet; without that no attack can be compared.")
         return
-    frame, apart = method_queries.by_kind(tables["by-attack"])
+    budget = choices(opened, cell_queries.attacked(view.cells), attacks=False).budget
+    aimed = budget.endswith(" targeted")
+    of_goal = tables["by-attack"].frame
+    if "targeted" in of_goal:  # the budget says the goal
+        of_goal = of_goal[of_goal["targeted"].isin([True, "True"]) == aimed].reset_index(drop=True)
+    frame, apart = method_queries.by_kind(replace(tables["by-attack"], frame=of_goal))
+    line = st.container(horizontal=True)
     if apart:
-        first, second = st.columns(2)
         kinds = list(dict.fromkeys(frame["kind"]))
-        kind = pick(first.selectbox, f"Rows ({', '.join(apart)})", kinds, "kind", kinds[0], help=KINDS)
+        kind = pick(line.selectbox, f"Rows ({', '.join(apart)})", kinds, "kind", kinds[0], help=KINDS, width=300)
         frame = frame[frame["kind"] == kind]
+    here = frame[frame["budget"] == budget.removesuffix(" targeted")]
+    met = method_queries.beside_sets(here, tables["sets"].frame) if "sets" in tables else here.iloc[:0]
+    if here.empty:
+        st.info("No attack of these rows has this budget; choose others.")
     else:
-        second = st.container()
-    budgets = list(dict.fromkeys(frame["budget"]))
-    budget = pick(second.selectbox, "Budget", budgets, "budget", budgets[-1])
-    here = frame[frame["budget"] == budget]
-    over_eps(frame)
-    over_steps(here, budget)
-    if "sets" in tables:
-        met = method_queries.beside_sets(here, tables["sets"].frame)
-        against_passes(met, budget)
-        against_visibility(met, budget)
-    for name in TABLES:
-        if name in tables:
-            parts.table(tables[name])
+        in_order(here, met, budget, line)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        over_eps(attack_queries.without_snapshots(frame), budget)
+        if len(met):
+            against_passes(attack_queries.without_snapshots(met), budget)
+    with right:
+        over_steps(here, budget)
+        if len(met):
+            against_visibility(attack_queries.without_snapshots(met), budget)
+            smallest_success(met, budget)
+    parts.folded([tables[name] for name in TABLES if name in tables])
     words.papers(frame["attack"])
 
 
+KINDS_OF_RANK = (attack_queries.TIED, attack_queries.BELOW)
 KINDS = "Rows that no figure may mix: other goals, readers, recipes or defences of surrogate (s) and victim (v)."
 
 
-def over_eps(frame: pd.DataFrame) -> None:
+def in_order(here: pd.DataFrame, met: pd.DataFrame, budget: str, line: DeltaGenerator) -> None:
+    """Attacks by what they reach, of all or of those that take few passes."""
+    limits = [str(cost) for cost in attack_queries.COSTS] if len(met) and (met["passes per image"] > 0).any() else []
+    cost = pick(line.segmented_control, "Passes, at most", [ANY, *limits], "passes", ANY) if limits else ANY
+    found = attack_queries.ranked(here if cost == ANY else met, None if cost == ANY else int(cost))
+    if found.empty:
+        st.info(f"No attack takes at most {cost} passes an image; allow more.")
+        return
+    drawn = found.assign(**{INTERVAL: interval_words(found["low"], found["high"])})
+    parts.figure(
+        dots(drawn, rows=list(drawn["label"]), across="ASR on victims of other weights", kinds=KINDS_OF_RANK),
+        drawn,
+        "attacks-ranked",
+        f"ASR in percent, {budget}"
+        + ("" if cost == ANY else f", of attacks that take at most {cost} passes an image")
+        + f"; C0 excluded. {words.rests(found)}",
+        title=attack_queries.finding(found),
+        computed="k / n, pooled over all surrogates and victims of an attack. Tied are attacks whose interval meets "
+        "that of the first; all met the same models and images, so a paired test may still tell them apart. The order "
+        "is read off these very images: with validation victims the table of equal attack cost, under Data, chooses "
+        "there and reports here. Snapshots of a trace are left out.",
+    )
+
+
+def over_eps(frame: pd.DataFrame, budget: str) -> None:
     """ASR over eps, where an attack met several."""
     rows = grown(frame)
     if rows.empty:
@@ -67,7 +108,7 @@ def over_eps(frame: pd.DataFrame) -> None:
         )
         return
     norms = list(dict.fromkeys(rows["norm"]))
-    norm = pick(st.segmented_control, "Norm", norms, "norm", norms[0]) if len(norms) > 1 else norms[0]
+    norm = budget.split(" ")[0] if budget.split(" ")[0] in norms else norms[0]
     rows = rows[rows["norm"] == norm].reset_index(drop=True)
     parts.figure(
         curves(rows, line="attack", across="radius", title=f"eps ({norm}), pixels in [0, 1]", ticks=eps_ticks(rows)),
@@ -112,10 +153,10 @@ def against_passes(met: pd.DataFrame, budget: str) -> None:
         ),
         met,
         "asr-against-passes",
-        f"ASR over the passes that an image takes, {budget}; C0 excluded. Best within its passes: no attack here "
-        "reaches as much for fewer. That is read off these very images; what is reported as the best within 10, 50 and "
-        f"200 passes is chosen on validation, in the table of equal attack cost. {words.rests(met)}",
-        title="Best within P passes",
+        f"ASR over the passes that an image takes, {budget}; C0 excluded. {words.rests(met)}",
+        title="ASR over passes",
+        computed="Best within its passes: no attack here reaches as much for fewer. That is read off these very "
+        "images, and says nothing of whether the next one is worse: see the intervals.",
     )
 
 
@@ -140,6 +181,24 @@ def against_visibility(met: pd.DataFrame, budget: str) -> None:
         f"ASR over the {SEEN[seen]}, {budget}; C0 excluded; L2 and SSIM are means over the images of all sets of an "
         f"attack. {words.rests(met)}",
         title="Strength against visibility",
+    )
+
+
+def smallest_success(met: pd.DataFrame, budget: str) -> None:
+    """How far the smallest changes are that attacks found."""
+    found = attack_queries.smallest(met)
+    if found.empty:
+        return
+    best = found.iloc[0]
+    parts.figure(
+        radii(found, budget.split(" ")[0]),
+        found,
+        "smallest-success",
+        f"Median distance, over images, of the smallest change that fools the surrogate, {budget}; mean over sets. "
+        "Medians have no interval here.",
+        title=f"{best['attack']} finds the smallest success: {best['radius']:.2g}",
+        computed="Of attacks that look for the smallest perturbation instead of filling a ball. An image that was "
+        "never fooled counts as farther than all others.",
     )
 
 

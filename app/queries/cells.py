@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from carom.scenarios.statistics import cell_rates, class_rates, wilson
-from carom.scenarios.statistics.outcomes import poolable
+from carom.errors import InputError
+from carom.scenarios.cases import UNDECLARED, case_of
+from carom.scenarios.statistics import Outcomes, cell_rates, class_rates, wilson
+from carom.scenarios.statistics.outcomes import eps_value, poolable
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.lists import list_answering
 from carom.scenarios.store.outcomes import read_outcomes
@@ -28,6 +30,37 @@ def budgets(cells: pd.DataFrame) -> pd.Series:
     return pd.Series(np.array(words, dtype=object)[place], index=cells.index)
 
 
+def budgets_in_order(cells: pd.DataFrame) -> list[str]:
+    """The budgets of cells: norm by norm as they come, untargeted first, the smallest radius first.
+
+    Args:
+        cells: With the columns norm, eps, targeted and budget.
+    """
+    columns = ["norm", "targeted", "eps", "budget"]
+    known = cells[columns].drop_duplicates().astype({"norm": str, "eps": str, "budget": str, "targeted": bool})
+    norms = list(dict.fromkeys(known["norm"]))
+    key: dict[str, tuple[int, bool, float]] = {
+        row["budget"]: (norms.index(row["norm"]), row["targeted"], eps_value(row["eps"]))
+        for row in known.to_dict("records")
+    }
+    return sorted(key, key=key.__getitem__)
+
+
+CASE_NAMES = {number: f"{case_of(number).name} · {case_of(number).mismatch}" for number in (*range(9), UNDECLARED)}
+
+
+def along(cells: pd.DataFrame, axis: str) -> pd.Series:
+    """What each cell is along an axis, in words."""
+    if axis != "case":
+        return cells[axis]
+    numbers = list(CASE_NAMES)
+    place = {number: i for i, number in enumerate(numbers)}
+    distinct, where = np.unique(cells["case"].to_numpy(), return_inverse=True)
+    codes = np.array([place.get(int(number), -1) for number in distinct], dtype=np.int32)[where]
+    words = pd.CategoricalDtype(list(CASE_NAMES.values()))
+    return pd.Series(pd.Categorical.from_codes(codes, dtype=words), index=cells.index)
+
+
 def attacked(cells: pd.DataFrame) -> pd.DataFrame:
     """The cells of surrogates: no controls."""
     return cells if cells.empty else cells[~cells["control"].astype(bool)]
@@ -39,7 +72,7 @@ class Pooled:
 
     Attributes:
         cells: Those with the highest ASR, at most `MOST_LISTED`, with Wilson's 95% interval over images, low and high,
-            and an id of each, cell: "SET-VICTIM".
+            and what each is called, `cell`.
         count: How many there are.
         n: Summed over all of them.
         k: Likewise.
@@ -71,31 +104,81 @@ def field_cells(
         budget: As for `matrix`.
         white_box: As for `matrix`.
     """
+    mask = counted(cells, tuple(where), attack=attack, budget=budget, white_box=white_box)
+    for axis, level in where.items():
+        mask &= along(cells, axis) == level
+    return _pooled(cells[mask], several_seeds(cells))
+
+
+def counted(
+    cells: pd.DataFrame,
+    axes: Sequence[str] = (),
+    *,
+    attack: str | None = None,
+    budget: str | None = None,
+    white_box: bool = False,
+) -> "pd.Series[bool]":
+    """Which cells the fields of a matrix pool.
+
+    Of all attacks together those that read the surrogate alone: an attack that asks a victim is no transfer, and a
+    snapshot of a trace is no attack of its own.
+
+    Args:
+        cells: As `View.cells`.
+        axes: Of the matrix.
+        attack: As for `matrix`.
+        budget: As for `matrix`.
+        white_box: As for `matrix`.
+    """
     mask = (cells["n"] > 0) & ~cells["control"].astype(bool)
-    for column, level in {"attack": attack, "budget": budget, **where}.items():
+    for column, level in (("attack", attack), ("budget", budget)):
         if level is not None:
             mask &= cells[column] == level
     if not white_box:
         mask &= cells["case"] != 0
     if attack is None:
-        mask &= poolable(cells, tuple(where))
-    return _pooled(cells[mask])
+        mask &= poolable(cells, tuple(axes))
+        if "attack" not in axes:
+            mask &= cells["reads"] != "both"
+    return mask
+
+
+def several_seeds(cells: pd.DataFrame) -> bool:
+    """Whether attacks were made with several seeds, so that a cell's name has to say which."""
+    return bool(attacked(cells)["attack_seed"].nunique() > 1)
+
+
+def cell_names(cells: pd.DataFrame, *, seeds: bool) -> list[str]:
+    """What each cell is called, the same in every store: surrogate, victim, attack and budget, apart by " | ".
+
+    The attack's seed and the victim that was asked follow where they tell cells apart.
+
+    Args:
+        cells: As `View.cells`.
+        seeds: As from `several_seeds` of all cells.
+    """
+    columns = ["surrogate", "victim", "attack", "budget", "attack_seed", "asked"]
+    names = []
+    for surrogate, victim, attack, budget, seed, asked in cells[columns].itertuples(index=False):
+        apart = [surrogate, victim, attack, budget, *([f"seed {seed}"] if seeds else [])]
+        names.append(" | ".join([*apart, *([f"asked {asked}"] if asked not in ("", victim) else [])]))
+    return names
 
 
 def named_cell(cells: pd.DataFrame, name: str) -> Pooled:
-    """The one cell of an id such as "17-4"; none where there is no such."""
-    set_id, _, victim_id = name.partition("-")
-    if not (set_id.isdecimal() and victim_id.isdecimal()):
-        return _pooled(cells.iloc[:0])
-    return _pooled(cells[(cells["set_id"] == int(set_id)) & (cells["victim_id"] == int(victim_id)) & (cells["n"] > 0)])
+    """The one cell of a name as from `cell_names`; none where there is no such."""
+    made_on = [each for each in cells["surrogate"].unique() if each and name.startswith(f"{each} | ")]
+    met = [each for each in cells["victim"].unique() if f" | {each} | " in name]
+    found = cells[cells["surrogate"].isin(made_on) & cells["victim"].isin(met) & (cells["n"] > 0)]
+    seeds = several_seeds(cells)
+    return _pooled(found[np.array([each == name for each in cell_names(found, seeds=seeds)], dtype=bool)], seeds)
 
 
-def _pooled(found: pd.DataFrame) -> Pooled:
+def _pooled(found: pd.DataFrame, seeds: bool) -> Pooled:
     asr = (found["k"] / found["n"]).to_numpy()
     top = found.iloc[np.argsort(-asr, kind="stable")[:MOST_LISTED]].reset_index(drop=True)
     low, high = wilson(top["k"].to_numpy(), top["n"].to_numpy())
-    name = top["set_id"].astype(str) + "-" + top["victim_id"].astype(str)
-    top = top.assign(asr=top["k"] / top["n"], low=low, high=high, cell=name)
+    top = top.assign(asr=top["k"] / top["n"], low=low, high=high, cell=cell_names(top, seeds=seeds))
     return Pooled(cells=top, count=len(found), n=int(found["n"].sum()), k=int(found["k"].sum()))
 
 
@@ -169,6 +252,43 @@ def answered(folder: Path, run: str, adversarial_set: int, victims: Sequence[int
     )
 
 
+MOST_READ = 5_000  # cells whose answers are read one by one for a figure
+
+
+def some_outcomes(folder: Path, run: str, cells: pd.DataFrame, wanted: Mapping[str, str | None]) -> Outcomes:
+    """The outcomes of some cells, beside the controls of their budget.
+
+    Args:
+        folder: The store.
+        run: Its id.
+        cells: As `View.cells`.
+        wanted: The level of columns such as attack or budget; None for all.
+
+    Raises:
+        CaromError: More than `MOST_READ` cells, none, or a store that cannot be read.
+    """
+    control = cells["control"].astype(bool)
+    mask = ~control
+    for column, value in wanted.items():
+        if value is not None:
+            mask &= cells[column] == value
+    beside = control
+    if wanted.get("budget") is not None:
+        balls = cells.loc[mask, ["norm", "eps"]].drop_duplicates()
+        beside = control & cells["norm"].isin(balls["norm"]) & cells["eps"].isin(balls["eps"])
+    if mask.sum() > MOST_READ:
+        raise InputError(
+            f"run {run}: {int(mask.sum()):,} cells are to be read; expected at most {MOST_READ:,} for a figure; choose "
+            "an attack too, or all surrogates"
+        )
+    chosen = cells.loc[mask | beside, "set_id"].unique()
+    with Store(folder) as store:
+        outcomes = read_outcomes(store, run, only_sets=[int(i) for i in chosen])
+    if wanted.get("attack") is not None:  # what was asked for by name stands alone, be it a snapshot
+        outcomes = replace(outcomes, cells=outcomes.cells.assign(snapshot=False))
+    return outcomes
+
+
 def confusion(found: Answered, victim: int = 0) -> pd.DataFrame:
     """How many images a victim saw as one class clean and as another adversarial: clean, adversarial, images, share.
 
@@ -186,6 +306,7 @@ def filtered(
     outcome: str | None = None,
     victim: int = 0,
     agree: bool | None = None,
+    answers: tuple[str, str] | None = None,
 ) -> list[int]:
     """Places of the images that pass.
 
@@ -195,6 +316,7 @@ def filtered(
         outcome: Only those that ended so for one victim.
         victim: That victim, a row of `found.cells`.
         agree: Only those whose adversarial image all victims see as the same class, or (False) not all.
+        answers: Only those that this victim answered so clean and so adversarial.
     """
     keep = np.ones(len(found.images), dtype=bool)
     if label is not None:
@@ -203,4 +325,6 @@ def filtered(
         keep &= found.outcome[victim] == outcome
     if agree is not None:
         keep &= (found.adversarial == found.adversarial[0]).all(axis=0) == agree
+    if answers is not None:
+        keep &= (found.clean[victim] == answers[0]) & (found.adversarial[victim] == answers[1])
     return [int(place) for place in np.flatnonzero(keep)]

@@ -4,9 +4,13 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 
-from carom.scenarios.statistics.outcomes import poolable
+from carom.scenarios.charts.names import short
+from carom.scenarios.statistics import wilson
+
+from .cells import along, budgets_in_order, counted
 
 AXES = {
     "surrogate": "surrogate",
@@ -28,9 +32,12 @@ AXES = {
     "defense_v": "victim's defence",
     "attack": "attack",
     "budget": "budget",
+    "case": "case",
 }
+Measure = Literal["ASR", "robust accuracy"]
+MEASURES: tuple[Measure, ...] = ("ASR", "robust accuracy")
 Order = Literal["run", "mean", "clustered"]
-ORDERS: dict[Order, str] = {"run": "as in the run", "mean": "by mean ASR", "clustered": "alike beside alike"}
+ORDERS: dict[Order, str] = {"run": "as in the scenario", "mean": "by mean ASR", "clustered": "alike beside alike"}
 MOST_LEVELS = 150  # along an axis; more are not drawn
 MOST_CLUSTERED = 1_000  # along an axis; distances of all pairs take too long above
 
@@ -38,6 +45,33 @@ MOST_CLUSTERED = 1_000  # along an axis; distances of all pairs take too long ab
 def axes(cells: pd.DataFrame) -> list[str]:
     """The axes along which these cells differ, and surrogate and victim whether they do or not."""
     return [a for a in AXES if a in ("surrogate", "victim") or len({*cells[a].unique()} - {""}) > 1]
+
+
+def measures(cells: pd.DataFrame) -> list[Measure]:
+    """What can be drawn of these cells; of a large run nobody read what the adversarial answers are."""
+    return list(MEASURES) if "robust_accuracy" in cells else ["ASR"]
+
+
+def finding(table: pd.DataFrame, rows: str, columns: str, measure: str = "ASR") -> str:
+    """What a matrix shows, in a sentence: its rows of the highest and of the lowest rate.
+
+    Args:
+        table: As from `matrix`.
+        rows: Its first axis.
+        columns: Its second.
+        measure: What its column ASR holds.
+    """
+    down, _ = margins(table, rows, columns)
+    words = short([*map(str, table[rows].cat.categories)]) if rows != "budget" else {}
+    if len(down) < 2:
+        return f"{measure} by {AXES[rows]} and {AXES[columns]}"
+    most, least = (down.sort_values("ASR", kind="stable").iloc[i] for i in (-1, 0))
+    one, other = (words.get(str(row[rows]), str(row[rows])) for row in (most, least))
+    if most["ASR"] - least["ASR"] < 0.005:
+        return f"{measure} hardly differs by {AXES[rows]}: {most['ASR']:.0%}"
+    if rows == "surrogate" and measure == "ASR":
+        return f"{one} fools most ({most['ASR']:.0%}), {other} least ({least['ASR']:.0%})"
+    return f"{measure} by {AXES[rows]}: {one} {most['ASR']:.0%}, {other} {least['ASR']:.0%}"
 
 
 def matrix(
@@ -48,41 +82,85 @@ def matrix(
     attack: str | None = None,
     budget: str | None = None,
     white_box: bool = False,
+    images: int = 0,
+    measure: Measure = "ASR",
 ) -> pd.DataFrame:
     """ASR of each pair of levels, pooled over its cells: k / n of their sums. Pairs without a clean right answer drop.
+
+    Of robust accuracy k are the images that are right adversarial, and n all of them.
 
     Args:
         cells: As `View.cells`.
         rows: A name in `AXES`.
         columns: Another one.
-        attack: Only this one; None pools all.
+        attack: Only this one; None pools all that read the surrogate alone.
         budget: Only this one; None pools all.
         white_box: Also cells whose victim is the surrogate's own model (C0).
+        images: Of each cell; for robust accuracy.
+        measure: What the column "ASR" holds.
 
     Returns:
-        The columns `rows`, `columns`, n, k, cells and ASR; the first two are categories in the order of the run.
+        The columns `rows`, `columns`, n, k, cells, ASR, low, high (`over_images`) and one_case (the number of the case
+        that all cells of a field have, else -1); the first two are categories in the order of the plan.
     """
-    mask = (cells["n"] > 0) & ~cells["control"].astype(bool)
-    for column, level in (("attack", attack), ("budget", budget)):
-        if level is not None:
-            mask &= cells[column] == level
-    if not white_box:
-        mask &= cells["case"] != 0
-    if attack is None:
-        mask &= poolable(cells, (rows, columns))
-    chosen = cells.loc[mask & (cells[rows] != "") & (cells[columns] != ""), [rows, columns, "n", "k"]]
-    keys = chosen.groupby([rows, columns], sort=False, observed=True)
-    table = keys.agg(n=("n", "sum"), k=("k", "sum"), cells=("n", "size")).reset_index()
+    mask = counted(cells, (rows, columns), attack=attack, budget=budget, white_box=white_box)
+    down, across = along(cells, rows), along(cells, columns)
+    mask &= (down != "") & (across != "")
+    chosen = pd.DataFrame({c: cells.loc[mask, c].to_numpy() for c in ("n", "k")})
+    chosen = chosen.assign(number=cells.loc[mask, "case"].to_numpy(), down=down[mask].array, across=across[mask].array)
+    if measure == "robust accuracy":
+        right = (cells.loc[mask, "robust_accuracy"].to_numpy() * images).round()
+        chosen = chosen.assign(n=images, k=right.astype(np.int64))
+    keys = chosen.groupby(["down", "across"], sort=False, observed=True)
+    table = keys.agg(
+        n=("n", "sum"), k=("k", "sum"), cells=("n", "size"), first=("number", "min"), last=("number", "max")
+    ).reset_index()
+    table = table.rename(columns={"down": rows, "across": columns})
     for axis in (rows, columns):
         found = set(table[axis])
         order = [level for level in levels(cells, axis) if level in found]
         table[axis] = pd.Categorical(table[axis].astype(object), order, ordered=True)
-    return table.assign(ASR=table["k"] / table["n"]).sort_values([rows, columns], ignore_index=True)
+    alone = np.where(table["first"] == table["last"], table["first"], -1)
+    low, high = over_images(table)
+    table = table.drop(columns=["first", "last"]).assign(
+        ASR=table["k"] / table["n"], low=low, high=high, one_case=alone
+    )
+    return table.sort_values([rows, columns], ignore_index=True)
+
+
+def over_images(table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wilson's 95% limits of k / n over images, these models.
+
+    The cells of a field meet the same images, so n counts each image once: the limits are as wide as if an image were
+    fooled in all cells or in none, which is the widest they can be.
+    """
+    return wilson((table["k"] / table["cells"]).to_numpy(), (table["n"] / table["cells"]).to_numpy())
+
+
+def margins(table: pd.DataFrame, rows: str, columns: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of a matrix pooled, and its columns: k / n of the sums of their fields, with limits `over_images`."""
+    found = []
+    for axis in (rows, columns):
+        sums = table.groupby(axis, sort=False, observed=True)[["n", "k", "cells"]].sum().reset_index()
+        low, high = over_images(sums)
+        found.append(sums.assign(ASR=sums["k"] / sums["n"], low=low, high=high))
+    return found[0], found[1]
 
 
 def levels(cells: pd.DataFrame, axis: str) -> list[str]:
-    """What stands along an axis, in the order of the run; a surrogate's own model as a victim comes last."""
-    return list(dict.fromkeys([*cells.loc[cells["case"] != 0, axis].unique(), *cells[axis].unique()]))
+    """What stands along an axis, in the order of the plan, budgets by their radius; white boxes come last."""
+    if axis == "budget":
+        return budgets_in_order(cells)
+    names = along(cells, axis)
+    if axis == "case":
+        present = set(names.dropna().unique())
+        return [name for name in names.cat.categories if name in present]
+    found: list[str] = []
+    for rows in (np.flatnonzero(cells["case"] != 0), np.arange(len(cells))):
+        if axis == "victim" or axis.endswith("_v") or axis == "victim_config":  # not every set meets every victim
+            rows = rows[np.unique(cells["victim_index"].to_numpy()[rows], return_index=True)[1]]
+        found += [str(name) for name in names.iloc[rows].unique()]
+    return list(dict.fromkeys(found))
 
 
 def ordered(table: pd.DataFrame, rows: str, columns: str, order: Order) -> pd.DataFrame:

@@ -7,6 +7,8 @@ import pandas as pd
 from carom.scenarios.tables.surrogates import GEOMETRY
 from carom.scenarios.tables.table import INTERVAL, Table
 
+from .cases import level_words
+
 
 def with_budget(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of a table with their budget in words, such as "linf 8/255"."""
@@ -24,34 +26,15 @@ def by_kind(by_attack: Table) -> tuple[pd.DataFrame, list[str]]:
     apart = [c for c in by_attack.forms if by_attack.is_text(c) and c not in ("attack", "norm", "eps", INTERVAL)]
     apart = [c for c in apart if c in frame and frame[c].nunique() > 1]
     if apart:
-        words = [frame[c].map(lambda v, c=c: _word(c, v)) for c in apart]
-        frame = frame.assign(kind=[" · ".join(row) for row in zip(*words, strict=True)])
+        words = [frame[c].map(lambda v, c=c: level_words(c, v)) for c in apart]
+        frame = frame.assign(kind=[", ".join(filter(None, row)) for row in zip(*words, strict=True)])
     return frame, apart
-
-
-def _word(column: str, value: object) -> str:
-    if column == "targeted":
-        return "targeted" if value in (True, "True") else "untargeted"
-    return f"{column.replace('_', ' ')}: {value}"
 
 
 def beside_sets(by_attack: pd.DataFrame, sets: pd.DataFrame) -> pd.DataFrame:
     """Rows of attacks beside how visible their sets are and what they took."""
     seen = sets[["attack", "norm", "eps", "L2", "SSIM", "passes per image"]]
     return by_attack.merge(seen, on=["attack", "norm", "eps"])
-
-
-def worth(shown: Table, chosen: pd.DataFrame) -> Table:
-    """How many networks each surrogate is worth, beside what it costs."""
-    notes = [note for note in shown.notes if note.startswith("T-DEE")]
-    columns = ("surrogate", "trainings", "seeds", "n", "ASR", "95% interval", "T-DEE", "T-DEE interval")
-    return Table(
-        name="t-dee",
-        title="T-DEE: how many networks trained apart transfer as well",
-        frame=chosen.sort_values("asr", ascending=False, ignore_index=True),
-        forms={c: shown.forms[c] for c in columns},
-        notes=notes,
-    )
 
 
 def measured(geometry: pd.DataFrame, chosen: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

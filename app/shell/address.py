@@ -36,9 +36,52 @@ def pick(
     if chosen != default:
         st.session_state[unknown] = None
     if (missing := st.session_state.get(unknown)) is not None:
-        shown = plain(more["format_func"](chosen) if callable(more.get("format_func")) else chosen)
+        says = more.get("format_func")
+        shown = plain(says(chosen) if callable(says) else chosen)
         st.warning(f"The address asks for {label.lower()} {plain(missing)}, which is not here; shown is {shown}.")
     st.query_params[name] = st.session_state[written] = st.session_state[kept] = chosen
+    return chosen
+
+
+def pick_several(
+    ask: Callable[..., list[str]],
+    label: str,
+    options: Sequence[str],
+    name: str,
+    default: Sequence[str],
+    most: int,
+    **more: object,
+) -> list[str]:
+    """As `pick`, of several at once, which stand in the address as often as there are any.
+
+    Args:
+        ask: Such as `st.multiselect`.
+        label: Of the widget.
+        options: What can be chosen.
+        name: In the address.
+        default: Where neither address nor user said anything that can be chosen; at least one.
+        most: At most so many.
+        more: For `ask`.
+    """
+    key, written, kept, unknown = f"several-{name}", f"address-{name}", f"kept-{name}", f"unknown-{name}"
+    asked = st.query_params.get_all(name)
+    if anew := bool(asked) and asked != st.session_state.get(written):
+        there = [each for each in asked if each in options]
+        st.session_state[unknown] = [each for each in asked if each not in there[:most]]
+        st.session_state[key] = there[:most] or list(default)
+    elif not (st.session_state.get(key) and set(st.session_state[key]) <= set(options)):
+        last = [each for each in st.session_state.get(kept) or [] if each in options]
+        st.session_state[key] = last or list(default)
+    more.setdefault("help", help_of(label, "pick"))
+    chosen = ask(label, list(options), key=key, max_selections=most, **more) or list(default)[:1]
+    if not anew and chosen != st.session_state.get(kept):
+        st.session_state[unknown] = []
+    if missing := st.session_state.get(unknown):
+        why = f"of which {most} can be shown" if set(missing) <= set(options) else "which are not all here"
+        left = ", ".join(plain(each) for each in missing)
+        st.warning(f"The address asks for {label.lower()}, {why}; left out: {left}.")
+    st.query_params[name] = chosen
+    st.session_state[written] = st.session_state[kept] = chosen
     return chosen
 
 

@@ -10,7 +10,9 @@ from carom.app.queries import cases as case_queries
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import images as image_queries
 from carom.app.queries import runs as run_queries
+from carom.app.queries import surrogates as surrogate_queries
 from carom.scenarios.store.lists import Pictures
+from carom.scenarios.tables.table import Table
 
 from .frame import Opened
 
@@ -24,16 +26,60 @@ def _case_points(
     fixed: Sequence[str],
     attack: str | None,
     config: str | None,
+    measure: case_queries.Measure,
 ) -> pd.DataFrame:
     del counter  # read again only when the store's change counter has moved
-    return case_queries.some_case_points(Path(folder), run, _cells, fixed, attack=attack, config=config)
+    return case_queries.some_case_points(
+        Path(folder), run, _cells, fixed, attack=attack, config=config, measure=measure
+    )
 
 
 def case_points(
-    opened: Opened, view: run_queries.View, fixed: Sequence[str], attack: str | None, config: str | None
+    opened: Opened,
+    view: run_queries.View,
+    fixed: Sequence[str],
+    attack: str | None,
+    config: str | None,
+    measure: case_queries.Measure,
 ) -> pd.DataFrame:
     """As `case_queries.some_case_points`."""
-    return _case_points(str(opened.folder), opened.run.id, opened.counter, view.cells, list(fixed), attack, config)
+    return _case_points(
+        str(opened.folder), opened.run.id, opened.counter, view.cells, list(fixed), attack, config, measure
+    )
+
+
+@st.cache_data(show_spinner="Reading answers …", max_entries=16)
+def _effects(
+    folder: str, run: str, counter: int, _cells: pd.DataFrame, budget: str, attack: str | None, config: str | None
+) -> Table:
+    del counter
+    return case_queries.some_effects(Path(folder), run, _cells, budget=budget, attack=attack, config=config)
+
+
+def effects(opened: Opened, view: run_queries.View, budget: str, attack: str | None, config: str | None) -> Table:
+    """As `case_queries.some_effects`."""
+    return _effects(str(opened.folder), opened.run.id, opened.counter, view.cells, budget, attack, config)
+
+
+@st.cache_data(show_spinner="Reading answers …", max_entries=16)
+def _compared(
+    folder: str,
+    run: str,
+    counter: int,
+    _cells: pd.DataFrame,
+    _costs: pd.DataFrame,
+    budget: str,
+    attack: str | None,
+) -> surrogate_queries.Compared:
+    del counter
+    return surrogate_queries.compared(Path(folder), run, _cells, _costs, budget=budget, attack=attack)
+
+
+def compared(
+    opened: Opened, view: run_queries.View, costs: pd.DataFrame, budget: str, attack: str | None
+) -> surrogate_queries.Compared:
+    """As `surrogate_queries.compared`."""
+    return _compared(str(opened.folder), opened.run.id, opened.counter, view.cells, costs, budget, attack)
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
@@ -82,3 +128,14 @@ def _pictures(
 def pictures(opened: Opened, adversarial_set: int, places: Sequence[int]) -> tuple[Pictures, Pictures]:
     """As `image_queries.pictures`."""
     return _pictures(str(opened.folder), opened.run.id, opened.counter, adversarial_set, tuple(places))
+
+
+@st.cache_data(show_spinner="Reading the image …", max_entries=16)
+def _one_image(folder: str, run: str, counter: int, sets: pd.DataFrame, image: int) -> image_queries.OneImage:
+    del counter
+    return image_queries.one_image(Path(folder), run, sets, image)
+
+
+def one_image(opened: Opened, sets: pd.DataFrame, image: int) -> image_queries.OneImage:
+    """As `image_queries.one_image`."""
+    return _one_image(str(opened.folder), opened.run.id, opened.counter, sets, image)

@@ -17,8 +17,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from carom.app.queries import gates as gate_queries
 from carom.app.queries import runs as run_queries
+from carom.app.queries.cells import budgets_in_order
 from carom.errors import CaromError, one_line
-from carom.scenarios.statistics.outcomes import eps_value
 from carom.scenarios.store.runs import Run
 
 from .address import pick
@@ -187,9 +187,9 @@ def choices(opened: Opened, cells: pd.DataFrame, *, attacks: bool = True) -> Cho
         cells: Of surrogates, at least one, with their `budget`.
         attacks: Whether the page can be about one attack alone.
     """
-    budgets = list(in_order(cells))
+    budgets = budgets_in_order(cells)
     usual = cells[(cells["case"] != 0) & (cells["reads"] == "surrogate") & ~cells["targeted"].astype(bool)]
-    first = list(in_order(usual if len(usual) else cells))
+    first = budgets_in_order(usual if len(usual) else cells)
     norm = first[0].split(" ")[0]
     largest = [b for b in first if b.split(" ")[0] == norm][-1]
     budget = pick(opened.boxes[0].selectbox, "Budget", budgets, "budget", largest)
@@ -198,15 +198,6 @@ def choices(opened: Opened, cells: pd.DataFrame, *, attacks: bool = True) -> Cho
     here = [str(attack) for attack in cells.loc[cells["budget"] == budget, "attack"].unique()]
     attack = pick(opened.boxes[1].selectbox, "Attack", [ALL, *here], "attack", ALL)
     return Chosen(budget=budget, attack=None if attack == ALL else attack)
-
-
-def in_order(cells: pd.DataFrame) -> Sequence[str]:
-    """The budgets of cells: norm by norm as they come, untargeted first, the smallest radius first."""
-    columns = ["norm", "targeted", "eps", "budget"]
-    known = cells[columns].drop_duplicates().astype({"norm": str, "eps": str, "budget": str, "targeted": bool})
-    norms = list(dict.fromkeys(known["norm"]))
-    key = {row.budget: (norms.index(row.norm), row.targeted, eps_value(row.eps)) for row in known.itertuples()}
-    return sorted(key, key=key.__getitem__)
 
 
 def header(opened: Opened, title: str) -> None:

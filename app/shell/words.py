@@ -1,12 +1,13 @@
 """Words that several pages say of rows: what their intervals are, how many images, and the papers behind methods."""
 
+import re
+
 import pandas as pd
 import streamlit as st
 
 from carom.scenarios.charts.curves import strongest
-from carom.scenarios.tables.table import Table
 
-from . import help, parts
+from . import help
 from .address import pick
 
 
@@ -17,8 +18,30 @@ def papers(labels: "pd.Series[str]") -> None:
         return
     with st.spinner("Reading the registries …"):
         found = help.methods(dict.fromkeys(labels))
-    forms = dict.fromkeys(found.columns, "text")
-    parts.table(Table(name="papers", title="Methods and papers", frame=found, forms=forms))  # type: ignore[arg-type]
+    links = found["paper"].map(link)
+    st.subheader("Methods and papers")
+    st.dataframe(
+        found.assign(link=links),
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "what it is": st.column_config.TextColumn(width="large"),
+            "link": st.column_config.LinkColumn(display_text="open", width="small", help="Opens the paper."),
+        },
+    )
+
+
+PAPER = re.compile(r"(arXiv:\s?|doi:)(\S+?)[.,;)]*(?=\s|$)", re.IGNORECASE)
+WEB = re.compile(r"https?://\S+")
+
+
+def link(paper: str) -> str | None:
+    """Where a paper is: the address that its reference has, or that of its number at arXiv or of its doi."""
+    if found := WEB.search(paper):
+        return found[0].rstrip(".,;)")
+    if found := PAPER.search(paper):
+        return ("https://arxiv.org/abs/" if found[1].lower().startswith("arxiv") else "https://doi.org/") + found[2]
+    return None
 
 
 def rests(rows: pd.DataFrame, drawn: str = "lines") -> str:

@@ -10,14 +10,20 @@ from . import dots, theme
 CONTROL = "no surrogate"
 FEW = 2  # up to so many cases the empty ones are left out
 ACROSS = "ASR, attack success rate"
+MEASURES = {
+    "ASR": ACROSS,
+    "robust accuracy": "robust accuracy, of all images",
+    "lift": "lift, points of ASR above noise of the same size",
+}
 
 
-def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
+def cases(points: pd.DataFrame, published: pd.DataFrame, *, measure: str = "ASR") -> alt.LayerChart:
     """ASR with its 95% interval in each case; the white box and surrogate-free changes stand apart.
 
     Args:
         points: Columns case, mismatch, series, asr, low, high, n, cells, and "95% interval".
         published: Columns case, whose, asr; empty for none.
+        measure: What the column asr holds, a key of `MEASURES`.
     """
     named, rows = rows_of(points, published)
     table = points.assign(label=points["case"].map(named))
@@ -25,13 +31,16 @@ def cases(points: pd.DataFrame, published: pd.DataFrame) -> alt.LayerChart:
     tooltip = [
         alt.Tooltip("case:N"),
         alt.Tooltip("mismatch:N", title="differ in"),
-        alt.Tooltip("asr:Q", title="ASR", format=".1%"),
+        alt.Tooltip("asr:Q", title=measure, format=".1%"),
         alt.Tooltip("95% interval:N"),
-        alt.Tooltip("n:Q", title="n, right on clean images", format=","),
+        alt.Tooltip(
+            "n:Q", title="n, images" if measure == "robust accuracy" else "n, right on clean images", format=","
+        ),
         alt.Tooltip("cells:Q", format=","),
         *([alt.Tooltip("series:N", title="levels")] if several else []),
     ]
-    layers = dots.layers(table, rows, ACROSS, tooltip)
+    lowest = min(0.0, float(points["low"].min()), float(points["asr"].min())) if measure == "lift" else 0.0
+    layers = dots.layers(table, rows, MEASURES[measure], tooltip, lowest=lowest)
     height = dots.height(table, rows)
     if not len(published):
         return theme.whole(*layers, height=height)

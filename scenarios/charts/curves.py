@@ -59,7 +59,8 @@ def curves(
         log: Whether it is logarithmic.
         ticks: Where the axis is marked, and with what; by default at round numbers.
     """
-    first = strongest(table, line, across)
+    strong = strongest(table, line, across)
+    first = [name for name in dict.fromkeys(table[line].astype(str)) if name in strong]
     others = "others"
     shown = table.assign(drawn=table[line].where(table[line].isin(first), others))
     known = [*first, *([others] if (shown["drawn"] == others).any() else [])]

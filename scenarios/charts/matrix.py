@@ -16,19 +16,35 @@ WRITTEN = 14  # up to so many columns, each field also says its number
 SLANT = -45  # degrees of names that have no room side by side
 LETTER = 0.6  # width of a letter, of its size
 FIELDS = 600  # pixels that the fields have across, about
+POOLED = "pooled"  # what the margins are called
+GAP = " "  # what keeps the margins apart
+CHOSEN = theme.PALETTE[0]
 
 
 def heat_map(
-    table: pd.DataFrame, rows: str, columns: str, *, down: str = "surrogate", across: str = "victim"
+    table: pd.DataFrame,
+    rows: str,
+    columns: str,
+    *,
+    down: str = "surrogate",
+    across: str = "victim",
+    measure: str = "ASR",
+    margins: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    chosen: tuple[str, str] | None = None,
 ) -> alt.LayerChart:
     """A heat map of ASR, viridis from 0 to 1, with n, k and ASR in the tooltip.
 
     Args:
-        table: Columns n, k, cells and ASR, and two of categories: what stands on the axes, in the order of theirs.
+        table: Columns n, k, cells and ASR, and two of categories: what stands on the axes, in the order of theirs. With
+            low and high the tooltip says an interval; where `one_case` is 1 a field is outlined in dashes: its models
+            are two seeds of one recipe.
         rows: Name of the first of these.
         columns: Name of the second.
         down: Title of the rows.
         across: Title of the columns.
+        measure: What the column ASR holds, in words.
+        margins: Rows and columns pooled, with the column of their axis and the numbers of `table`.
+        chosen: Row and column of a field that is outlined in blue.
     """
     first, second = list(table[rows].cat.categories), list(table[columns].cat.categories)
     size = 11 if max(len(first), len(second)) <= 2 * WRITTEN else 9
@@ -42,36 +58,81 @@ def heat_map(
         "maxExtent": LONGEST + 10,
         "labelFontSize": size,
         "titleFontSize": 12,
+        "ticks": False,
+        "domain": False,
     }
     usual |= {"labelOverlap": False, "labelFlush": False}
-    beside = alt.Axis(**usual, labelExpr=_said(first, written[rows]))
+    more = [GAP, POOLED] if margins is not None else []
+    beside = alt.Axis(**usual, labelExpr=_said([*first, *more], [*written[rows], *more]))
     above = alt.Axis(
-        **usual, labelExpr=_said(second, written[columns]), orient="top", labelAngle=0 if straight else SLANT
+        **usual,
+        labelExpr=_said([*second, *more], [*written[columns], *more]),
+        orient="top",
+        labelAngle=0 if straight else SLANT,
     )
-    drawn = table[[rows, columns, "ASR", "k", "n", "cells"]].astype({rows: str, columns: str})
-    base = alt.Chart(drawn.rename(columns={rows: "row", columns: "column"})).encode(
-        x=alt.X("column:N", title=across, sort=second, axis=above),
-        y=alt.Y("row:N", title=down, sort=first, axis=beside),
-        tooltip=[
-            alt.Tooltip("row:N", title=down),
-            alt.Tooltip("column:N", title=across),
-            alt.Tooltip("ASR:Q", format=".1%"),
-            alt.Tooltip("k:Q", title="k, fooled", format=","),
-            alt.Tooltip("n:Q", title="n, right on clean images", format=","),
-            alt.Tooltip("cells:Q", format=","),
-        ],
-    )
+    x = alt.X("column:N", title=across, scale=alt.Scale(domain=[*second, *more]), axis=above)
+    y = alt.Y("row:N", title=down, scale=alt.Scale(domain=[*first, *more]), axis=beside)
+    told = [
+        alt.Tooltip("row:N", title=down),
+        alt.Tooltip("column:N", title=across),
+        alt.Tooltip("ASR:Q", title=measure, format=".1%"),
+        *([alt.Tooltip("interval:N", title="95% interval")] if "low" in table else []),
+        alt.Tooltip("k:Q", title="k, fooled" if measure == "ASR" else "k, right", format=","),
+        alt.Tooltip("n:Q", title="n, right on clean images" if measure == "ASR" else "n, images", format=","),
+        alt.Tooltip("cells:Q", format=","),
+    ]
+    drawn = _fields(table, rows, columns)
+    base = alt.Chart(drawn).encode(x=x, y=y, tooltip=told)
     scale = alt.Scale(scheme="viridis", domain=[0, 1])
-    legend = alt.Legend(format=".0%", title="ASR", gradientLength=160, labelOffset=6)
+    legend = alt.Legend(format=".0%", title=measure, gradientLength=160, labelOffset=6)
+    colour = alt.Color("ASR:Q", scale=scale, legend=legend)
     clicked = alt.selection_point(name=CLICKED, fields=["row", "column"], on="click", clear="dblclick")
-    fields = base.mark_rect(cursor="pointer").encode(color=alt.Color("ASR:Q", scale=scale, legend=legend))
-    layers = [fields.add_params(clicked)]
-    if len(second) <= WRITTEN:
-        ink = alt.condition(alt.datum.ASR > DARK, alt.value("black"), alt.value("white"))
-        layers.append(base.mark_text(fontSize=11).encode(text=alt.Text("ASR:Q", format=".0%"), color=ink))
+    layers = [base.mark_rect(cursor="pointer").encode(color=colour).add_params(clicked)]
+    ink = alt.condition(alt.datum.ASR > DARK, alt.value("black"), alt.value("white"))
+    number = alt.Text("ASR:Q", format=".0%")
+    few = len(second) <= WRITTEN
+    if few:
+        layers.append(base.mark_text(fontSize=11).encode(text=number, color=ink))
+    if margins is not None:
+        sums = pd.concat(
+            [
+                _fields(margins[0].assign(**{columns: POOLED}), rows, columns),
+                _fields(margins[1].assign(**{rows: POOLED}), rows, columns),
+            ],
+            ignore_index=True,
+        )
+        around = alt.Chart(sums).encode(x=x, y=y, tooltip=told)
+        layers.append(around.mark_rect().encode(color=colour))
+        if few:
+            layers.append(around.mark_text(fontSize=11).encode(text=number, color=ink))
+    if "one_case" in drawn and (drawn["one_case"] == 1).any() and not (drawn["one_case"] == 1).all():
+        twins = base.transform_filter(alt.datum.one_case == 1)
+        layers.append(_outline(twins, "white", 2.5))
+        layers.append(_outline(twins, "black", 1.2, [4, 3]))
+    if chosen is not None and chosen[0] in first and chosen[1] in second:
+        here = alt.Chart(pd.DataFrame([{"row": chosen[0], "column": chosen[1]}])).encode(x=x, y=y)
+        layers += [_outline(here, "white", 6.0), _outline(here, CHOSEN, 3.5)]
     names = 20 if straight else 0.75 * min(LONGEST, LETTER * size * max(map(len, written[columns])))
-    field = 26 if len(second) <= WRITTEN else 16
-    return theme.whole(*layers, height=max(180, field * len(first)) + int(names) + 40)
+    field = 26 if few else 16
+    return theme.whole(*layers, height=max(180, field * (len(first) + len(more))) + int(names) + 40)
+
+
+def _fields(table: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
+    kept = ["ASR", "k", "n", "cells", *(c for c in ("one_case",) if c in table)]
+    drawn = table[[rows, columns, *kept]].astype({rows: str, columns: str})
+    if "low" in table:
+        limits = zip(table["low"], table["high"], strict=True)
+        drawn["interval"] = ["–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%" for low, high in limits]
+    return drawn.rename(columns={rows: "row", columns: "column"})
+
+
+def _outline(base: alt.Chart, colour: str, width: float, dash: list[int] | None = None) -> alt.Chart:
+    """A frame around fields, which lets clicks through to them."""
+    style: dict[str, Any] = {} if dash is None else {"strokeDash": dash}
+    outlined: alt.Chart = base.mark_rect(
+        filled=False, fillOpacity=0, stroke=colour, strokeWidth=width, strokeOpacity=1, **style
+    )
+    return outlined.encode(color=alt.value(colour))
 
 
 def _said(levels: list[str], words: list[str]) -> str:

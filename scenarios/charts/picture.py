@@ -36,3 +36,12 @@ def sizes(clean: Picture, adversarial: Picture) -> tuple[float, float]:
     """Linf, in 255ths, and L2, in units of [0, 1], of what was added."""
     change = (adversarial - clean).astype(np.float64)
     return 255 * float(np.abs(change).max(initial=0.0)), float(np.sqrt((change**2).sum()))
+
+
+def beside(*pictures: Picture) -> Picture:
+    """Pictures side by side, a white line between them."""
+    _, rows, _ = pictures[0].shape
+    channels = max(len(picture) for picture in pictures)
+    line = np.ones((channels, rows, max(1, rows // 28)), dtype=np.float32)
+    parts = [part for picture in pictures for part in (line, np.broadcast_to(picture, (channels, *picture.shape[1:])))]
+    return np.concatenate(parts[1:], axis=2)

@@ -20,6 +20,7 @@ def scatter(
     log: bool = False,
     told: Mapping[str, str] | None = None,
     marked: str | None = None,
+    band: tuple[float, float] | None = None,
 ) -> alt.LayerChart:
     """One point a row with its 95% interval; names where there is room, the others on hover.
 
@@ -31,6 +32,7 @@ def scatter(
         log: Whether it is logarithmic; rows of 0 or less then drop.
         told: Further columns of the tooltip, with their format; "" for words.
         marked: Column that says which points are best, drawn apart; its name is the legend's title.
+        band: Of ASR, shaded from side to side.
     """
     rows = table[np.isfinite(table[across].astype(float)) & table["asr"].notna()].reset_index(drop=True)
     if log:
@@ -43,7 +45,8 @@ def scatter(
     x = alt.X(f"{across}:Q", title=title, scale=scale)
     reach = labels.domain(pd.concat([rows["asr"], rows["low"], rows["high"]]))
     percent = theme.percent_axis()
-    y = alt.Y("asr:Q", title="ASR", axis=percent, scale=alt.Scale(domain=reach, nice=False))
+    up = alt.Scale(domain=reach, nice=False)
+    y = alt.Y("asr:Q", title="ASR", axis=percent, scale=up)
     base = alt.Chart(rows)
     pointed = alt.selection_point(on="pointerover", clear="pointerout", fields=[name], empty=False)
     tooltip = [
@@ -68,7 +71,11 @@ def scatter(
     )
     hovered = hovered.transform_filter(alt.datum.place == "")
     named = labels.texts(base, x, y, name)
+    shade = alt.Chart(pd.DataFrame({"low": [band[0]], "high": [band[1]]})) if band is not None else None
     layers = [lines, points, *named, hovered]
+    if shade is not None:
+        behind = alt.Y("low:Q", title="ASR", axis=percent, scale=up)
+        layers.insert(0, shade.mark_rect(opacity=0.18, color=theme.GREY).encode(y=behind, y2="high:Q"))
     return theme.whole(*layers, height=480)
 
 

@@ -15,6 +15,8 @@ from .artifacts import Kind, artifact_path
 from .database import Store
 from .outcomes import ATTACKERS, case_of, configuration_of
 from .schema import (
+    PLANNED_MODELS,
+    PLANNED_SETS,
     artifacts,
     attempts,
     cells,
@@ -41,7 +43,7 @@ def list_sets(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
         .join(artifacts, artifacts.c.id == run_sets.c.artifact)
         .join(image_sets, image_sets.c.artifact == run_sets.c.image_set)
         .where(run_sets.c.run == run, image_sets.c.split == split, ~run_sets.c.decoy)
-        .order_by(run_sets.c.artifact)
+        .order_by(PLANNED_SETS)
     )
     with store.reading() as connection:
         rows = connection.execute(query).all()
@@ -64,7 +66,7 @@ def list_answering(store: Store, run: str, adversarial_set: int) -> pd.DataFrame
         .join(run_models, (run_models.c.run == run_cells.c.run) & (run_models.c.artifact == run_cells.c.victim))
         .join(run_sets, (run_sets.c.run == run_cells.c.run) & (run_sets.c.artifact == run_cells.c.adversarial_set))
         .where(run_cells.c.run == run, run_cells.c.adversarial_set == adversarial_set, cells.c.n.is_not(None))
-        .order_by(run_cells.c.case == 0, run_cells.c.victim)
+        .order_by(run_cells.c.case == 0, PLANNED_MODELS)
     )
     with store.reading() as connection:
         rows = connection.execute(query).all()
@@ -118,6 +120,7 @@ def list_models(store: Store, run: str) -> pd.DataFrame:
         sa.select(run_models.c.role, run_models.c.label, run_models.c.axes, artifacts.c.record, artifacts.c.digest)
         .join(artifacts, artifacts.c.id == run_models.c.artifact)
         .where(run_models.c.run == run)
+        .order_by(PLANNED_MODELS)
     )
     with store.reading() as connection:
         rows = connection.execute(query).all()
@@ -148,7 +151,8 @@ def list_surrogates(store: Store, run: str) -> pd.DataFrame:
     Costs are NaN while a model is missing.
     """
     with store.reading() as connection:
-        rows = connection.execute(sa.select(run_surrogates).where(run_surrogates.c.run == run)).all()
+        of_run = sa.select(run_surrogates).where(run_surrogates.c.run == run)
+        rows = connection.execute(of_run.order_by(sa.literal_column("run_surrogates.rowid"))).all()
         wanted = {id_ for r in rows for id_ in (*json.loads(r.rests_on), r.measures) if id_ is not None}
         found = {
             row.id: row for row in connection.execute(sa.select(artifacts).where(artifacts.c.id.in_(sorted(wanted))))
@@ -200,6 +204,7 @@ def list_victims(store: Store, run: str) -> pd.DataFrame:
         sa.select(run_models.c.label, run_models.c.axes, run_victims)
         .join(run_victims, (run_victims.c.run == run_models.c.run) & (run_victims.c.victim == run_models.c.artifact))
         .where(run_models.c.run == run, run_models.c.role == "victim")
+        .order_by(PLANNED_MODELS)
     )
     with store.reading() as connection:
         rows = connection.execute(query).all()

@@ -18,8 +18,20 @@ from carom.scenarios.traces import snapshots
 
 from .artifacts import artifact_path
 from .database import Store
+from .order import ranked, victims_in_order
 from .predictions import unpack_changes, unpack_predictions
-from .schema import artifacts, cells, clean, image_sets, run_cells, run_models, run_sets, runs
+from .schema import (
+    PLANNED_MODELS,
+    PLANNED_SETS,
+    artifacts,
+    cells,
+    clean,
+    image_sets,
+    run_cells,
+    run_models,
+    run_sets,
+    runs,
+)
 
 USUAL = {("samples", "all"), ("recipe", "standard"), ("defense", "none")}
 ATTACKERS = ("surrogate", "public pool seen", "public pool held out")
@@ -35,7 +47,7 @@ def read_outcomes(
     only_sets: Sequence[int] | None = None,
     only_victims: Sequence[int] | None = None,
 ) -> Outcomes:
-    """Every prediction of a run's cells on the images of one split.
+    """Every prediction of a run's cells on the images of one split, in the order of the plan: set by set, then victims.
 
     Args:
         store: Where it is.
@@ -68,17 +80,19 @@ def read_outcomes(
             # a cell says which answers it was packed against, and is never read against others
             .join(clean, (clean.c.id == cells.c.clean) & (clean.c.image_set == run_sets.c.image_set))
             .where(run_cells.c.run == run, run_sets.c.image_set == images.artifact)
-            .order_by(run_cells.c.adversarial_set, run_cells.c.victim)
         )
         if only_sets is not None:
             query = query.where(run_cells.c.adversarial_set.in_(only_sets))
         if only_victims is not None:
             query = query.where(run_cells.c.victim.in_(only_victims))
         rows = connection.execute(query).all()
-        sets = {r.artifact: r for r in connection.execute(sa.select(run_sets).where(run_sets.c.run == run)).all()}
+        of_run = sa.select(run_sets).where(run_sets.c.run == run).order_by(PLANNED_SETS)
+        sets = {r.artifact: r for r in connection.execute(of_run).all()}
         models = {
             (r.artifact, r.role): r
-            for r in connection.execute(sa.select(run_models).where(run_models.c.run == run)).all()
+            for r in connection.execute(
+                sa.select(run_models).where(run_models.c.run == run).order_by(PLANNED_MODELS)
+            ).all()
         }
         records = {
             r.id: (r.key, json.loads(r.record))
@@ -103,7 +117,10 @@ def read_outcomes(
     if not rows:
         raise InputError(f"{store.folder}: run {run} has no outcome of a {victim_role} on {split} images yet")
     earlier = snapshots(made.attack for made in sets.values())
-    victims = list(dict.fromkeys(r.victim for r in rows))
+    of_set = {id_: i for i, id_ in enumerate(sets)}
+    of_victim = victims_in_order(models, own)
+    rows.sort(key=lambda r: (of_set[r.adversarial_set], of_victim[r.victim]))
+    victims = sorted({r.victim for r in rows}, key=of_victim.__getitem__)
     place = {v: i for i, v in enumerate(victims)}
     unattacked = {r.victim: r.predictions for r in rows}
     table = []
@@ -131,8 +148,8 @@ def read_outcomes(
 def read_rates(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
     """What every cell of a run counted on the images of one split, n and k, without a single prediction.
 
-    For runs whose predictions are too many to be read at once. The rows are those of `read_outcomes`, and so are the
-    columns, with `n` and `k` beside them and without `victim_index`; what repeats is categorical.
+    For runs whose predictions are too many to be read at once. The rows are those of `read_outcomes`, in its order, and
+    so are the columns, with `n` and `k` beside them; what repeats is categorical.
 
     Raises:
         InputError: As `read_outcomes`.
@@ -140,8 +157,8 @@ def read_rates(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
     with store.reading() as connection:
         images = _images(store, connection, run, split)
         of_run = (run_sets.c.run == run) & (run_sets.c.image_set == images.artifact)
-        made = connection.execute(sa.select(run_sets).where(of_run, ~run_sets.c.decoy)).all()
-        models = connection.execute(sa.select(run_models).where(run_models.c.run == run)).all()
+        made = connection.execute(sa.select(run_sets).where(of_run, ~run_sets.c.decoy).order_by(PLANNED_SETS)).all()
+        models = connection.execute(sa.select(run_models).where(run_models.c.run == run).order_by(PLANNED_MODELS)).all()
         rows = np.array(sorted(row.artifact for row in made), dtype=np.int64)
         driver: Any = connection.connection.driver_connection
         planned = _packed(
@@ -171,10 +188,19 @@ def read_rates(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
         raise InputError(f"{store.folder}: run {run} has no outcome of a {judged} on {split} images yet; wait for it")
     planned, counted = planned[there], counted[place[there]]
     by_set = {row.artifact: row for row in made}
-    set_rows, of_set = np.unique(planned[:, 0], return_inverse=True)
+    set_rows, of_set = ranked(planned[:, 0], list(by_set))
     # one model may be named twice: as a surrogate's own, and as a victim
-    named, of_victim = np.unique(2 * planned[:, 1] + white[there], return_inverse=True)
+    in_order = victims_in_order([(row.artifact, row.role) for row in models], (*ATTACKERS, judged))
+    named, of_victim = ranked(
+        2 * planned[:, 1] + white[there], [2 * row + as_own for row in in_order for as_own in (0, 1)]
+    )
+    order = of_set * len(named) + of_victim
+    if (np.diff(order) < 0).any():  # sets and models of earlier runs have earlier rows
+        at = np.argsort(order, kind="stable")
+        planned, counted, of_set, of_victim = planned[at], counted[at], of_set[at], of_victim[at]
     victims = [(own if name % 2 else others)[name // 2] for name in named]
+    alone = {row: i for i, row in enumerate(dict.fromkeys(int(name) // 2 for name in named))}
+    victim_index = np.array([alone[int(name) // 2] for name in named], dtype=np.int32)[of_victim]
     alike = SimpleNamespace(adversarial_set=0, victim=0, case=None)  # what is asked for next is of set or victim alone
     earlier = snapshots(row.attack for row in made)
     told = [_cell(alike, by_set[int(row)], victims[0], 0, earlier) for row in set_rows]
@@ -184,6 +210,7 @@ def read_rates(store: Store, run: str, *, split: str = "test") -> pd.DataFrame:
     columns: dict[str, Any] = {
         "set_id": planned[:, 0].astype(np.int32),
         "victim_id": planned[:, 1].astype(np.int32),
+        "victim_index": victim_index,
         **{
             name: _spread([row[name] for row in told], of_set) for name in told[0] if name not in (*OF_CELL, *OF_VICTIM)
         },

@@ -122,6 +122,11 @@ run_cells = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# A run writes its models and sets down in the order of its plan, so that is the order of their rowids. The ids of
+# artefacts are no such order: what an earlier run made has an earlier one.
+PLANNED_MODELS: sa.ColumnElement[int] = sa.literal_column("run_models.rowid")
+PLANNED_SETS: sa.ColumnElement[int] = sa.literal_column("run_sets.rowid")
+
 # What one run says of its surrogates beside their transfer: what they rest on, cost and look like.
 run_surrogates = sa.Table(
     "run_surrogates",

@@ -79,11 +79,11 @@ def wait(ready: Callable[[], object], why: str, seconds: float = 60) -> None:
 
 
 PAGES = {
-    "": ("Runs", "Scenario file"),
-    "cases": ("Cases", "C5"),
+    "runs": ("Runs", "Scenario file"),
+    "transfer": ("Transfer", "C5"),
     "matrix": ("Matrix", "fields pool"),
-    "methods?methods=attacks": ("Methods", "Strength against visibility"),
-    "images": ("Images", "perturbation"),
+    "attacks": ("Attacks", "Strength against visibility"),
+    "images": ("Images", "that pass"),
     "gates": ("Gates", "robustness_history"),
 }
 MARKUP = "**x** <b>y :smile: :red[r] $a$"
@@ -173,7 +173,7 @@ def test_every_page_in_a_browser(explorer: Explorer, width: int, scheme: str) ->
 def test_from_a_matrix_to_an_image_and_back_by_its_address(explorer: Explorer, changed: Callable[..., Path]) -> None:
     explorer.look(1440, "light")
     explorer.open("matrix?attack=mi&budget=linf+32%2F255", "fields pool")
-    explorer.open("", "Scenario file")
+    explorer.open("runs", "Scenario file")
     page = next(a for a in explorer.found("[data-testid=stSidebarNavLink]") if "Matrix" in a.text)
     page.click()  # what was chosen is carried from page to page
     explorer.await_words("fields pool")
@@ -190,19 +190,19 @@ def test_from_a_matrix_to_an_image_and_back_by_its_address(explorer: Explorer, c
     option("Row:", 1)
     wait(lambda: "row=&" not in explorer.driver.current_url, "no row in the address")
     option("Column:", 1)
-    explorer.await_words("right on the adversarial image, of all")
+    explorer.await_words("Accuracies are of all")
     shared = explorer.driver.current_url
     explorer.shot("cell-1440-light")
     wait(lambda: "All images of this cell" in explorer.body(), "no link to the images")
     link = next(a for a in explorer.found("a") if a.text.endswith("All images of this cell"))
     assert "images" in str(link.get_attribute("href"))
     link.click()
-    explorer.await_words("perturbation")
+    explorer.await_words("that pass")
     explorer.shot("images-1440-light-drilled")
 
     explorer.driver.get("about:blank")
     explorer.driver.get(shared)  # whoever gets the address sees the same
-    explorer.await_words("right on the adversarial image, of all")
+    explorer.await_words("Accuracies are of all")
 
     changed(cells.delete())  # by another process, so only the change counter tells
     wait(lambda: "128 of 128 cells lost their outcome" in explorer.body(), "the page did not follow the store")
@@ -233,7 +233,7 @@ def test_a_figure_and_a_table_can_be_taken_along(explorer: Explorer, tmp_path: P
 
 
 def test_names_are_text_in_a_browser(explorer: Explorer) -> None:
-    explorer.open("cases", "C5")
+    explorer.open("transfer", "C5")
     assert MARKUP in explorer.found("[data-testid=stText]")[0].text
     assert not explorer.found("b b")
     assert not [e for e in explorer.found("[data-testid=stMain] b") if e.text.startswith("y")]

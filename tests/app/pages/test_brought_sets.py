@@ -43,11 +43,11 @@ def test_every_page_shows_them(brought: tuple[Path, str], explore: Callable[...,
     assert set(sets.loc[sets["attack"] == "theirs", "surrogate"]) == {"a network of theirs"}
     at = explore(folder, "matrix", run=run, attack="theirs")
     drawn = json.loads(at.get("vega_lite_chart")[0].proto.spec)
-    assert drawn["layer"][0]["encoding"]["y"]["sort"] == ["a network of theirs"]
+    assert drawn["layer"][0]["encoding"]["y"]["scale"]["domain"][0] == "a network of theirs"
     at = explore(folder, "images", run=run, surrogate="a network of theirs", attack="theirs")
     chosen = {box.label: box.value for box in at.selectbox}
     assert (chosen["Surrogate"], chosen["Attack"]) == ("a network of theirs", "theirs")
     at = explore(folder, "transfer", run=run)
-    assert "theirs" in next(box.options for box in at.selectbox if box.label == "Attacks")
+    assert "theirs" in next(box.options for box in at.selectbox if box.label == "Attack")
     explore(folder, "attacks", run=run)
     explore(folder, "runs", run=run)

@@ -16,24 +16,54 @@ Explore = Callable[..., AppTest]
 Read = Callable[[object], str]
 
 
-def labels(at: AppTest, read: Read) -> list[str]:
-    """The lines over the images."""
-    return [line for line in read(at.markdown).splitlines() if line.startswith("Label **")]
+def captions(at: AppTest, group: int = 0) -> list[str]:
+    """What stands below the images of one group."""
+    return [image.caption.replace("\\", "") for image in at.get("image")[group].proto.imgs]
 
 
-def test_images_with_the_answers_of_three_victims(explore: Explore, read: Read, finished: Path) -> None:
+def test_a_contact_sheet_comes_first(explore: Explore, read: Read, finished: Path) -> None:
     at = explore(finished, "images", attack="fgsm", budget="linf 32/255")
-    assert len(labels(at, read)) == 12
     assert len(at.query_params["victims"]) == 3
-    assert len(at.get("image")) == 36
-    assert "linf 32/255" in labels(at, read)[0]
-    captions = [image.proto.imgs[0].caption for image in at.get("image")[:3]]
-    assert captions == ["clean", "perturbation × 4", "adversarial"]  # 127.5 / 32
-    assert at.get("image")[0].proto.imgs[0].url.endswith(".png")  # nothing is lost
-    assert "Images 1 to 12 of 26 that pass." in read(at.text)
-    outcomes = [line for line in read(at.markdown).splitlines() if "-badge[" in line]
-    assert len(outcomes) == 36
+    (sheet,) = at.get("image")
+    assert len(sheet.proto.imgs) == 26
+    assert sheet.proto.imgs[0].url.endswith(".png")  # nothing is lost
+    assert "fgsm, linf 32/255: images 1 to 26 of 26 that pass." in read(at.text)
+    run = run_queries.runs(finished)[0].id
+    sets = image_queries.adversarial_sets(finished, run)
+    one = sets[(sets["attack"] == "fgsm") & (sets["budget"] == "linf 32/255") & (sets["surrogate"] != "")].iloc[0]
+    victim = cell_queries.answering(finished, run, int(one["set_id"]))["victim_id"].iloc[0]
+    found = cell_queries.answered(finished, run, int(one["set_id"]), [int(victim)])
+    for place, said in enumerate(captions(at)):
+        assert said.startswith(f"{found.images['id'][place]}: {found.clean[0, place]} → {found.adversarial[0, place]}")
+        assert ("fooled" in said) == (found.outcome[0, place] == "fooled")
     assert at.dataframe[0].value["victim"].tolist() == at.query_params["victims"]
+
+
+def test_one_image_has_an_address_and_every_victims_answer(explore: Explore, read: Read, finished: Path) -> None:
+    at = explore(finished, "images", attack="fgsm", budget="linf 32/255")
+    image = captions(at)[4].split(":")[0]
+    at.selectbox[[s.label for s in at.selectbox].index("Open an image")].set_value(image).run()
+    assert at.query_params["image"] in (image, [image])
+    at = explore(finished, "images", attack="fgsm", budget="linf 32/255", image=image)
+    assert f"image {image}" in read(at.markdown)
+    assert "linf 32/255" in read(at.markdown)
+    assert captions(at)[:3] == ["clean", "perturbation × 4", "adversarial"]  # 127.5 / 32
+    assert [said.split(":")[0] for said in captions(at, 1)] == [
+        "clean", "fgsm · linf 32/255", "fgsm · l2 0.5", "mi · linf 32/255", "mi · l2 0.5",
+    ]  # fmt: skip
+    answers = at.dataframe[0].value
+    assert len(answers) == 5  # four victims and the surrogate's own model
+    wrong = [said.split(": ")[1] for said in captions(at, 1)[1:]]
+    label = read(at.markdown).split("Label **")[1].split("**")[0]
+    counted = [int((answers[column] != label).sum()) for column in answers.columns[2:]]
+    assert wrong == [f"{k} of 5 wrong" for k in counted]
+    assert "which is not in this run" in read(explore(finished, "images", attack="fgsm", image="77777").warning)
+
+
+@pytest.mark.parametrize("show", ["clean", "added", "three"])
+def test_a_sheet_shows_other_sides_of_the_images(explore: Explore, finished: Path, show: str) -> None:
+    at = explore(finished, "images", attack="fgsm", show=show)
+    assert len(at.get("image")[0].proto.imgs) == 26
 
 
 def test_filters_and_pages_stand_in_the_address(explore: Explore, read: Read, finished: Path) -> None:
@@ -47,15 +77,12 @@ def test_filters_and_pages_stand_in_the_address(explore: Explore, read: Read, fi
     at = explore(finished, "images", **address, outcome="fooled", of=victims[1])
     fooled = cell_queries.filtered(found, outcome="fooled", victim=1)
     assert f"of {len(fooled):,} that pass" in read(at.text)
-    assert labels(at, read)[0].startswith(f"Label **{found.images['label'][fooled[0]]}**")
+    assert captions(at)[0].startswith(f"{found.images['id'][fooled[0]]}:")
     at.selectbox(key="pick-outcome").set_value("any").run()
     at.selectbox(key="pick-agree").set_value("disagree").run()
     differ = cell_queries.filtered(found, agree=False)
     assert f"of {len(differ):,} that pass" in read(at.text) or (not differ and "No image passes" in read(at.info))
     at.selectbox(key="pick-agree").set_value("any").run()
-    at.selectbox(key="pick-page").set_value("3").run()
-    assert "Images 25 to 26 of 26" in read(at.text)
-    assert at.query_params["page"] == "3"
     at.multiselect[0].set_value(victims[:1]).run()
     assert at.query_params["victims"] == victims[0]
     assert not at.exception
@@ -69,16 +96,21 @@ def test_nothing_passes(explore: Explore, read: Read, finished: Path) -> None:
 
 def test_a_control_adds_nothing(explore: Explore, read: Read, finished: Path) -> None:
     at = explore(finished, "images", surrogate="", attack="identity")
-    assert "linf 0/255" in labels(at, read)[0]
-    captions = [image.proto.imgs[0].caption for image in at.get("image")[:3]]
-    assert captions[1] == "nothing was added"
+    image = captions(at)[0].split(":")[0]
+    at = explore(finished, "images", surrogate="", attack="identity", image=image)
+    assert "linf 0/255" in read(at.markdown)
+    assert captions(at)[1] == "nothing was added"
 
 
-def test_nonsense_in_the_address_is_the_default(explore: Explore, read: Read, finished: Path) -> None:
+def test_nonsense_in_the_address_is_said_and_the_default_shown(explore: Explore, read: Read, finished: Path) -> None:
     at = explore(finished, "images", attack="nope", budget="1", victims=["a", "b"], page="99", outcome="?", of="?")
-    assert len(labels(at, read)) == 12
-    assert at.query_params["page"] == "1"
+    assert len(captions(at)) == 26
     assert len(at.query_params["victims"]) == 3
+    said = read(at.warning)
+    for asked in ("attack nope", "budget 1", "outcome ?", "outcome on ?", "left out: a, b"):
+        assert asked in said
+    at.multiselect[0].set_value(at.multiselect[0].options[:1]).run()
+    assert "left out" not in read(at.warning)
 
 
 def test_an_attack_of_another_surrogate_than_the_first(explore: Explore, finished: Path) -> None:
@@ -90,7 +122,7 @@ def test_freed_images_are_words_and_the_answers_stay(explore: Explore, read: Rea
     collect(copy, sets=True)
     at = explore(copy, "images", attack="fgsm")
     assert "carom gc --sets" in read(at.warning)
-    assert len(labels(at, read)) == 12
+    assert len([line for line in read(at.markdown).splitlines() if line.startswith("Label **")]) == 26
     assert not at.get("image")
 
 

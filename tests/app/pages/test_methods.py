@@ -11,16 +11,23 @@ import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
+from tests.conftest import Once
 from tests.scenarios.made_outcomes import Hits, first, made
 
 import carom.app
+from carom.app.queries import attacks as attack_queries
+from carom.app.queries import cells as cell_queries
 from carom.app.queries import methods as method_queries
 from carom.app.queries import runs as run_queries
+from carom.app.queries import surrogates as surrogate_queries
 from carom.app.shell.help import methods
+from carom.app.shell.words import link
 from carom.scenarios.charts import dumbbells, labels
 from carom.scenarios.charts.curves import grown, strongest, traced
 from carom.scenarios.charts.scatter import efficient
 from carom.scenarios.findings.defences import ranked
+from carom.scenarios.run.run import run_scenario
+from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.store.database import Store
 from carom.scenarios.tables import defenses
@@ -167,20 +174,24 @@ def test_students_stand_on_a_front_and_one_is_exported(
 # ------------------------------------------------------------------------------------------------------------- attacks
 
 
-def test_attacks_are_drawn_over_passes_and_visibility(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attacks_are_ranked_then_drawn_over_passes_and_visibility(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = visit(finished, monkeypatch, page="attacks", budget="linf 32/255")
-    assert {"Best within P passes", "Strength against visibility", "Transfer by attack (C0 excluded)"} <= set(
-        titles(at)
-    )
+    assert {"ASR over passes", "Strength against visibility", "Transfer by attack (C0 excluded)"} <= set(titles(at))
+    assert "reaches most: " in titles(at)[0]
     said = "\n".join(c.value for c in at.caption)
     assert "no attack of these rows met two radii" in said
     assert "keeps its steps" in said
-    passes, seen = charts(at)
+    ranked, passes, seen = charts(at)
+    assert sorted(ranked["layer"][1]["encoding"]["y"]["scale"]["domain"]) == ["fgsm", "mi"]
     assert passes["layer"][1]["encoding"]["x"]["field"] == "passes per image"
     assert seen["layer"][1]["encoding"]["x"]["field"] == "L2"
     at.segmented_control(key="pick-visibility").set_value("SSIM").run()
-    assert charts(at)[1]["layer"][1]["encoding"]["x"]["field"] == "SSIM"
+    assert charts(at)[2]["layer"][1]["encoding"]["x"]["field"] == "SSIM"
     assert at.query_params["visibility"] in ("SSIM", ["SSIM"])
+    at.segmented_control(key="pick-passes").set_value("10").run()  # mi takes 20 passes, fgsm 2
+    assert charts(at)[0]["layer"][1]["encoding"]["y"]["scale"]["domain"] == ["fgsm"]
 
 
 def by_attack() -> Table:
@@ -188,15 +199,15 @@ def by_attack() -> Table:
     rows: list[dict[str, Any]] = []
     for targeted in (False, True):
         for i in range(9):
-            for j, eps in enumerate(("4/255", "8/255", "16/255")):
+            for j, eps in enumerate(("8/255", "16/255", "32/255")):
                 asr = 0.05 * (i + 1) + 0.1 * j
                 rows.append({"attack": f"a{i}", "norm": "linf", "eps": eps, "targeted": targeted, "asr": asr})
         for step in (1, 5, 10):
             asr = 0.02 * step
             rows.append(
-                {"attack": f"mi steps=10 @{step}", "norm": "linf", "eps": "16/255", "targeted": targeted, "asr": asr}
+                {"attack": f"mi steps=10 @{step}", "norm": "linf", "eps": "32/255", "targeted": targeted, "asr": asr}
             )
-    frame = pd.DataFrame(rows).assign(low=lambda t: t["asr"] - 0.02, high=lambda t: t["asr"] + 0.02, n=50, cells=4)
+    frame = pd.DataFrame(rows).assign(low=lambda t: t["asr"] - 0.06, high=lambda t: t["asr"] + 0.06, n=50, cells=4)
     frame["ASR"], frame["95% interval"], frame["ranges_over"] = frame["asr"], "x", "images, these models"
     forms = {"attack": "text", "norm": "text", "eps": "text", "targeted": "text", "n": "count", "ASR": "percent"}
     return Table(name="by-attack", title="Transfer by attack", frame=frame, forms=forms)  # type: ignore[arg-type]
@@ -206,11 +217,16 @@ def test_attacks_are_drawn_over_eps_and_steps(
     finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Table]], None]
 ) -> None:
     given([by_attack()])
-    at = visit(finished, monkeypatch, page="attacks")
-    assert titles(at)[:2] == ["ASR over eps", "ASR over steps"]
-    assert at.selectbox(key="pick-kind").options == ["untargeted", "targeted"]
-    eps, steps = charts(at)[:2]
+    at = visit(finished, monkeypatch, page="attacks", budget="linf 32/255")
+    # a8 and a7 and a6 reach 65, 60 and 55%, each within 6 points
+    assert titles(at)[0] == "a8 reaches most: 65% (59 to 71); not told apart: a7, a6"
+    assert titles(at)[1:3] == ["ASR over eps", "ASR over steps"]
+    ranked, eps, steps = charts(at)[:3]
+    order = ranked["layer"][1]["encoding"]["y"]["scale"]["domain"]
+    assert order == [*(f"a{i}" for i in range(8, -1, -1)), "mi steps=10 @10"]  # the snapshots before it are no attacks
     assert marks(eps) == ["area", "line", "point"]
+    assert eps["layer"][2]["encoding"]["color"]["scale"]["domain"] == [*(f"a{i}" for i in range(2, 9)), "others"]
+    assert sorted(eps["layer"][2]["encoding"]["x"]["axis"]["values"]) == pytest.approx([8 / 255, 16 / 255, 32 / 255])
     assert steps["layer"][1]["encoding"]["x"]["field"] == "step"
     said = "\n".join(c.value for c in at.caption).replace("\\", "")
     assert "Coloured are the 7 strongest, 2 others are grey." in said
@@ -225,57 +241,113 @@ def test_steps_and_radii_are_read_from_names() -> None:
     assert sorted(set(steps["step"])) == [1, 5, 10]
     radii = grown(frame)
     assert set(radii["attack"]) == {f"a{i}" for i in range(9)}
-    assert radii["radius"].max() == pytest.approx(16 / 255)
+    assert radii["radius"].max() == pytest.approx(32 / 255)
     assert strongest(radii, "attack", "radius", 2) == ["a8", "a7"]
+
+
+def test_ties_are_attacks_whose_interval_meets_that_of_the_best() -> None:
+    rows = pd.DataFrame({"attack": ["a", "b", "c"], "asr": [0.5, 0.8, 0.7], "low": [0.45, 0.75, 0.66]}).assign(
+        high=[0.55, 0.85, 0.75], **{"passes per image": [2, 20, 11]}
+    )
+    found = attack_queries.ranked(rows)
+    assert found["attack"].tolist() == ["b", "c", "a"]
+    assert found["series"].tolist() == [attack_queries.TIED, attack_queries.TIED, attack_queries.BELOW]
+    assert attack_queries.ranked(rows, 10)["attack"].tolist() == ["a"]
+    assert attack_queries.finding(attack_queries.ranked(rows, 1)) == "No attack is that cheap"
+    assert attack_queries.finding(found.iloc[[0, 2]]) == "b reaches most: 80% (75 to 85), and no other comes near"
+    sets = pd.DataFrame({"attack": ["x", "y", "z"], "radius": [0.3, np.nan, 0.1]})
+    assert attack_queries.smallest(sets)["attack"].tolist() == ["z", "x"]
 
 
 # ---------------------------------------------------------------------------------------------------------- surrogates
 
-
-def built() -> list[Table]:
-    """Four surrogates, and the geometry of three of them."""
-    frame = pd.DataFrame(
-        {
-            "surrogate": ["single", "2 DNN", "lgv", "swa on **x**"],
-            "attack": "mi",
-            "norm": "linf",
-            "eps": "32/255",
-            "trainings": [1.0, 2.0, 1.7, 1.7],
-            "training passes": [10, 20, 17, 17],
-            "parameters": [5, 10, 50, 5],
-            "seeds": 1,
-            "n": [40, 40, 41, 42],
-            "asr": [0.4, 0.5, 0.6, 0.45],
-        }
-    ).assign(low=lambda t: t["asr"] - 0.1, high=lambda t: t["asr"] + 0.1, ranges_over="images, these models")
-    frame["ASR"], frame["95% interval"] = frame["asr"], "x"
-    frame["T-DEE"], frame["T-DEE interval"] = ["1", "2", ">2", "1.5"], "–"
-    text, number = dict.fromkeys(("surrogate", "attack", "norm", "eps", "T-DEE", "T-DEE interval"), "text"), "number"
-    forms = {**text, "trainings": number, "seeds": "count", "n": "count", "ASR": "percent", "95% interval": "text"}
-    flat = pd.DataFrame({"surrogate": ["single", "2 DNN", "lgv"], "seeds": 1, "top eigenvalue": [30.0, 20.0, 5.0]})
-    return [
-        Table(name="surrogates", title="Surrogates: what", frame=frame, forms=forms),  # type: ignore[arg-type]
-        Table(name="geometry", title="Geometry", frame=flat, forms={"surrogate": "text", "top eigenvalue": "number"}),
-    ]
+BUILT = """
+name = "built"
+task = {name = "npz", path = "NPZ", layout = "nhw"}
+attacks = ["fgsm", {name = "mi", steps = 3}]
+budgets = [{norm = "linf", eps = "32/255"}]
+[images]
+per_source = 13
+[models]
+source = "here"
+balance = "uniform"
+architecture = {name = "mlp", width = 12}
+recipe = {name = "standard", epochs = 3, shift = 0, rotation = 0, scale = 0, learning_rate = 0.02}
+[[surrogates]]
+seed = 1
+builder = ["single", {name = "ensemble", size = 2}, {name = "ensemble", size = 3}]
+[[victims]]
+seed = 4
+"""
 
 
-def test_surrogates_are_drawn_over_cost_and_flatness(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Table]], None]
+@pytest.fixture(scope="module")
+def builders(finished: Path, once: Once) -> Path:
+    """A store with a run of one network, and of two and three."""
+
+    def make(folder: Path) -> None:
+        text = BUILT.replace("NPZ", str(finished.parent / "small.npz"))
+        report = run_scenario(parse_scenario(text, where="built.toml"), folder, workers=0, device="cpu")
+        assert not report.failures
+
+    return once("explorer-built", make)
+
+
+def test_surrogates_are_drawn_over_cost_beside_paired_differences(
+    builders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given(built())
-    at = visit(finished, monkeypatch, page="surrogates")
-    assert titles(at)[:3] == [
-        "ASR against cost",
-        "How many networks trained apart transfer as well",
-        "Flatness against transfer",
-    ]
-    assert at.dataframe[0].value["T-DEE"].tolist() == [">2", "2", "1.5", "1"]
-    said = "\n".join(c.value for c in at.caption).replace("\\", "")
-    assert "Spearman's rank correlation -1.00 over these 3 surrogates" in said
-    assert "n is 40 to 42 a row" in said
-    at.selectbox(key="pick-cost").set_value("parameters").run()
-    assert not at.exception
+    at = visit(builders, monkeypatch, page="surrogates")
+    assert titles(at)[1] == "Paired differences from a single network"
+    cost, differences = charts(at)[:2]
+    assert cost["layer"][0]["mark"]["type"] == "rect"  # the band of the single network
+    run = run_queries.runs(builders)[0].id
+    view = run_queries.view(builders, run)
+    made = {t.name: t.frame for t in view.tables}["surrogates"]
+    cells = cell_queries.attacked(view.cells)
+    found = surrogate_queries.compared(builders, run, view.cells, made, budget="linf 32/255", attack="mi steps=3")
+    rates = {row["surrogate"]: row for row in found.rates.to_dict("records")}
+    table = made[made["attack"] == "mi steps=3"].set_index("surrogate")
+    for name, row in rates.items():
+        assert row["asr"] == pytest.approx(table.loc[name, "asr"])
+        assert (row["low"], row["high"]) == pytest.approx((table.loc[name, "low"], table.loc[name, "high"]))
+    assert found.single == "single"
+    mine = cells[(cells["attack"] == "mi steps=3") & (cells["case"] > 0)].groupby("surrogate_config")[["k", "n"]].sum()
+    asr = dict(zip([c.split(":")[0] for c in mine.index], mine["k"] / mine["n"], strict=True))
+    single = next(value for name, value in asr.items() if not name.startswith("ensemble"))
+    for row in found.differences.to_dict("records"):  # all met the same victim on the same images
+        assert row["effect"] == pytest.approx(100 * (asr[row["name"]] - single))
+        assert row["low"] <= row["effect"] <= row["high"]
+    assert set(found.differences["name"]) == set(rates) - {"single"}
+    assert len(differences["layer"]) == 4
+    at = visit(builders, monkeypatch, page="surrogates", attack="mi steps=3")
+    assert "T-DEE" in titles(at)  # the ladder alone, which is worth what it is
+    at.segmented_control(key="pick-cost").set_value("parameters").run()
     assert charts(at)[0]["layer"][1]["encoding"]["x"]["field"] == "parameters"
+
+
+def test_findings_of_surrogates_and_t_dee_as_numbers() -> None:
+    columns = {"effect": [12.0, 3.0, -1.0], "low": [8.0, 1.0, -5.0], "high": [16.0, 5.0, 3.0]}
+    differences = pd.DataFrame({"name": ["lgv", "swa", "sam"], **columns})
+    found = surrogate_queries.Compared(rates=pd.DataFrame(), differences=differences, single="single")
+    assert surrogate_queries.finding(found) == "lgv adds 12 points (8 to 16) to one network; one more surely helps"
+    unsure = replace(found, differences=differences.iloc[2:].reset_index(drop=True))
+    assert surrogate_queries.finding(unsure) == "No surrogate is surely better than a single network"
+    worth = pd.DataFrame({"surrogate": ["a", "b", "c", "d"], "T-DEE": ["1", ">8", "–", "<1"]})
+    assert surrogate_queries.worths(worth)["surrogate"].tolist() == ["b", "a", "d"]
+    assert surrogate_queries.worths(worth)["worth"].tolist() == [8, 1, 1]
+
+
+def test_flatness_is_drawn_against_transfer(
+    builders: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[[list[Table]], None]
+) -> None:
+    view = run_queries.view(builders, run_queries.runs(builders)[0].id)
+    names = list(dict.fromkeys({t.name: t.frame for t in view.tables}["surrogates"]["surrogate"]))
+    flat = pd.DataFrame({"surrogate": names, "seeds": 1, "top eigenvalue": [30.0, 20.0, 5.0]})
+    forms = {"surrogate": "text", "top eigenvalue": "number"}
+    given([Table(name="geometry", title="Geometry", frame=flat, forms=forms)])  # type: ignore[arg-type]
+    at = visit(builders, monkeypatch, page="surrogates")
+    assert "Flatness against transfer" in titles(at)
+    assert "over these 3 surrogates" in "\n".join(c.value for c in at.caption).replace("\\", "")
 
 
 def test_a_run_that_compares_no_builders_says_how(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,6 +382,14 @@ def test_methods_are_found_in_labels() -> None:
     assert {"mi", "di", "lgv", "swa", "proard"} <= set(found["method"])
     assert found["paper"].str.len().min() > 3
     assert methods(["nothing"]).empty
+
+
+def test_papers_are_links() -> None:
+    assert link("Dong et al. 2018, CVPR, arXiv:1710.06081") == "https://arxiv.org/abs/1710.06081"
+    assert link("Peng et al. 2023 (doi:10.1109/ICASSP49357.2023.10096558).") == (
+        "https://doi.org/10.1109/ICASSP49357.2023.10096558"
+    )
+    assert link("docs/attacks.md") is None
 
 
 def test_marks_of_the_dumbbells(tables: list[Table]) -> None:

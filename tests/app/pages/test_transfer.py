@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
-from carom.app.queries import cases as case_queries
+from carom.app.queries import cells as cell_queries
 from carom.app.queries import runs as run_queries
 from carom.scenarios.published.dumb import read_in
 from carom.scenarios.store.database import Store
@@ -37,11 +37,14 @@ def test_figures_and_tables(explore: Explore, read: Read, finished: Path) -> Non
     assert "ASR in percent of all attacks, linf 32/255" in said
     assert "95% intervals over images" in said
     assert "Points of ASR, mismatch minus match" in said
-    assert [read([s]) for s in at.subheader][:3] == [
-        "What a mismatch costs the attacker",
+    titles = [read([s]) for s in at.subheader]
+    assert titles[0].startswith("ASR goes from ")
+    assert "costs the attacker" in titles[1] or "No mismatch" in titles[1]
+    assert titles[2:4] == [
         "Attack success by case, all attacks",
         "Effect of a mismatch on ASR, in points (C0 and controls excluded)",
     ]
+    assert "Data" in [str(e.label) for e in at.expander]
     domain = points(at, 0)[0]["y"]["scale"]["domain"]
     assert [domain[0], domain[-1]] == ["C0 · same weights", "control · no surrogate"]
     assert not domain[1].strip()  # a row without a name keeps the white box apart
@@ -59,14 +62,22 @@ def test_one_attack_one_budget_one_surrogate(explore: Explore, read: Read, finis
     assert not at.exception
     assert at.query_params["attack"] == "mi"
     assert f"ASR in percent of mi, l2 0.5, surrogates {config}" in read(at.caption)
+    assert "mismatch minus match, of mi, l2 0.5, surrogates" in read(at.caption)  # effects obey the same choices
     again = explore(finished, "transfer", attack="mi", budget="l2 0.5", surrogates=config, run=run)
     assert read(again.caption) == read(at.caption)
+
+
+@pytest.mark.parametrize("measure", ["robust accuracy", "lift"])
+def test_another_measure(explore: Explore, read: Read, finished: Path, measure: str) -> None:
+    at = explore(finished, "transfer", measure=measure)
+    assert f"{measure.capitalize()} in percent of all attacks, linf 32/255" in read(at.caption)
+    assert measure in points(at, 0)[1]["x"]["title"]
 
 
 def test_too_much_to_read_is_said(
     explore: Explore, read: Read, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(case_queries, "MOST_READ", 3)
+    monkeypatch.setattr(cell_queries, "MOST_READ", 3)
     config = explore(finished, "transfer").selectbox(key="pick-surrogates").options[1]
     at = explore(finished, "transfer", attack="fgsm", levels="gone", surrogates=config)
     assert "expected at most 3" in read(at.warning)
@@ -114,6 +125,8 @@ def published(tmp_path: Path, store: Path) -> str:
 def test_published_results_stand_beside_ones_own(explore: Explore, read: Read, copy: Path, tmp_path: Path) -> None:
     published(tmp_path, copy)
     at = explore(copy, "transfer")
+    assert "Grey: published means" not in read(at.caption)  # unless asked for
+    at.segmented_control(key="pick-published").set_value("shown").run()
     assert "Grey: published means" in read(at.caption)
     assert any("beside published results" in read([s]).lower() for s in at.subheader)
     assert "whose" in str(points(at, 0))

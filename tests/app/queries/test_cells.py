@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.stats import binomtest  # type: ignore[attr-defined]
 
 from carom.app.charts import cell as cell_charts
 from carom.app.queries import cases as case_queries
@@ -119,6 +120,9 @@ def test_filters(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
     assert sorted([*alike, *cell_queries.filtered(found, agree=False)]) == sorted(every)
     assert all(len(set(found.adversarial[:, place])) == 1 for place in alike)
     label = found.images["label"].iloc[0]
+    answers = (found.clean[1, 3], found.adversarial[1, 3])
+    alike = cell_queries.filtered(found, answers=answers, victim=1)
+    assert alike == [p for p in sorted(every) if (found.clean[1, p], found.adversarial[1, p]) == answers]
     both = cell_queries.filtered(found, label=label, outcome="fooled")
     assert set(both) == {p for p in cell_queries.filtered(found, outcome="fooled") if found.images["label"][p] == label}
 
@@ -139,9 +143,82 @@ def test_a_field_pools_the_cells_of_the_matrix(all_cells: pd.DataFrame) -> None:
     assert (one.count, one.k) == (1, some.cells["k"].iloc[0])
 
 
-@pytest.mark.parametrize("name", ["", "x", "1", "1-", "-1", "99999-1", "1-²"])
-def test_an_id_that_is_none(all_cells: pd.DataFrame, name: str) -> None:
+@pytest.mark.parametrize("name", ["", "x", "1-1", " | ", "a | b | mi | l2 0.5"])
+def test_a_name_that_is_none(all_cells: pd.DataFrame, name: str) -> None:
     assert cell_queries.named_cell(all_cells, name).count == 0
+
+
+def test_each_cell_has_a_name_of_its_own_whatever_its_rows_of_the_store(all_cells: pd.DataFrame) -> None:
+    mine = cell_queries.attacked(all_cells).reset_index(drop=True)
+    names = cell_queries.cell_names(mine, seeds=False)
+    assert len(set(names)) == len(mine)
+    elsewhere = all_cells.assign(set_id=all_cells["set_id"] + 100, victim_id=all_cells["victim_id"] * 7)
+    for name, row in zip(names[::9], mine.iloc[::9].to_dict("records"), strict=True):
+        for known in (all_cells, elsewhere):
+            (found,) = cell_queries.named_cell(known, name).cells.to_dict("records")
+            assert found["cell"] == name
+            assert [found[c] for c in ("surrogate", "victim", "attack", "budget", "k")] == [
+                row[c] for c in ("surrogate", "victim", "attack", "budget", "k")
+            ]
+
+
+def test_names_tell_seeds_and_asked_victims_apart_and_take_the_longest_label() -> None:
+    rows = [("a", "v", 0, ""), ("a", "v", 1, ""), ("a | v", "w", 0, ""), ("a", "v", 0, "w"), ("a", "v", 0, "v")]
+    cells = pd.DataFrame(rows, columns=["surrogate", "victim", "attack_seed", "asked"]).assign(
+        attack="mi", budget="l2 3", n=9, k=range(5), control=False, set_id=range(5), victim_id=0
+    )
+    names = cell_queries.cell_names(cells, seeds=cell_queries.several_seeds(cells))
+    assert names[:4] == [
+        "a | v | mi | l2 3 | seed 0",
+        "a | v | mi | l2 3 | seed 1",
+        "a | v | w | mi | l2 3 | seed 0",
+        "a | v | mi | l2 3 | seed 0 | asked w",
+    ]
+    assert [cell_queries.named_cell(cells, name).k for name in names[1:4]] == [1, 2, 3]
+
+
+def test_fields_of_cases_and_of_robust_accuracy_against_loops(all_cells: pd.DataFrame) -> None:
+    met = [c for c in all_cells.to_dict("records") if not c["control"] and c["case"] != 0 and c["n"]]
+    table = matrix_queries.matrix(all_cells, "case", "budget")
+    names = {f"C{i}": i for i in range(9)}
+    assert [str(level) for level in table["case"].cat.categories] == ["C1 · none", "C2 · B", "C5 · D", "C6 · D+B"]
+    for row in table.to_dict("records"):
+        mine = [c for c in met if names[row["case"][:2]] == c["case"] and c["budget"] == row["budget"]]
+        assert (row["k"], row["n"]) == (sum(c["k"] for c in mine), sum(c["n"] for c in mine))
+        assert row["one_case"] == mine[0]["case"]
+        where = {"case": row["case"], "budget": row["budget"]}
+        assert cell_queries.field_cells(all_cells, where).k == row["k"]
+    robust = matrix_queries.matrix(all_cells, "surrogate", "budget", images=26, measure="robust accuracy")
+    for row in robust.to_dict("records"):
+        mine = [c for c in met if c["surrogate"] == row["surrogate"] and c["budget"] == row["budget"]]
+        assert row["ASR"] == pytest.approx(np.mean([c["robust_accuracy"] for c in mine]))
+    down, across = matrix_queries.margins(table, "case", "budget")
+    assert down["k"].sum() == across["k"].sum() == sum(c["k"] for c in met)
+    assert across["ASR"].tolist() == pytest.approx([k / n for k, n in zip(across["k"], across["n"], strict=True)])
+
+
+def test_the_interval_of_a_field_counts_each_image_once() -> None:
+    one = binomtest(7, 20).proportion_ci(method="wilson")
+    table = pd.DataFrame({"k": [7, 21], "n": [20, 60], "cells": [1, 3]})  # three cells that say the same
+    low, high = matrix_queries.over_images(table)
+    assert low == pytest.approx([one.low, one.low])
+    assert high == pytest.approx([one.high, one.high])
+
+
+def test_levels_stand_in_the_order_of_the_plan_and_radii_by_size() -> None:
+    rows = [
+        ("s1", "w", 1, "linf 16/255", "16/255"),
+        ("s1", "v", 0, "linf 4/255", "4/255"),
+        ("s0", "own", 2, "linf 8/255", "8/255"),
+    ]
+    cells = pd.DataFrame(rows, columns=["surrogate", "victim", "victim_index", "budget", "eps"]).assign(
+        norm="linf", targeted=False, case=[1, 1, 0]
+    )
+    assert matrix_queries.levels(cells, "victim") == ["v", "w", "own"]
+    assert matrix_queries.levels(cells, "surrogate") == ["s1", "s0"]
+    assert matrix_queries.levels(cells, "budget") == ["linf 4/255", "linf 8/255", "linf 16/255"]
+    packed = cells.astype({"victim": "category", "surrogate": "category", "eps": "category", "budget": "category"})
+    assert matrix_queries.levels(packed, "victim") == ["v", "w", "own"]
 
 
 def test_only_so_many_cells_are_listed(all_cells: pd.DataFrame) -> None:
@@ -226,10 +303,79 @@ def test_points_of_one_attack_are_its_rows_in_the_table_by_attack(finished: Path
     assert one.loc[one["case_number"] >= 0, "n"].sum() < got["n"].sum()
 
 
+def test_robust_accuracy_by_case_is_that_of_the_table_with_an_interval(finished: Path, run: str) -> None:
+    view = run_queries.view(finished, run)
+    points = case_queries.measured(
+        case_queries.some_case_points(finished, run, view.cells, [], measure="robust accuracy"), "robust accuracy"
+    )
+    (table,) = [t for t in view.tables if t.name == "cases"]
+    expected = {(r["norm"], r["eps"], r["case"]): r["robust_accuracy"] for r in table.frame.to_dict("records")}
+    for row in points.to_dict("records"):
+        assert row["asr"] == pytest.approx(expected[row["norm"], row["eps"], row["case"]])
+        assert row["low"] <= row["asr"] <= row["high"]
+        assert row["n"] == row["cells"] * 26
+    assert case_queries.measures(points.assign(lift=np.nan), view.cells) == ["ASR", "robust accuracy"]
+
+
+def test_effects_obey_attack_and_budget(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
+    shown = case_queries.some_effects(finished, run, all_cells, budget="l2 0.5", attack="mi").frame
+    mine = all_cells[(all_cells["attack"] == "mi") & (all_cells["budget"] == "l2 0.5") & (all_cells["case"] > 0)]
+    for axis in ("source", "balance"):
+        same = mine[f"{axis}_s"] == mine[f"{axis}_v"]
+        # every surrogate meets every victim, so the effect is the difference of two means
+        expected = mine.loc[~same, "asr"].mean() - mine.loc[same, "asr"].mean()
+        assert shown.loc[shown["axis"] == axis, "effect"].iloc[0] == pytest.approx(expected)
+    every = case_queries.some_effects(finished, run, all_cells, budget="l2 0.5").frame
+    assert every["match_cells"].iloc[0] == 2 * shown["match_cells"].iloc[0]
+
+
+def test_series_are_named_in_words_and_none_is_empty() -> None:
+    assert case_queries.level_words("defense_s", "none") == "attacker plain"
+    assert case_queries.level_words("defense_v", "pgd-at") == "victim pgd-at"
+    assert case_queries.level_words("samples_s", "a") == "attacker samples a"
+    assert case_queries.level_words("reads", "both") == "victim asked"
+    assert case_queries.level_words("targeted", "True") == "targeted"
+    rows = [(1, "surrogate"), (0, "surrogate"), (0, "victim"), (-1, "surrogate")]
+    frame = pd.DataFrame(rows, columns=["case_number", "reads"]).assign(
+        norm="linf", eps="8/255", targeted=False, case="C1", asr=0.5
+    )
+    table = Table(name="cases", title="", frame=frame, forms={"norm": "text", "eps": "text", "reads": "text"})
+    points = case_queries.case_points([table], pd.DataFrame({"control": [False], "targeted": [False]}))
+    assert points["series"].tolist() == ["surrogate read", "surrogate read", "victim read", "surrogate read"]
+
+
+def test_radii_are_series_in_their_order() -> None:
+    rows = [("linf", "16/255", 1), ("linf", "8/255", 1), ("l2", "3", 1), ("linf", "0", -1), ("linf", "8/255", -1)]
+    points = pd.DataFrame(rows, columns=["norm", "eps", "case_number"]).assign(targeted=False, asr=0.5, series="")
+    points["budget"] = points["norm"] + " " + points["eps"]
+    found = case_queries.over_radii(points, "linf 16/255")
+    assert found["series"].tolist() == ["8/255", "8/255", "16/255"]
+    assert case_queries.over_radii(points, "l2 3").empty
+
+
+def test_findings_of_cases_and_effects() -> None:
+    effects = pd.DataFrame(
+        {"name": ["source", "balance", "architecture"], "effect": [-22.6, 1.0, -9.0], "low": [-26.0, -1.0, -15.0]}
+    ).assign(high=[-19.2, 3.0, -3.0])
+    assert case_queries.finding(effects) == "A foreign source costs the attacker 23 points (19 to 26)"
+    assert case_queries.finding(effects.iloc[[1]]) == "No mismatch can be told from none"
+    helps = effects.iloc[[0]].assign(effect=22.6, low=19.2, high=26.0)
+    assert case_queries.finding(helps) == "A foreign source helps the attacker by 23 points (19 to 26)"
+    points = pd.DataFrame({"case": ["C0", "C1", "C5"], "case_number": [0, 1, 5], "asr": [1.0, 0.84, 0.48]})
+    assert (
+        case_queries.case_finding(points, "ASR")
+        == "ASR goes from 84% in C1 (another seed) to 48% in C5 (another source)"
+    )
+    robust = points.assign(asr=1 - points["asr"])
+    assert case_queries.case_finding(robust, "robust accuracy") == (
+        "Robust accuracy goes from 16% in C1 (another seed) to 52% in C5 (another source)"
+    )
+
+
 def test_too_many_cells_for_a_figure(
     finished: Path, run: str, all_cells: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(case_queries, "MOST_READ", 3)
+    monkeypatch.setattr(cell_queries, "MOST_READ", 3)
     with pytest.raises(CaromError, match="expected at most 3"):
         case_queries.some_case_points(finished, run, all_cells, [], attack="mi")
 
@@ -271,6 +417,38 @@ def test_pictures_are_the_stored_ones(finished: Path, run: str) -> None:
     assert np.array_equal(again[0], clean[1])
     with Store(finished) as store, pytest.raises(StoreError, match="cannot be read"):
         read_pictures(store, int(one["set_id"]), int(one["image_set"]), [10_000])
+
+
+def test_one_image_is_what_its_sets_and_victims_have(finished: Path, run: str, all_cells: pd.DataFrame) -> None:
+    sets = image_queries.adversarial_sets(finished, run)
+    mine = sets[sets["surrogate"] == sets["surrogate"].iloc[-1]].reset_index(drop=True)
+    assert len(mine) == 4  # two attacks, two budgets
+    one_set = int(mine["set_id"].iloc[1])
+    known = cell_queries.answering(finished, run, one_set)
+    found = cell_queries.answered(finished, run, one_set, [int(v) for v in known["victim_id"]])
+    image = int(found.images["id"].iloc[7])
+    shown = image_queries.one_image(finished, run, mine, image)
+    clean, adversarial = image_queries.pictures(finished, run, one_set, [7])
+    assert shown.clean is not None
+    assert shown.adversarial[1] is not None
+    assert np.array_equal(shown.clean, clean[0])
+    assert np.array_equal(shown.adversarial[1], adversarial[0])
+    assert (shown.label, shown.source) == (found.images["label"].iloc[7], found.images["source"].iloc[7])
+    by_victim = shown.answers.set_index("victim")
+    for i, victim in enumerate(found.cells["victim"]):
+        assert by_victim.loc[victim, "clean"] == found.clean[i, 7]
+        assert by_victim.loc[victim, str(one_set)] == found.adversarial[i, 7]
+    with pytest.raises(CaromError, match="attacks no image 999999"):
+        image_queries.one_image(finished, run, mine, 999_999)
+
+
+def test_pictures_side_by_side_keep_their_pixels() -> None:
+    grey, colour = np.full((1, 28, 3), 0.25, dtype=np.float32), np.zeros((3, 28, 3), dtype=np.float32)
+    both = picture.beside(grey, colour)
+    assert both.shape == (3, 28, 7)
+    assert (both[:, :, :3] == 0.25).all()
+    assert (both[:, :, 3] == 1).all()
+    assert (both[:, :, 4:] == 0).all()
 
 
 def test_freed_and_damaged_sets_are_words(copy: Path, run: str) -> None:

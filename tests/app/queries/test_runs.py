@@ -223,7 +223,7 @@ def test_rates_are_those_of_the_predictions(finished: Path) -> None:
         outcomes, rates = read_outcomes(store, run.id), read_rates(store, run.id)
     found = cell_rates(outcomes)
     assert len(rates) == len(found) == 128
-    assert set(rates) == {*outcomes.cells, "n", "k"} - {"victim_index"}
+    assert set(rates) == {*outcomes.cells, "n", "k"}
     for column in rates:
         assert list(rates[column]) == list(found[column]), column
 

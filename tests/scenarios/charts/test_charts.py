@@ -7,7 +7,7 @@ import pytest
 from carom.scenarios.charts import theme
 from carom.scenarios.charts.curves import curves
 from carom.scenarios.charts.dots import dots
-from carom.scenarios.charts.matrix import heat_map
+from carom.scenarios.charts.matrix import CHOSEN, POOLED, heat_map
 from carom.scenarios.charts.names import short
 from carom.scenarios.charts.scatter import scatter
 from carom.scenarios.report.inline import inline
@@ -90,6 +90,32 @@ def test_a_heat_map_has_one_field_a_pair_and_its_number() -> None:
     assert [colour for colour, *_ in fields][:2] == ["rgb(68, 1, 84)", "rgb(253, 231, 37)"]
     assert len(fields) == 3
     assert {"0%", "100%", "25%", "surrogate", "victim"} <= set(words(root))
+
+
+def test_a_heat_map_has_margins_and_outlines() -> None:
+    table = pairs("a", "x", 0.2, 0.4, 0.6).assign(low=0.1, high=0.7, one_case=[1, 2, -1])
+    down = pd.DataFrame({"s": pd.Categorical(["a"]), "ASR": 0.5, "k": 3, "n": 27, "cells": 3, "low": 0.4, "high": 0.6})
+    across = table.drop(columns="s")
+    chart = heat_map(table, "s", "v", margins=(down, across), chosen=("a", "x1"))
+    spec = chart.to_dict()
+    (frame,) = [values for values in spec["datasets"].values() if values == [{"row": "a", "column": "x1"}]]
+    assert frame
+    told = [value for values in spec["datasets"].values() for value in values if value.get("row") == POOLED]
+    assert [value["ASR"] for value in told] == [0.2, 0.4, 0.6]
+    assert {value["interval"] for value in told} == {"10.0–70.0%"}
+    assert [layer["mark"]["stroke"] for layer in spec["layer"] if "stroke" in layer["mark"]] == [
+        "white", "black", "white", CHOSEN,
+    ]  # fmt: skip
+    assert POOLED in words(drawn(chart))
+    alone = heat_map(table, "s", "v", chosen=("a", "gone")).to_dict()  # what is not there is not outlined
+    assert CHOSEN not in str(alone)
+
+
+def test_one_mark_a_row_stands_in_its_middle() -> None:
+    table = rows(("a", "one", 0.5, 0.4, 0.6), ("b", "two", 0.5, 0.4, 0.6))
+    spec = dots(table, rows=["a", "b"], across="ASR", kinds=["one", "two"]).to_dict()
+    assert "yOffset" not in spec["layer"][1]["encoding"]
+    assert spec["layer"][1]["encoding"]["color"]["scale"]["range"] == [theme.PALETTE[0], theme.OTHERS]
 
 
 def test_two_figures_of_a_page_share_no_name() -> None:

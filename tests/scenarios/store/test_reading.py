@@ -81,6 +81,9 @@ def raw(store: Store, split: str) -> list[dict[str, Any]]:
     """Every cell that counts on a split, by SQL: the judged victims, and each surrogate on itself; no decoys."""
     judged = "validation victim" if split == "validation" else "victim"
     own = f"('surrogate', 'public pool seen', 'public pool held out', '{judged}')"
+    place = (
+        f"(select min(rowid) from run_models m where m.run = r.run and m.artifact = c.victim and m.role = '{judged}')"
+    )
     columns = "set_id, victim_id, case_, n, k, changes, before, surrogate, attack, norm, eps, seed, targeted"
     columns += ", reads, asked, of"
     sql = (
@@ -91,7 +94,7 @@ def raw(store: Store, split: str) -> list[dict[str, Any]]:
         "join image_sets i on i.artifact = s.image_set join clean b on b.id = c.clean "
         "join run_models m on m.run = r.run and m.artifact = c.victim "
         f"where r.run = '{run_of(store)}' and i.split = '{split}' and not s.decoy and "
-        f"(m.role = '{judged}' or (r.\"case\" = 0 and m.role in {own})) order by 1, 2"
+        f"(m.role = '{judged}' or (r.\"case\" = 0 and m.role in {own})) order by s.rowid, {place} is null, {place}"
     )
     names = columns.split(", ")
     return [dict(zip(names, row, strict=True)) for row in raw_store.query(store.folder, sql)]
@@ -169,12 +172,9 @@ def test_rates_are_those_of_sql_in_the_columns_of_outcomes(store: Store, split: 
     assert {
         (s, v): (n, k) for s, v, n, k in zip(*(found[c] for c in ("set_id", "victim_id", "n", "k")), strict=True)
     } == expected
-    assert set(found) == set(outcomes.cells) - {"victim_index"} | {"n", "k"}
-    order = ["set_id", "victim_id"]
-    one = found.astype(object).sort_values(order).reset_index(drop=True)
-    other = outcomes.cells.astype(object).sort_values(order).reset_index(drop=True)
-    for column in set(outcomes.cells) - {"victim_index"}:
-        assert one[column].tolist() == other[column].tolist(), column
+    assert set(found) == {*outcomes.cells, "n", "k"}
+    for column in outcomes.cells:
+        assert found[column].astype(object).tolist() == outcomes.cells[column].tolist(), column
 
 
 def test_some_sets_and_some_victims(store: Store) -> None:
@@ -334,7 +334,7 @@ def test_lists_are_those_of_sql(store: Store) -> None:
         store.folder,
         "select s.artifact, image_set, coalesce(surrogate, ''), coalesce(asked, ''), attack, norm, eps, targeted, "
         f"attack_seed, a.digest is not null from run_sets s join artifacts a on a.id = s.artifact {of_test} "
-        "and not decoy order by 1",
+        "and not decoy order by s.rowid",
     )
     assert [tuple(row) for row in sets.itertuples(index=False)] == rows
     assert sets["made"].all()
@@ -377,8 +377,11 @@ def test_who_answered_a_set_its_own_model_last(store: Store) -> None:
         )
         cases = found["case"].tolist()
         assert cases == [-1] * len(cases) if made["surrogate"] == "" else cases.count(0) == 1 and cases[-1] == 0
-        ordered = found["victim_id"].tolist() if made["surrogate"] == "" else found["victim_id"].tolist()[:-1]
-        assert ordered == sorted(ordered)
+        ordered = found["victim"].tolist() if made["surrogate"] == "" else found["victim"].tolist()[:-1]
+        planned = raw_store.query(
+            store.folder, f"select label from run_models where run = '{run}' and role = 'victim' order by rowid"
+        )
+        assert ordered == [label for (label,) in planned]
 
 
 def test_pictures_are_the_bytes_of_the_files(changed: Path) -> None:
@@ -483,3 +486,35 @@ def test_a_run_that_has_no_outcome_says_so(changed: Path) -> None:
         with pytest.raises(InputError, match="has no outcome of a victim on test images yet"):
             read_rates(store, run_of(store))
         assert isinstance(list_answering(store, run_of(store), 1), pd.DataFrame)
+
+
+def test_rows_stand_in_the_order_of_the_plan_whatever_an_earlier_run_made(tiny_npz: Path, once: Once) -> None:
+    text = TINY.replace("NPZ", str(tiny_npz)).replace('balance = ["uniform", "tv0.2"]', 'balance = "uniform"')
+    text = text.replace("epochs = 3", "epochs = 1").replace("per_source = 21", "per_source = 6")
+    text = text.replace(
+        'architecture = [{name = "mlp", width = 12}, "lenet"]', 'architecture = {name = "mlp", width = 4}'
+    )
+    text = text.replace('[{norm = "linf", eps = "32/255"}]', '[{norm = "linf", eps = ["32/255", "8/255"]}]')
+
+    def make(folder: Path) -> None:
+        before = text.replace('"tiny"', '"before"').replace('["here", "there"]', '["there", "here"]')
+        for each in (before.replace('["fgsm", "mi"]', '["mi"]').replace('"32/255", ', ""), text):
+            report = run_scenario(parse_scenario(each, where="order.toml"), folder, workers=0)
+            assert not report.failures
+
+    with Store(once("order", make)) as store:
+        run = run_of(store)
+        for cells in (read_outcomes(store, run).cells, read_rates(store, run)):
+            made = cells[cells["case"] != 0].astype(object)
+            attacked = made[made["surrogate"] != ""]
+            for column, planned in (
+                ("source_s", ["here", "there"]),
+                ("source_v", ["here", "there"]),
+                ("attack", ["fgsm", "mi"]),
+                ("eps", ["32/255", "8/255"]),
+            ):
+                assert attacked[column].unique().tolist() == planned, column
+            (first,) = {tuple(v["source_v"]) for _, v in made.groupby("set_id")}
+            assert first == ("here", "there")
+        assert [s.split("/")[0] for s in list_sets(store, run)["surrogate"].unique() if s] == ["here", "there"]
+        assert list_surrogates(store, run)["surrogate"].str.split("/").str[0].tolist() == ["here", "there"]
