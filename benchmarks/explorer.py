@@ -30,13 +30,15 @@ import carom.app
 from carom.app.queries import runs as run_queries
 from carom.app.shell import frame, serve
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.schema import cells, run_cells
+from carom.scenarios.store.schema import cells, run_cells, runs
 
 PAGES = Path(carom.app.__file__).parent / "pages"
 # of each page, choices that are changed in turn: key in the address, and values
 CHANGES: dict[str, list[tuple[str, str]]] = {
+    "overview": [],
+    "model": [("budget", "linf 16/255")],
     "runs": [],
-    "cases": [("budget", "linf 16/255"), ("budget", "linf 4/255")],
+    "transfer": [("budget", "linf 16/255"), ("budget", "linf 4/255")],
     "matrix": [
         ("attack", "mi"),
         ("budget", "linf 8/255"),
@@ -46,7 +48,9 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
         ("white-box", "with"),
         ("rows", "architecture_s"),
     ],
-    "methods": [("methods", "attacks"), ("methods", "defences")],
+    "attacks": [("budget", "linf 16/255")],
+    "surrogates": [],
+    "defences": [],
     "images": [],
     "gates": [],
 }
@@ -88,7 +92,7 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
     medians = {name: statistics.median(times) for name, times in changed.items()}
     return {
         "rounds": rounds,
-        "first view, s": round(statistics.median(opened["runs"]), 2),
+        "first view, s": round(statistics.median(opened["overview"]), 2),
         "first look at each page, s": {page: round(statistics.median(times), 2) for page, times in opened.items()},
         "interactions, s": {name: round(value, 2) for name, value in medians.items()},
         "median interaction, s": round(statistics.median(medians.values()), 2),
@@ -124,8 +128,10 @@ def new_cells(folder: Path) -> dict[str, float]:
                 these = cells.c.adversarial_set == last.scalar_subquery()
                 rows = [dict(row) for row in connection.execute(sa.select(cells).where(these)).mappings()]
                 connection.execute(cells.delete().where(these))
+                connection.execute(runs.update().where(runs.c.id == run).values(status="running"))
             pages = {
-                page: AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=600) for page in ("cases", "matrix")
+                page: AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=600)
+                for page in ("transfer", "matrix")
             }
             found = {}
             for at in pages.values():

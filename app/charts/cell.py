@@ -61,7 +61,7 @@ def confusion(table: pd.DataFrame, classes: list[str]) -> alt.LayerChart:
     if len(there) <= WRITTEN:
         ink = alt.condition(alt.datum.share > 0.45, alt.value("black"), alt.value("white"))
         layers.append(base.mark_text(fontSize=11).encode(text="images:Q", color=ink))
-    return theme.whole(*layers, height=340)
+    return theme.whole(*layers, height=420)
 
 
 def _axis(angle: int) -> alt.Axis:

@@ -33,10 +33,11 @@ def effects(table: pd.DataFrame, *, title: str = MISMATCH, row: str = "mismatch 
             "color": alt.Color("kind:N", scale=theme.colours(kinds), legend=legend),
             "yOffset": alt.YOffset("kind:N", scale=alt.Scale(domain=kinds)),
         }
-    axis = alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+')", values=ticks(table))
+    at = ticks(table)
+    axis = alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+')", values=at)
     marks = theme.interval_marks(
         alt.Chart(table),
-        alt.X("effect:Q", title=title, axis=axis),
+        alt.X("effect:Q", title=title, axis=axis, scale=alt.Scale(domain=[at[0], at[-1]])),
         size=90,
         tooltip=[
             alt.Tooltip("name:N", title=row),

@@ -31,4 +31,4 @@ def chart(table: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("parameters:Q", format=","),
         ],
     )
-    return theme.whole(points, height=380)
+    return theme.whole(points, height=460)

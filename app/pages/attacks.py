@@ -117,6 +117,7 @@ def over_eps(frame: pd.DataFrame, budget: str) -> None:
         f"ASR over the radius, {norm}; C0 excluded. {words.greys(rows, 'attack', 'radius')}"
         f"{words.rests(rows, 'bands')}",
         title="ASR over eps",
+        width=parts.HALF,
     )
 
 
@@ -133,6 +134,7 @@ def over_steps(here: pd.DataFrame, budget: str) -> None:
         f"ASR of the images after so many steps of one trace, {budget}; C0 excluded. "
         f"{words.greys(rows, 'trace', 'step')}{words.rests(rows, 'bands')}",
         title="ASR over steps",
+        width=parts.HALF,
     )
 
 
@@ -157,6 +159,7 @@ def against_passes(met: pd.DataFrame, budget: str) -> None:
         title="ASR over passes",
         computed="Best within its passes: no attack here reaches as much for fewer. That is read off these very "
         "images, and says nothing of whether the next one is worse: see the intervals.",
+        width=parts.HALF,
     )
 
 
@@ -181,6 +184,7 @@ def against_visibility(met: pd.DataFrame, budget: str) -> None:
         f"ASR over the {SEEN[seen]}, {budget}; C0 excluded; L2 and SSIM are means over the images of all sets of an "
         f"attack. {words.rests(met)}",
         title="Strength against visibility",
+        width=parts.HALF,
     )
 
 
@@ -199,6 +203,7 @@ def smallest_success(met: pd.DataFrame, budget: str) -> None:
         title=f"{best['attack']} finds the smallest success: {best['radius']:.2g}",
         computed="Of attacks that look for the smallest perturbation instead of filling a ball. An image that was "
         "never fooled counts as farther than all others.",
+        width=parts.HALF,
     )
 
 

@@ -107,7 +107,7 @@ def ranking(found: defence_findings.Ranked, threat: str, said: Finding, budget: 
 
 
 @st.cache_data(show_spinner="Reading the students …", max_entries=4)
-def _students(folder: str, run: str, counter: int, files: Sequence[tuple[str, int]]) -> dict[str, pd.DataFrame]:
+def _students(folder: str, run: str, counter: str, files: Sequence[tuple[str, int]]) -> dict[str, pd.DataFrame]:
     del counter, files  # read again only when the store or what was measured has changed
     return method_queries.students(Path(folder), run)
 

@@ -12,9 +12,12 @@ from carom.app.shell import parts
 from carom.app.shell.address import pick
 from carom.app.shell.frame import show_gates
 from carom.app.shell.plain import code, plain
+from carom.scenarios.tables.table import Form, Table
 
 SIGNS = {"weaker": "✕ weaker", "cannot tell": "? cannot tell", "holds": "✓ holds"}
-SHOWN = 12  # of what moved most
+TILES, ACROSS = 24, 4  # gates that have one, and how many stand side by side
+LAST = 20  # verdicts in the line of a tile
+AGAIN = "pytest --robustness-history=STORE"  # of the repository whose tests hold the gates
 
 
 def page(folder: Path) -> None:
@@ -40,20 +43,48 @@ def page(folder: Path) -> None:
         f"{len(latest):,} {'gate' if len(latest) == 1 else 'gates'}, {len(found.verdicts):,} verdicts; "
         f"of the latest, {red:,} weaker, {doubt:,} cannot tell."
     )
-    overview(found, latest)
+    board(found, latest)
     names = dict(zip(latest["gate"], (gate_queries.gate_label(row) for row in latest.to_dict("records")), strict=True))
-    gate = pick(st.selectbox, "Gate", list(names), "gate", latest["gate"].iloc[0], format_func=names.__getitem__)
+    gate = pick(
+        st.selectbox,
+        "Gate",
+        list(names),
+        "gate",
+        latest["gate"].iloc[0],
+        format_func=lambda gate: names.get(gate, gate),
+    )
     one(found, gate)
 
 
-def overview(found: gate_queries.Gates, latest: pd.DataFrame) -> None:
+def board(found: gate_queries.Gates, latest: pd.DataFrame) -> None:
+    """A tile for each gate, the worst first: verdict, robust accuracy over its last verdicts, commit."""
+    for start in range(0, min(len(latest), TILES), ACROSS):
+        for box, (_, row) in zip(st.columns(ACROSS), latest.iloc[start : start + ACROSS].iterrows(), strict=False):
+            mine = found.verdicts[found.verdicts["gate"] == row["gate"]].head(LAST)
+            label = gate_queries.gate_label(row.to_dict())
+            with box.container(border=True):
+                st.metric(
+                    f"{SIGNS[row['verdict']]} · {plain(label)}",
+                    f"{row['now']:.1%}",
+                    parts.FORMATS["points"](100 * (row["now"] - row["before"])) + " points",
+                    delta_color="off" if row["verdict"] == "holds" else "normal",
+                    help="Robust accuracy, and its change from the baseline; the line: the last verdicts.",
+                    chart_data=mine["now"].iloc[::-1].tolist() if len(mine) > 1 else None,
+                )
+                st.caption(f"{moment(row)}{_commit(row)}")
+    if len(latest) > TILES:
+        st.caption(f"The first {TILES} of {len(latest):,} gates, the worst first; all of them are in the data below.")
+    parts.folded([_all(found, latest)])
+
+
+def _all(found: gate_queries.Gates, latest: pd.DataFrame) -> Table:
     """The latest verdict of each gate."""
     count = found.verdicts.groupby("gate")["time"].size()
-    table = pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "gate": [gate_queries.gate_label(row) for row in latest.to_dict("records")],
-            "latest verdict": latest["verdict"].map(lambda verdict: SIGNS.get(verdict, verdict)),
-            "when (UTC)": latest["time"].dt.floor("s"),
+            "latest verdict": latest["verdict"].map(SIGNS),
+            "when (UTC)": [moment(row) for _, row in latest.iterrows()],
             "robust accuracy": latest["now"],
             "baseline": latest["before"],
             "clean accuracy": latest["clean_now"],
@@ -63,75 +94,124 @@ def overview(found: gate_queries.Gates, latest: pd.DataFrame) -> None:
             "commit": latest["commit"].str[:12],
         }
     )
-    rates: dict[Any, Any] = {c: "{:.1%}" for c in ("robust accuracy", "baseline", "clean accuracy")}
-    styled = table.style.format(rates, na_rep="–").apply(_colour, subset=["latest verdict"])
-    st.dataframe(styled, hide_index=True)
+    forms: dict[str, Form] = dict.fromkeys(map(str, frame.columns), "text")
+    forms |= dict.fromkeys(("robust accuracy", "baseline", "clean accuracy"), "percent")
+    forms |= dict.fromkeys(("images", "verdicts"), "count")
+    return Table(name="gates", title="All gates", frame=frame, forms=forms)
 
 
 def one(found: gate_queries.Gates, gate: str) -> None:
-    """One gate over time, its chosen verdict, and what moved in it."""
+    """One gate: a chosen verdict, what was judged, which images flipped, what moved; and the gate over time."""
     verdicts = found.verdicts[found.verdicts["gate"] == gate].reset_index(drop=True)
+    times = [f"{time:%Y-%m-%d %H:%M:%S.%f}" for time in verdicts["time"]]
+    words = dict(zip(times, (f"{t[:19]} · {v}" for t, v in zip(times, verdicts["verdict"], strict=True)), strict=True))
+    chosen = pick(st.selectbox, "Verdict", times, "verdict", times[0], format_func=lambda time: words.get(time, time))
+    row = verdicts.iloc[times.index(chosen)]
+    notice = {"weaker": st.error, "cannot tell": st.warning}.get(row["verdict"], st.success)
+    notice("  \n".join(plain(line) for line in row["said"].split("\n")))
+    st.caption(
+        f"Baseline {plain(row['baseline'])} · suite {plain(row['suite'])} ({plain(row['digest'][:12])}){_commit(row)}"
+        f" · clean accuracy {row['clean_before']:.1%} → {row['clean_now']:.1%} · ASR {_percent(row['asr_before'])} → "
+        f"{_percent(row['asr_now'])}"
+    )
+    judged(found, row)
+    over_time(verdicts)
+    flipped(found, row)
+    moved(found, row)
+
+
+def judged(found: gate_queries.Gates, row: "pd.Series[Any]") -> None:
+    """Each check of one verdict with its own bar."""
+    table = gate_queries.judged(found, str(row["gate"]), pd.Timestamp(str(row["time"])))
+    parts.figure(
+        gate_chart.checks(table),
+        table,
+        "gate-checks",
+        "Points that are left before the limit of each check. Bars: one-sided bounds over images, at each check's "
+        "share of the certainty. Weaker: the whole bar is left of the limit; holds: the whole bar is right of it.",
+        title="What was judged",
+        computed="Of a drop, what is allowed minus the drop; of a floor, robust accuracy minus the floor. Each check "
+        "has an equal share of the gate's level, so that all of them together are wrong no more often than that.",
+        command=AGAIN,
+    )
+    rates: dict[str, Form] = dict.fromkeys(("before", "now", "drop", "low", "high", "allowed"), "percent")
+    forms: dict[str, Form] = {"what": "text", "verdict": "text", **rates, "n": "count"}
+    note = "low, high: one-sided bounds of the drop; for a floor, of robust accuracy itself."
+    shown = table.assign(verdict=table["verdict"].map(SIGNS))
+    parts.folded([Table(name="checks", title="What was judged", frame=shown, forms=forms, notes=[note])])
+
+
+def over_time(verdicts: pd.DataFrame) -> None:
+    """One gate at all its verdicts."""
     last = verdicts.iloc[0]
-    st.subheader(plain(gate_queries.gate_label(last.to_dict())))
     if verdicts["digest"].nunique() > 1:
         st.info("The suite changed on the way: robust accuracies of different suites are not comparable.")
+    otherwise = int((verdicts["first"] != verdicts["verdict"]).sum())
     parts.figure(
         gate_chart.chart(verdicts),
         verdicts,
         "gate",
         f"Robust accuracy at {len(verdicts):,} times, over all {int(last['images']):,} images, mean of the sets of "
-        f"suite {last['suite']}. Solid line: the baseline; dashed: the lowest that is allowed below it. Bars: "
-        "one-sided bounds of the drop, taken from the baseline, ranging over images at the certainty of the gate; "
-        "weaker: the whole bar is below the dashed line; holds: the whole bar is above.",
+        f"suite {last['suite']}. Solid line: the baseline; dashed: the lowest that is allowed below it. Bars and "
+        "colours: of this check alone; bounds of the drop, taken from the baseline."
+        + (f" At {otherwise:,} of these times another check decided otherwise." if otherwise else ""),
+        title="Over time",
+        command=AGAIN,
     )
-    times = [f"{time:%Y-%m-%d %H:%M:%S.%f}" for time in verdicts["time"]]
-    words = dict(zip(times, (f"{t[:19]} · {v}" for t, v in zip(times, verdicts["verdict"], strict=True)), strict=True))
-    chosen = pick(st.selectbox, "Verdict", times, "verdict", times[0], format_func=words.__getitem__)
-    row = verdicts.iloc[times.index(chosen)]
-    notice = {"weaker": st.error, "cannot tell": st.warning}.get(row["verdict"], st.success)
-    notice("  \n".join(plain(line) for line in row["said"].split("\n")))
-    at = f" · commit {plain(row['commit'][:12])}" if row["commit"] else ""
-    st.caption(
-        f"Baseline {plain(row['baseline'])} · suite {plain(row['suite'])} ({plain(row['digest'][:12])}){at} · clean "
-        f"accuracy {row['clean_before']:.1%} → {row['clean_now']:.1%} · ASR {_percent(row['asr_before'])} → "
-        f"{_percent(row['asr_now'])}"
-    )
-    moved(found, row)
+
+
+def flipped(found: gate_queries.Gates, row: "pd.Series[Any]") -> None:
+    """Which images are answered otherwise than before."""
+    st.subheader("Which images flipped")
+    if pd.isna(row["lost"]):
+        st.info("This verdict was kept without its images; those that are judged from now on have them.")
+        return
+    table = gate_queries.flipped(found, str(row["gate"]), pd.Timestamp(str(row["time"])))
+    if table.empty:
+        st.info("None: each image is answered right in as many sets as before.")
+        return
+    lost, won, sets = (int(row[name]) for name in ("lost", "won", "sets"))
+    of = f"{sets:,} {'set' if sets == 1 else 'sets'}"
+    st.markdown(f"{lost:,} {_images(lost)} right in fewer of {of} than before, {won:,} in more.")
+    forms: dict[str, Form] = {"id": "text", "source": "text", "class": "text"}
+    forms |= dict.fromkeys(("before", "now"), "count")
+    notes = [f"before, now: sets, of {sets:,}, in which the image is answered right; id: of the image in the suite."]
+    parts.folded([Table(name="flipped", title="Images that flipped", frame=table, forms=forms, notes=notes)])
+
+
+def _images(count: int) -> str:
+    return "image is answered" if count == 1 else "images are answered"
 
 
 def moved(found: gate_queries.Gates, row: "pd.Series[Any]") -> None:
     """The sets and classes that changed most."""
-    st.subheader("What moved")
     table = gate_queries.moved(found, str(row["gate"]), pd.Timestamp(str(row["time"])))
     if not table["drop"].abs().max() > 0:
+        st.subheader("What moved")
         st.info("Nothing: every set and class has the robust accuracy of the baseline.")
         return
-    left, right = st.columns(2)
-    for box, kind, title in ((left, "set", "adversarial set"), (right, "class", "class")):
-        mine = table[table["kind"] == kind].drop(columns="kind").head(SHOWN)
-        shown = mine.rename(columns={"part": title}).assign(change=-100 * mine["drop"]).drop(columns="drop")
-        styled = shown.style.format({"before": "{:.1%}", "now": "{:.1%}", "change": "{:+.1f}"})
-        box.dataframe(styled, hide_index=True)
-    st.caption(
-        f"Robust accuracy of each set over all images, and of each class over all sets; change in points, the largest "
-        f"first, at most {SHOWN} of each. These are not judged unless the gate says so, so many small ones are chance."
+    forms: dict[str, Form] = {"part": "text", "before": "percent", "now": "percent", "change": "points"}
+    note = (
+        "Robust accuracy; change in points, the largest first. These are not judged unless the gate says so, so many "
+        "small ones are chance."
     )
-    checks = found.checks[(found.checks["gate"] == row["gate"]) & (found.checks["time"] == row["time"])]
-    if len(checks) > 1:
-        st.subheader("What was judged")
-        columns = ["what", "verdict", "before", "now", "drop", "low", "high", "allowed", "n"]
-        rates: dict[Any, Any] = {c: "{:.1%}" for c in ("before", "now", "drop", "low", "high", "allowed")}
-        shown = checks[columns].astype({c: float for c in rates})
-        st.dataframe(shown.style.format(rates, na_rep="–").apply(_colour, subset=["verdict"]), hide_index=True)
-        st.caption("low, high: one-sided bounds of the drop; for a floor, of robust accuracy itself.")
+    st.subheader("What moved")
+    tables = []
+    for kind, name, title in (("class", "moved-classes", "Classes"), ("set", "moved-sets", "Adversarial sets")):
+        mine = table[table["kind"] == kind]
+        shown = mine.assign(change=-mine["drop"]).reset_index(drop=True)
+        tables.append(Table(name=name, title=title, frame=shown, forms=forms, notes=[note]))
+    most = table.iloc[0]
+    st.markdown(f"Most of all: {most['kind']} {plain(most['part'])}, {most['before']:.1%} → {most['now']:.1%}.")
+    parts.folded(tables)
 
 
-def _colour(verdicts: "pd.Series[str]") -> list[str]:
-    """Red, amber or green behind the word."""
-    words = {word: verdict for verdict, word in SIGNS.items()}
-    hues = {"weaker": "rgba(213, 94, 0, 0.35)", "cannot tell": "rgba(230, 159, 0, 0.30)"}
-    hues["holds"] = "rgba(0, 158, 115, 0.25)"
-    return [f"background-color: {hues.get(words.get(v, v), 'transparent')}" for v in verdicts]
+def moment(row: "pd.Series[Any]") -> str:
+    return f"{row['time']:%Y-%m-%d %H:%M:%S}"
+
+
+def _commit(row: "pd.Series[Any]") -> str:
+    return f" · commit {plain(row['commit'][:12])}" if row["commit"] else ""
 
 
 def _percent(share: float) -> str:

@@ -159,6 +159,7 @@ def drawn(
         "Blue: the chosen field. The axes leave out what all their names share.",
         on_select="rerun",
         selection_mode=CLICKED,
+        width=parts.WIDE,
     )
 
 
@@ -290,6 +291,7 @@ def classes_figure(found: cell_queries.Answered) -> None:
         "cell-classes",
         f"ASR within each true class, in percent: k / n, n {int(table['n'].min()):,} to {int(table['n'].max()):,} a "
         f"class. Bars: Wilson's 95% intervals over images, these models.{more}",
+        width=parts.FOLDED,
     )
 
 
@@ -311,6 +313,7 @@ def confusion_figure(found: cell_queries.Answered) -> Any:
         f"A click on a field shows its images.{more}",
         on_select="rerun",
         selection_mode=cell_charts.CLICKED,
+        width=parts.FOLDED,
     )
 
 

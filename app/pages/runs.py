@@ -11,18 +11,24 @@ from carom.app.shell import parts, views
 from carom.app.shell.address import pick
 from carom.app.shell.frame import STANDS, Opened, header, moment, show
 from carom.app.shell.plain import plain
+from carom.scenarios.charts.differences import differences
 from carom.scenarios.store.runs import Run
+from carom.scenarios.tables.table import Form, Table
 
 NONE = "no other run"
+MOST = 40  # rows of a figure
 
 
 def page(opened: Opened) -> float:
     """All runs of the store, then the chosen one, and how it differs from another."""
     header(opened, "Runs")
-    overview(opened.runs)
+    overview(opened)
     about, seconds = views.about(opened)
-    for shown in about:
+    phases(opened)
+    failed = [shown for shown in about if shown.name in ("failures", "failed-jobs")]
+    for shown in failed:
         parts.table(shown)
+    parts.folded([shown for shown in about if shown not in failed])
     seconds += compared(opened)
     st.subheader("Scenario file")
     st.code(opened.run.text, language="toml", height=400)
@@ -30,15 +36,46 @@ def page(opened: Opened) -> float:
     environment = {**opened.run.environment, **opened.run.environment.get("versions", {})}
     environment.pop("versions", None)
     words = [(str(k), ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for k, v in environment.items()]
-    st.dataframe(pd.DataFrame(words, columns=["what", "value"]), hide_index=True)
+    st.dataframe(pd.DataFrame(words, columns=["what", "value"]), hide_index=True, placeholder="–")
     return seconds
 
 
-def overview(runs: list[Run]) -> None:
+def phases(opened: Opened) -> None:
+    """How far each phase of the chosen run is, and what is left at the pace so far."""
+    if run_queries.state(opened.run) == "published":
+        return
+    found = views.phases(opened)
+    going = run_queries.state(opened.run) in ("waiting", "running")
+    frame = found.assign(left=[span(left) if going else "–" for left in found["left"]])
+    forms: dict[str, Form] = {"phase": "text", "done": "count", "planned": "count", "seconds": "number"}
+    if going:
+        forms["left"] = "text"
+    notes = ["seconds: of one model, set or cell, as it came; what an earlier run had made counts as done."]
+    if going:
+        notes.append("left: at that pace, with as many jobs at once as so far; – where none is done yet.")
+    parts.table(Table(name="phases", title="Phases", frame=frame, forms=forms, notes=notes))
+
+
+def span(seconds: float) -> str:
+    """Seconds in words, such as "about 12 min"."""
+    if pd.isna(seconds):
+        return "–"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def overview(opened: Opened) -> None:
     """Every run; a click on a row chooses it."""
+    runs = opened.runs
     table = pd.DataFrame(
         [
             {
+                "chosen": "▶" if run.id == opened.run.id else "",
                 "run": run.id,
                 "state": STANDS[run_queries.state(run)],
                 "outcomes": run.done / run.cells if run.cells else float("nan"),
@@ -92,7 +129,11 @@ def took(run: Run) -> str:
 
 def compared(opened: Opened) -> float:
     """How the chosen run differs from another one."""
-    others = [run for run in opened.runs if run.id != opened.run.id and run_queries.state(run) != "published"]
+    others = [
+        run
+        for run in opened.runs
+        if run.id != opened.run.id and run.task == opened.run.task and run_queries.state(run) != "published"
+    ]
     if not others or run_queries.state(opened.run) == "published":
         return 0.0
     st.subheader("Compared with another run")
@@ -109,9 +150,39 @@ def compared(opened: Opened) -> float:
     found, seconds = views.comparison(opened, other)
     if found.problem is not None:
         st.warning(plain(found.problem))
-    for shown in found.tables:
-        parts.table(shown)
+    tables = {shown.name: shown for shown in found.tables}
+    for by in ("victim", "attack"):
+        if (shown := tables.get(f"compare-by-{by}")) is not None:
+            paired(shown, by, opened.run.id, other)
+    parts.folded(found.tables)
     return seconds
 
 
-show(page)
+def paired(shown: Table, by: str, first: str, second: str) -> None:
+    """The differences of one table of a comparison."""
+    frame = shown.frame
+    if not frame["robust_difference"].abs().max() > 0:
+        st.info(f"By {by}: no difference on the cells that both runs have.")
+        return
+    table = frame.rename(
+        columns={"robust_difference": "difference", "robust_low": "low", "robust_high": "high"}
+    ).sort_values("difference", kind="stable")
+    parts.figure(
+        differences(table.head(MOST), rows=by, across="difference of robust accuracy, in points"),
+        table,
+        f"compare-by-{by}",
+        f"{second} minus {first}, on the cells and images that both have; bars: 95% intervals over images."
+        + (f" The {MOST} lowest of {len(table):,}." if len(table) > MOST else ""),
+        title=f"Robust accuracy by {by}, {_finding(table, by)}",
+    )
+
+
+def _finding(table: pd.DataFrame, by: str) -> str:
+    """How many rows surely differ, and to which side."""
+    less, more = int((table["high"] < 0).sum()), int((table["low"] > 0).sum())
+    if not less and not more:
+        return "none told apart"
+    return " and ".join(f"{n} of {len(table)} {word}" for n, word in ((less, "lower"), (more, "higher")) if n)
+
+
+show(page, every=True)

@@ -85,6 +85,7 @@ def against_cost(found: surrogate_queries.Compared, cost: str, whose: str) -> No
         computed=f"{words.rests(rates)} Drawn apart is what is better than a single network of the same base for sure: "
         "its paired difference, beside, is above 0. A point within the shade may still be told apart in pairs, as "
         "all met the same images and victims.",
+        width=parts.WIDE,
     )
 
 
@@ -101,6 +102,7 @@ def differences(found: surrogate_queries.Compared, whose: str) -> None:
         f"ASR minus that of a single network of the same base, {whose}. Bars: 95% intervals over {ranges}.",
         title="Paired differences from a single network",
         computed="Only cells that both have: the same attack, budget, seed, victim and images.",
+        width=parts.SLIM,
     )
 
 
@@ -125,6 +127,7 @@ def worth(frame: pd.DataFrame, chosen: Chosen) -> None:
         title=title,
         computed="T-DEE, the equivalent size of an ensemble: read off the ASR of ensembles of one base by their size; "
         "below one network it says <1, beyond the largest that was trained a >.",
+        width=parts.SLIM,
     )
 
 

@@ -143,6 +143,7 @@ def cases_figure(
         computed=HOW[measure]
         + f" n is {int(n.min()):,} to {int(n.max()):,} a point. C0, the surrogate's own weights, is no transfer and "
         "stands apart, as do changes that no surrogate made.",
+        width=parts.WIDE,
     )
 
 
@@ -204,6 +205,7 @@ def effects_figure(shown: Table, whose: str) -> None:
         + f"Grey band: within {effect_chart.MARGIN:g} points of none.",
         title=case_queries.finding(drawn),
         computed=" ".join(["C0 and controls are left out.", *shown.notes]),
+        width=parts.SLIM,
     )
 
 

@@ -22,7 +22,7 @@ from carom.scenarios.store.schema import artifacts, run_models
 from carom.scenarios.tables.knowledge import show_knowledge
 from carom.scenarios.tables.table import Table, with_intervals
 
-from .cases import MOST_READ
+from .cells import MOST_READ
 
 ENOUGH = 5  # images of a class that the model gets right, to say anything of the class
 MOST_CLASSES = 200  # a class takes some milliseconds
@@ -93,7 +93,7 @@ def exposed_classes(folder: Path, run: str, cells: pd.DataFrame) -> pd.DataFrame
     rows = []
     for number in np.flatnonzero(count >= ENOUGH)[:MOST_CLASSES]:
         row = group_table(outcomes.on(outcomes.labels == number), by=("victim",))
-        rows.append(row.assign(**{"class": outcomes.classes[int(number)], "images": int(count[number])}))
+        rows.append(row.assign(images=int(count[number])).assign(**{"class": outcomes.classes[int(number)]}))
     if not rows:
         return pd.DataFrame()
     table = pd.concat(rows, ignore_index=True).sort_values("asr", ascending=False, kind="stable", ignore_index=True)

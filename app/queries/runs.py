@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from carom.scenarios.statistics import cell_rates
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import count_images, read_outcomes, read_rates
 from carom.scenarios.store.runs import Run, change_counter, list_runs, run_size
-from carom.scenarios.store.schema import cells, planned_cells, run_cells
+from carom.scenarios.store.schema import artifacts, attempts, cells, planned_cells, run_cells, run_models, run_sets
 from carom.scenarios.tables.compare import compare_runs
 from carom.scenarios.tables.counted import LARGE, counted_tables
 from carom.scenarios.tables.table import Table
@@ -47,14 +48,18 @@ def counter(folder: Path) -> int:
         return change_counter(store)
 
 
-def runs(folder: Path) -> list[Run]:
+def runs(folder: Path, known: Sequence[Run] = ()) -> list[Run]:
     """The runs, the latest first. One whose process died without a word is interrupted, not running.
+
+    Args:
+        folder: Of the store.
+        known: As for `list_runs`.
 
     Raises:
         CaromError: No store, or one that cannot be read.
     """
     with Store(folder) as store:
-        found = list_runs(store)
+        found = list_runs(store, known)
     gone = any(r.status == "running" for r in found) and writer_is_gone(folder)
     return [replace(r, status="interrupted") if gone and r.status == "running" else r for r in found]
 
@@ -147,6 +152,38 @@ def about(folder: Path, run: str) -> list[Table]:
             return []
         tables = [show_failures(store, run), show_failed_jobs(store, run), show_jobs(store, run)]
         return [*(t for t in tables if len(t.frame)), *show_trained(store, run)]
+
+
+def phases(folder: Path, run: Run) -> pd.DataFrame:
+    """How far each phase of a run is: phase, done, planned, seconds (of one such, as it came), left (expected seconds).
+
+    What is left is expected from what those that are done took, over as many jobs at once as there were so far; nan if
+    none is done yet.
+    """
+    with Store(folder) as store, store.reading() as connection:
+        counted: list[tuple[str, int, int, float]] = []
+        for phase, made in (("models", run_models), ("adversarial sets", run_sets)):
+            ids = sa.select(made.c.artifact).where(made.c.run == run.id).distinct()
+            took = sa.func.avg(sa.func.json_extract(artifacts.c.record, "$.seconds"))
+            query = sa.select(sa.func.count(artifacts.c.digest), sa.func.count(), took).where(artifacts.c.id.in_(ids))
+            done, planned, seconds = connection.execute(query).one()
+            counted.append((phase, done, planned, float("nan") if seconds is None else float(seconds)))
+        busy = sa.select(attempts.c.job, sa.func.sum(attempts.c.seconds), sa.func.max(attempts.c.finished))
+        jobs = {
+            job: (seconds, last)
+            for job, seconds, last in connection.execute(busy.where(attempts.c.run == run.id).group_by(attempts.c.job))
+        }
+    asked = jobs.get("evaluate", (0.0, ""))[0]
+    counted.append(("cells", run.done, run.cells, asked / run.done if asked and run.done else float("nan")))
+    table = pd.DataFrame(counted, columns=["phase", "done", "planned", "seconds"])
+    total, last = sum(seconds for seconds, _ in jobs.values()), max((last for _, last in jobs.values()), default="")
+    at_once = 1.0
+    if last:
+        at_once = max(
+            1.0, total / max(1.0, (datetime.fromisoformat(last) - datetime.fromisoformat(run.started)).total_seconds())
+        )
+    left = (table["planned"] - table["done"]) * table["seconds"] / at_once
+    return table.assign(left=left.where(table["planned"] > table["done"], 0.0))
 
 
 def comparison(folder: Path, first: str, second: str) -> View:

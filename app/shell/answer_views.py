@@ -15,7 +15,7 @@ from .frame import Opened
 
 
 @st.cache_data(show_spinner="Reading answers …", max_entries=16)
-def _known_of(folder: str, run: str, counter: int, _cells: pd.DataFrame, victims: Sequence[str], attack: str) -> Table:
+def _known_of(folder: str, run: str, counter: str, _cells: pd.DataFrame, victims: Sequence[str], attack: str) -> Table:
     del counter  # read again only when the store's change counter has moved
     return model_queries.known_of(Path(folder), run, _cells, victims, attack)
 
@@ -26,7 +26,7 @@ def known_of(opened: Opened, view: run_queries.View, victims: Sequence[str], att
 
 
 @st.cache_data(show_spinner="Reading answers …", max_entries=16)
-def _exposed(folder: str, run: str, counter: int, asked: tuple[int, ...], _cells: pd.DataFrame) -> pd.DataFrame:
+def _exposed(folder: str, run: str, counter: str, asked: tuple[int, ...], _cells: pd.DataFrame) -> pd.DataFrame:
     del counter, asked
     return model_queries.exposed_classes(Path(folder), run, _cells)
 
@@ -38,7 +38,7 @@ def exposed(opened: Opened, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
-def _loaded_by(folder: str, run: str, counter: int, text: str, label: str) -> dict[str, Any] | None:
+def _loaded_by(folder: str, run: str, counter: str, text: str, label: str) -> dict[str, Any] | None:
     del counter
     return model_queries.loaded_by(Path(folder), run, text, label)
 

@@ -1,4 +1,4 @@
-"""Cells, sets and their images as pages show them, kept while the store does not change."""
+"""Cells, sets and their images as pages show them, kept while the run does not change."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +21,14 @@ from .frame import Opened
 def _case_points(
     folder: str,
     run: str,
-    counter: int,
+    counter: str,
     _cells: pd.DataFrame,
     fixed: Sequence[str],
     attack: str | None,
     config: str | None,
     measure: case_queries.Measure,
 ) -> pd.DataFrame:
-    del counter  # read again only when the store's change counter has moved
+    del counter  # read again only when what the run shows has changed
     return case_queries.some_case_points(
         Path(folder), run, _cells, fixed, attack=attack, config=config, measure=measure
     )
@@ -50,7 +50,7 @@ def case_points(
 
 @st.cache_data(show_spinner="Reading answers …", max_entries=16)
 def _effects(
-    folder: str, run: str, counter: int, _cells: pd.DataFrame, budget: str, attack: str | None, config: str | None
+    folder: str, run: str, counter: str, _cells: pd.DataFrame, budget: str, attack: str | None, config: str | None
 ) -> Table:
     del counter
     return case_queries.some_effects(Path(folder), run, _cells, budget=budget, attack=attack, config=config)
@@ -65,7 +65,7 @@ def effects(opened: Opened, view: run_queries.View, budget: str, attack: str | N
 def _compared(
     folder: str,
     run: str,
-    counter: int,
+    counter: str,
     _cells: pd.DataFrame,
     _costs: pd.DataFrame,
     budget: str,
@@ -83,7 +83,7 @@ def compared(
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
-def _sets(folder: str, run: str, counter: int) -> pd.DataFrame:
+def _sets(folder: str, run: str, counter: str) -> pd.DataFrame:
     del counter
     return image_queries.adversarial_sets(Path(folder), run)
 
@@ -94,7 +94,7 @@ def adversarial_sets(opened: Opened) -> pd.DataFrame:
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
-def _answering(folder: str, run: str, counter: int, adversarial_set: int) -> pd.DataFrame:
+def _answering(folder: str, run: str, counter: str, adversarial_set: int) -> pd.DataFrame:
     del counter
     return cell_queries.answering(Path(folder), run, adversarial_set)
 
@@ -106,7 +106,7 @@ def answering(opened: Opened, adversarial_set: int) -> pd.DataFrame:
 
 @st.cache_data(show_spinner="Reading answers …", max_entries=16)
 def _answered(
-    folder: str, run: str, counter: int, adversarial_set: int, victims: tuple[int, ...]
+    folder: str, run: str, counter: str, adversarial_set: int, victims: tuple[int, ...]
 ) -> cell_queries.Answered:
     del counter
     return cell_queries.answered(Path(folder), run, adversarial_set, victims)
@@ -119,7 +119,7 @@ def answered(opened: Opened, adversarial_set: int, victims: Sequence[int]) -> ce
 
 @st.cache_data(show_spinner="Reading images …", max_entries=32)
 def _pictures(
-    folder: str, run: str, counter: int, adversarial_set: int, places: tuple[int, ...]
+    folder: str, run: str, counter: str, adversarial_set: int, places: tuple[int, ...]
 ) -> tuple[Pictures, Pictures]:
     del counter
     return image_queries.pictures(Path(folder), run, adversarial_set, places)
@@ -131,7 +131,7 @@ def pictures(opened: Opened, adversarial_set: int, places: Sequence[int]) -> tup
 
 
 @st.cache_data(show_spinner="Reading the image …", max_entries=16)
-def _one_image(folder: str, run: str, counter: int, sets: pd.DataFrame, image: int) -> image_queries.OneImage:
+def _one_image(folder: str, run: str, counter: str, sets: pd.DataFrame, image: int) -> image_queries.OneImage:
     del counter
     return image_queries.one_image(Path(folder), run, sets, image)
 

@@ -30,7 +30,9 @@ PACED = 60  # looks that the pace of a run is taken from
 STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding: 3.5rem 2rem}
 [data-testid=stAppDeployButton] {display: none}
-.st-key-choices {position: sticky; top: 3.75rem; z-index: 90; background: var(--st-background-color)}
+.st-key-choices {position: sticky; top: 3.75rem; z-index: 90; background: light-dark(#fff, #0e1117)}
+[class*="st-key-figure-"] {overflow-x: auto}
+[data-testid=stCaptionContainer] {opacity: 0.8 !important}
 </style>"""
 STANDS: dict[run_queries.State, str] = {
     "waiting": "running",
@@ -49,12 +51,10 @@ class Place:
 
     Attributes:
         folder: Where it is.
-        counter: Of its changes; what was read at one count need not be read again at the same.
         runs: Its runs, the latest first.
     """
 
     folder: Path
-    counter: int
     runs: list[Run]
 
 
@@ -69,6 +69,11 @@ class Opened(Place):
 
     run: Run
     boxes: Sequence[DeltaGenerator]
+
+    @property
+    def counter(self) -> str:
+        """Of what the run shows; what was read at one count need not be read again at the same."""
+        return self.run.counter
 
 
 ALL = "all attacks"
@@ -92,13 +97,14 @@ def stores() -> list[Path]:
     return [Path(name) for name in os.environ.get("CAROM_STORE", ".carom").split(os.pathsep)]
 
 
-def show(page: Callable[[Opened], float | None]) -> None:
+def show(page: Callable[[Opened], float | None], *, every: bool = False) -> None:
     """A page about a run; whatever goes wrong is one sentence on it and a traceback in the terminal.
 
     Args:
         page: Draws it; may return the seconds that its reading took, so that a slow page looks again less often.
+        every: Whether it also shows how far the other runs are.
     """
-    _guarded(lambda folder: _show(page, folder))
+    _guarded(lambda folder: _show(page, folder, every))
 
 
 def show_gates(page: Callable[[Path], None]) -> None:
@@ -137,13 +143,13 @@ def _guarded(draw: Callable[[Path], None]) -> None:
         )
 
 
-def _show(page: Callable[[Opened], float | None], folder: Path) -> None:
+def _show(page: Callable[[Opened], float | None], folder: Path, every: bool) -> None:
     runs: list[Run] = []
     counter: int | None = None
     if (folder / "carom.db").exists() or not gate_queries.has_gates(folder):
         counter = run_queries.counter(folder)
-        runs = kept_runs(str(folder), counter, run_queries.writer_is_gone(folder))
-    if not runs or counter is None:
+        runs = runs_now(folder)
+    if not runs:
         gates = " It holds gates; page Gates shows them." if gate_queries.has_gates(folder) else ""
         st.info(
             f"{plain(folder)} holds no run yet. Start one, such as {code(f'carom demo --store {folder}')}; "
@@ -155,8 +161,16 @@ def _show(page: Callable[[Opened], float | None], folder: Path) -> None:
         first, *boxes = st.columns([3, 2, 2])
         with first:
             run = choose(runs)
-    seconds = page(Opened(folder=folder, counter=counter, runs=runs, run=run, boxes=boxes))
-    watch(lambda: run_queries.counter(folder), counter, wait_of(seconds or 0.0))
+    seconds = page(Opened(folder=folder, runs=runs, run=run, boxes=boxes))
+    watch(lambda: seen(runs_now(folder), run, every), seen(runs, run, every), wait_of(seconds or 0.0))
+
+
+def seen(runs: Sequence[Run], run: Run, every: bool) -> Sequence[object]:
+    """What a page about a run shows of a store: which runs there are, how each stands, and all of its own.
+
+    While another run writes that stays as it is, and so does the page.
+    """
+    return [(r.id, STANDS[run_queries.state(r)], r.counter if every or r.id == run.id else "") for r in runs]
 
 
 def wait_of(seconds: float) -> float:
@@ -164,11 +178,25 @@ def wait_of(seconds: float) -> float:
     return max(POLL / 2, min(POLL, SEEN - seconds))
 
 
+def runs_now(folder: Path) -> list[Run]:
+    """The runs of a store, counted once for each state of it."""
+    return kept_runs(str(folder), run_queries.counter(folder), run_queries.writer_is_gone(folder))
+
+
 @st.cache_data(show_spinner=False, max_entries=8)
 def kept_runs(folder: str, counter: int, gone: bool) -> list[Run]:
-    """The runs of a store, counted once for each state of it."""
+    """The runs at one count of the changes of a store."""
     del counter, gone
-    return run_queries.runs(Path(folder))
+    before = _runs_before(folder)
+    before[:] = run_queries.runs(Path(folder), before)
+    return list(before)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _runs_before(folder: str) -> list[Run]:
+    """The runs of a store as they were last."""
+    del folder
+    return []
 
 
 def choose(runs: list[Run]) -> Run:
@@ -207,13 +235,16 @@ def header(opened: Opened, title: str) -> None:
     if run.description:
         st.text(run.description)
     stand = run_queries.state(run)
-    facts = f"{plain(run.id)} · task {plain(run.task)} · started {plain(moment(run.started))} UTC"
+    began = "imported" if stand == "published" else "started"
+    facts = f"{plain(run.id)} · task {plain(run.task)} · {began} {plain(moment(run.started))} UTC"
     complete = stand == "done" and run.done == run.cells
     st.caption(f"{facts} · done: all {run.done:,} cells have an outcome" if complete else facts)
-    again = f"Run the scenario again ({code(f'carom run {run.scenario}')}, or its file)"
+    again = f"Run its scenario again ({code(f'carom run FILE --store {opened.folder}')}; page Runs has the file)"
     match stand:
         case "waiting" | "running":
             follow(folder, run.id)
+        case "interrupted" if not run.done:
+            st.warning(f"Interrupted before any of its {run.cells:,} cells had an outcome. {again}.")
         case "interrupted":
             st.warning(
                 f"Interrupted: {run.done:,} of {run.cells:,} cells have an outcome, and the tables rest on these only. "
@@ -274,7 +305,7 @@ def pace(seen: Sequence[tuple[float, int]], planned: int) -> str:
     return f"{rate:.3g} cells/s, about {words} left at that pace, "
 
 
-def watch(count: Callable[[], int], shown: int | None, seconds: float) -> None:
+def watch(count: Callable[[], object], shown: object, seconds: float) -> None:
     """Draw the page anew when what it shows has changed.
 
     Args:
@@ -285,7 +316,7 @@ def watch(count: Callable[[], int], shown: int | None, seconds: float) -> None:
 
     def look() -> None:
         try:
-            found: int | None = count()
+            found = count()
         except CaromError:
             found = None
         if found != shown:

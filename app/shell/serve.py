@@ -4,6 +4,7 @@
 """
 
 import importlib
+import logging
 
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web import cli
@@ -23,8 +24,13 @@ def main() -> None:
     # Until explorer.py has run once, Streamlit takes the folder pages/ for its older kind of app, and whoever opens the
     # address of a page first gets that script alone, without the sidebar's names and the page's settings.
     PagesManager.uses_pages_directory = False
+    # functions that keep what they return say that no server runs yet, which is so
+    keeping = logging.getLogger("streamlit.runtime.caching.cache_data_api")
+    told = keeping.level
+    keeping.setLevel(logging.ERROR)
     for name in LOADED:
         importlib.import_module(name)
+    keeping.setLevel(told)
     cli.main(prog_name="streamlit")
 
 

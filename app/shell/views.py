@@ -1,12 +1,14 @@
-"""What pages read of a run, kept while the store does not change."""
+"""What pages read of a run, kept while the run does not change."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from carom.app.queries import runs as run_queries
+from carom.scenarios.store.runs import Run
 from carom.scenarios.tables.table import Table
 
 from . import parts
@@ -16,8 +18,8 @@ from .plain import plain
 
 # Resources are handed out as they are: a copy of a million cells for each look would cost seconds and memory.
 @st.cache_resource(show_spinner="Reading the run …", max_entries=4)
-def _read(folder: str, run: str, counter: int) -> tuple[run_queries.View, float]:
-    del counter  # read again only when the store's change counter has moved
+def _read(folder: str, run: str, counter: str) -> tuple[run_queries.View, float]:
+    del counter  # read again only when what the run shows has changed
     start = time.perf_counter()
     return run_queries.view(Path(folder), run), time.perf_counter() - start
 
@@ -28,7 +30,7 @@ def of_run(opened: Opened) -> tuple[run_queries.View, float]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _about(folder: str, run: str, counter: int) -> tuple[Sequence[Table], float]:
+def _about(folder: str, run: str, counter: str) -> tuple[Sequence[Table], float]:
     del counter
     start = time.perf_counter()
     return run_queries.about(Path(folder), run), time.perf_counter() - start
@@ -39,8 +41,19 @@ def about(opened: Opened) -> tuple[Sequence[Table], float]:
     return _about(str(opened.folder), opened.run.id, opened.counter)
 
 
+@st.cache_data(show_spinner=False, max_entries=8)
+def _phases(folder: str, run: str, counter: str, _run: Run) -> pd.DataFrame:
+    del run, counter
+    return run_queries.phases(Path(folder), _run)
+
+
+def phases(opened: Opened) -> pd.DataFrame:
+    """As `run_queries.phases`."""
+    return _phases(str(opened.folder), opened.run.id, opened.counter, opened.run)
+
+
 @st.cache_resource(show_spinner="Comparing the runs …", max_entries=4)
-def _comparison(folder: str, first: str, second: str, counter: int) -> tuple[run_queries.View, float]:
+def _comparison(folder: str, first: str, second: str, counter: str) -> tuple[run_queries.View, float]:
     del counter
     start = time.perf_counter()
     return run_queries.comparison(Path(folder), first, second), time.perf_counter() - start
@@ -48,7 +61,8 @@ def _comparison(folder: str, first: str, second: str, counter: int) -> tuple[run
 
 def comparison(opened: Opened, other: str) -> tuple[run_queries.View, float]:
     """How the chosen run differs from another, and the seconds that reading took."""
-    return _comparison(str(opened.folder), opened.run.id, other, opened.counter)
+    counters = [run.counter for run in opened.runs if run.id in (opened.run.id, other)]
+    return _comparison(str(opened.folder), opened.run.id, other, " ".join(counters))
 
 
 def explained(opened: Opened, view: run_queries.View) -> bool:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from . import theme
 
-WIDTH, HEIGHT = 620.0, 400.0  # pixels of the narrowest chart that is drawn; a wider one has more room
+WIDTH, HEIGHT = 760.0, 380.0  # pixels of the plot of a figure, about: its axes and legend apart
+NARROW = 330.0  # the same of a figure in a paper's column
 LETTER, LINE, POINT = 6.2, 14.0, 6.0
 LIMIT = 220.0  # of a name, which is cut there
 ROOM = 0.04  # of an axis, beyond the points
@@ -21,7 +22,12 @@ PLACES: dict[str, tuple[Literal["left", "right", "center"], int, int]] = {
 
 
 def placed(
-    x: "pd.Series[float]", y: "pd.Series[float]", names: "pd.Series[str]", first: "pd.Series[bool]"
+    x: "pd.Series[float]",
+    y: "pd.Series[float]",
+    names: "pd.Series[str]",
+    first: "pd.Series[bool]",
+    *,
+    width: float = WIDTH,
 ) -> list[str]:
     """Where each name stands so that it covers no other name and no point: a key of `PLACES`, or "" for nowhere.
 
@@ -30,18 +36,20 @@ def placed(
         y: Places up.
         names: What is written.
         first: Which come first; then from the top down.
+        width: Of the plot, in pixels. A chart has the places of `WIDTH` in its column "place", and those of `NARROW` in
+            "narrow", which stands in for it where the figure is laid out for a paper's column.
     """
-    across, down = _pixels(x, WIDTH), [HEIGHT - place for place in _pixels(y, HEIGHT)]
+    across, down = _pixels(x, width), [HEIGHT - place for place in _pixels(y, HEIGHT)]
     order = sorted(range(len(across)), key=lambda i: (not first.iloc[i], down[i]))
     taken: list[tuple[float, float, float, float]] = []
     found = [""] * len(x)
     points = [(a - POINT, d - POINT, a + POINT, d + POINT) for a, d in zip(across, down, strict=True)]
     for i in order:
-        width = min(LIMIT, LETTER * len(str(names.iloc[i])))
+        long = min(LIMIT, LETTER * len(str(names.iloc[i])), 0.4 * width)
         for place, (align, dx, dy) in PLACES.items():
-            left = across[i] + dx - {"left": 0.0, "right": width, "center": width / 2}[align]
-            box = (left, down[i] + dy - LINE / 2, left + width, down[i] + dy + LINE / 2)
-            inside = box[0] >= -20 and box[2] <= WIDTH + 20 and box[1] >= -10 and box[3] <= HEIGHT + 10
+            left = across[i] + dx - {"left": 0.0, "right": long, "center": long / 2}[align]
+            box = (left, down[i] + dy - LINE / 2, left + long, down[i] + dy + LINE / 2)
+            inside = box[0] >= -20 and box[2] <= width + 10 and box[1] >= -10 and box[3] <= HEIGHT + 10
             others = [p for j, p in enumerate(points) if j != i]
             if inside and not any(_meet(box, other) for other in (*taken, *others)):
                 found[i] = place

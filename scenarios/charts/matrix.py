@@ -114,7 +114,7 @@ def heat_map(
         layers += [_outline(here, "white", 6.0), _outline(here, CHOSEN, 3.5)]
     names = 20 if straight else 0.75 * min(LONGEST, LETTER * size * max(map(len, written[columns])))
     field = 26 if few else 16
-    return theme.whole(*layers, height=max(180, field * (len(first) + len(more))) + int(names) + 40)
+    return theme.whole(*layers, height=max(130, field * (len(first) + len(more))) + int(names) + 110)
 
 
 def _fields(table: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:

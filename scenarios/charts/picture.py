@@ -20,6 +20,19 @@ def png(picture: Picture) -> bytes:
     return out.getvalue()
 
 
+def small(picture: Picture) -> tuple[str, bytes]:
+    """A kind of file and the image in few bytes: as it is up to 64 pixels, which a page may enlarge; else of `SIDE`."""
+    codes = (picture * 255).round().clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(codes[0] if len(codes) == 1 else codes[:3].transpose(1, 2, 0))
+    out = BytesIO()
+    if max(image.size) <= 64:
+        image.save(out, format="PNG", optimize=True)
+        return "png", out.getvalue()
+    image.thumbnail((SIDE, SIDE))
+    image.save(out, format="JPEG", quality=85)
+    return "jpeg", out.getvalue()
+
+
 def perturbation(clean: Picture, adversarial: Picture) -> tuple[Picture, float]:
     """What was added to an image, grey where nothing was, scaled so that the largest change is black or white.
 

@@ -1,6 +1,7 @@
 """Commands that read: show, compare, export, list, describe, and the explorer."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,8 @@ from typing import Annotated
 import typer
 
 from .options import STORE, JsonOption, StoreOption, fail
+
+CHOSEN = {"light": "#0072B2", "dark": "#56B4E9"}  # of what is chosen in the explorer, where red means failed
 
 
 def show(
@@ -153,6 +156,8 @@ def app_(
         if (folder / "carom.db").exists() or not (folder / "gates").is_dir():  # gates need no run
             Store(folder).close()  # says at once when there is nothing to show
 
+    if _is_taken(host, port):
+        fail(f"--port {port} is taken on {host}; give another, such as --port {port + 1}", 2)
     page = Path(__file__).resolve().parents[2] / "app" / "explorer.py"
     arguments = [
         "run",
@@ -161,7 +166,17 @@ def app_(
         f"--server.address={host}",
         f"--server.headless={'false' if browser else 'true'}",
         "--browser.gatherUsageStats=false",
+        *(f"--theme.{scheme}.primaryColor={colour}" for scheme, colour in CHOSEN.items()),
     ]
     os.environ["CAROM_STORE"] = os.pathsep.join(str(folder.resolve()) for folder in folders)
     os.environ["CAROM_HOST"] = host
     os.execv(sys.executable, [sys.executable, "-m", "carom.app.shell.serve", *arguments])
+
+
+def _is_taken(host: str, port: int) -> bool:
+    """Whether another program listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False

@@ -14,6 +14,7 @@ from carom.scenarios.tables.which import show_run
 
 from .figures import Figure, measured_figures
 from .inline import inline
+from .matrix import colours, matrices
 
 OPEN_ROWS = 30  # a longer table is folded
 _ALLOWED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # nothing from anywhere else
@@ -37,13 +38,15 @@ def write_report(
     tables = show_run(store, found.id)
     named = {table.name: table for table in tables}
     measured = found.status != "published"  # else there are means without intervals, and no answers to images
-    figures = measured_figures(read_outcomes(store, found.id), named) if measured else []
+    outcomes = read_outcomes(store, found.id) if measured else None
+    figures = measured_figures(outcomes, named) if outcomes is not None else []
     style = resources.files("carom.scenarios.report").joinpath("report.css").read_text(encoding="utf-8")
     body = [
         _header(found),
         *(_sentences(heading, told) for heading, told in (ahead or {}).items()),
         pictures,
         _sentences("In short", [finding.text for finding in overview(named)]) if measured else "",
+        matrices(store, found.id, outcomes) if outcomes is not None else "",
         "<h2>Figures</h2>" if figures else "",
         *(_figure(figure, found.id, i) for i, figure in enumerate(figures, start=1)),
         "<h2>Tables</h2>",
@@ -55,7 +58,7 @@ def write_report(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_ALLOWED}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(found.id)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<title>{escape(found.id)}</title>\n<style>\n{style}{colours()}\n</style>\n</head>\n<body>\n"
         + "\n".join(part for part in body if part)
         + "\n</body>\n</html>\n"
     )

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from carom.scenarios.charts.picture import Picture, perturbation, png, sizes
+import numpy as np
+
+from carom.scenarios.charts.picture import Picture, perturbation, png, sizes, small
+from carom.scenarios.statistics import Outcomes
+from carom.scenarios.store.database import Store
+from carom.scenarios.store.lists import read_pictures
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,6 +28,53 @@ class Pictured:
     adversarial: Picture
     before: str
     after: str
+
+
+def turned(store: Store, outcomes: Outcomes, cell: int, image_set: int, most: int) -> list[Pictured]:
+    """The first images of a cell that the attack turned, at most so many, of as many classes as there are.
+
+    The first of each class stand before the second of any.
+
+    Args:
+        store: Where they are.
+        outcomes: Of the run.
+        cell: A row of `outcomes.cells`.
+        image_set: Row of the store of the images that its set was made of.
+        most: How many.
+
+    Raises:
+        StoreError: The images are not in the store any more.
+    """
+    found = np.flatnonzero(outcomes.success[cell])
+    labels = outcomes.labels[found]
+    before = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)], dtype=np.int64)
+    places: list[int] = sorted(found[np.argsort(before, kind="stable")][:most].tolist())
+    if not places:
+        return []
+    clean, adversarial = read_pictures(store, int(outcomes.cells["set_id"].iloc[cell]), image_set, places)
+    answered = outcomes.clean_predictions[outcomes.victim_index[cell]]
+    return [
+        Pictured(
+            clean=clean[i],
+            adversarial=adversarial[i],
+            before=outcomes.classes[answered[place]],
+            after=outcomes.classes[outcomes.adversarial[cell, place]],
+        )
+        for i, place in enumerate(places)
+    ]
+
+
+def pairs_of_images(images: Sequence[Pictured]) -> str:
+    """Two small pictures and one line for each image: clean, adversarial, and what the victim answers."""
+    pairs = []
+    for one in images:
+        both = "".join(
+            f'<img loading="lazy" src="data:image/{kind};base64,{b64encode(file).decode()}" alt="{words}">'
+            for picture, words in ((one.clean, "clean"), (one.adversarial, "adversarial"))
+            for kind, file in [small(picture)]
+        )
+        pairs.append(f"<figure>{both}<figcaption>{escape(one.before)} → {escape(one.after)}</figcaption></figure>")
+    return f'<div class="pairs">{"".join(pairs)}</div>'
 
 
 def rows_of_images(heading: str, caption: str, images: Sequence[Pictured]) -> str:

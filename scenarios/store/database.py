@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import Insert, insert
@@ -107,11 +107,7 @@ class Store:
         """One transaction; each also moves the change counter that readers watch."""
         with store_errors(self.folder), self.engine.begin() as connection:
             yield connection
-            counter = insert(meta).values(name="changes", value="1")
-            counter = counter.on_conflict_do_update(
-                index_elements=["name"], set_={"value": sa.cast(sa.cast(meta.c.value, sa.Integer) + 1, sa.Text)}
-            )
-            connection.execute(counter)
+            move_counter(connection, "changes")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -154,6 +150,8 @@ class Store:
             )
         )
         found = (row.digest, json.loads(row.inputs))
+        if row.digest is not None:
+            move_counter(connection, "replaced")
         if row.digest is not None and found != (written.digest, dict(written.inputs)):
             forget_outcomes(connection, row.id)
             forget_made_from(connection, [row.digest])
@@ -161,6 +159,7 @@ class Store:
     def forget(self, artefacts: Sequence[tuple[Kind, str]]) -> None:
         """Take these for not there, and drop the outcomes that rest on them; their files stay."""
         with self.writing() as connection:
+            move_counter(connection, "replaced")
             gone: list[str] = []
             for kind, key in artefacts:
                 same = (artifacts.c.kind == kind) & (artifacts.c.key == key)
@@ -236,6 +235,20 @@ def check_there(folder: Path) -> None:
     """
     if not (folder / "carom.db").is_file():
         raise StoreError(f"{folder}: no store here; run a scenario first (`carom demo`) or give another --store")
+
+
+def move_counter(connection: sa.Connection, name: Literal["changes", "replaced"]) -> None:
+    """Move a counter that readers watch.
+
+    Args:
+        connection: Of a transaction.
+        name: "changes", of every write; or "replaced", of those that may take or change what a run that is done shows.
+    """
+    counter = insert(meta).values(name=name, value="1")
+    counter = counter.on_conflict_do_update(
+        index_elements=["name"], set_={"value": sa.cast(sa.cast(meta.c.value, sa.Integer) + 1, sa.Text)}
+    )
+    connection.execute(counter)
 
 
 def forget_outcomes(connection: sa.Connection, artifact: int) -> None:

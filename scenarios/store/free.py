@@ -5,7 +5,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from .artifacts import COPIES, KINDS
-from .database import Store, check_there, forget_outcomes, store_errors
+from .database import Store, check_there, forget_outcomes, move_counter, store_errors
 from .schema import artifacts, image_sets, run_models, run_sets, run_surrogates, run_victims
 
 
@@ -61,6 +61,7 @@ def collect(folder: Path, *, dry_run: bool = False, sets: bool = False) -> str:
                 for path in doomed:
                     path.unlink(missing_ok=True)
             with store.writing() as connection:
+                move_counter(connection, "replaced")  # images that a page may show are gone
                 _forget(connection, [r.id for r in unnamed])
     verb = "would free" if dry_run else "freed"
     return f"{folder}: {verb} {freed / 1e6:.1f} MB in {len(doomed)} files"

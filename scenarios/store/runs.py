@@ -1,6 +1,7 @@
 """The runs of a store. Imports no torch, writes nothing."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ class Run:
         cells: Planned cells.
         done: Cells that have an outcome.
         failed: Cells that have none because something failed.
+        counter: Of what it shows: what was read of it at one count need not be read again at the same, whatever other
+            runs write meanwhile.
     """
 
     id: str
@@ -37,6 +40,7 @@ class Run:
     cells: int
     done: int
     failed: int
+    counter: str = ""
 
 
 def change_counter(store: Store) -> int:
@@ -46,23 +50,34 @@ def change_counter(store: Store) -> int:
     return int(value or 0)
 
 
-def list_runs(store: Store) -> list[Run]:
-    """All runs, the latest first; published ones after one's own."""
-    counts = (
-        sa.select(
-            run_cells.c.run,
-            sa.func.count().label("cells"),
-            sa.func.count(cells.c.n).label("done"),
-            sa.func.count(run_cells.c.failure).label("failed"),
-        )
-        .select_from(planned_cells)
-        .group_by(run_cells.c.run)
-        .subquery()
-    )
-    query = sa.select(runs, counts.c.cells, counts.c.done, counts.c.failed).outerjoin(counts, counts.c.run == runs.c.id)
+def list_runs(store: Store, known: Sequence[Run] = ()) -> list[Run]:
+    """All runs, the latest first; published ones after one's own.
+
+    Args:
+        store: Where they are.
+        known: The same at an earlier look. The cells of those that were done, and still rest on what they rested on,
+            are not counted again: of a million they take a while.
+    """
+    latest = sa.select(attempts.c.run, sa.func.max(attempts.c.id).label("latest")).group_by(attempts.c.run).subquery()
+    query = sa.select(runs, latest.c.latest).outerjoin(latest, latest.c.run == runs.c.id)
+    before = {run.id: run for run in known if run.status == "done" and run.done == run.cells}
     with store.reading() as connection:
         order = (runs.c.status == "published", runs.c.started.desc(), runs.c.id)
         rows = connection.execute(query.order_by(*order)).all()
+        replaced = connection.execute(sa.select(meta.c.value).where(meta.c.name == "replaced")).scalar()
+        stands = {row.id: (row.status, row.started, row.finished, row.latest, replaced) for row in rows}
+        counted = {
+            id_: (run.cells, run.done, run.failed)
+            for id_, run in before.items()
+            if id_ in stands and run.counter == _counter(stands[id_], (run.cells, run.done, run.failed))
+        }
+        counts = (
+            sa.select(run_cells.c.run, sa.func.count(), sa.func.count(cells.c.n), sa.func.count(run_cells.c.failure))
+            .select_from(planned_cells)
+            .where(run_cells.c.run.in_([row.id for row in rows if row.id not in counted]))
+            .group_by(run_cells.c.run)
+        )
+        counted |= {run: (planned, done, failed) for run, planned, done, failed in connection.execute(counts)}
     return [
         Run(
             id=row.id,
@@ -74,12 +89,19 @@ def list_runs(store: Store) -> list[Run]:
             finished=row.finished,
             environment=json.loads(row.environment),
             text=row.text,
-            cells=row.cells or 0,
-            done=row.done or 0,
-            failed=row.failed or 0,
+            cells=planned,
+            done=done,
+            failed=failed,
+            counter=_counter(stands[row.id], (planned, done, failed)),
         )
         for row in rows
+        for planned, done, failed in [counted.get(row.id, (0, 0, 0))]
     ]
+
+
+def _counter(stands: Sequence[object], counted: Sequence[int]) -> str:
+    """What moves with a run's own state, jobs and outcomes, and with whatever may have been taken from under it."""
+    return " ".join(map(str, (*stands, *counted)))
 
 
 def run_size(store: Store, run: str) -> tuple[str, int]:

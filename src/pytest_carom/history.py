@@ -21,6 +21,7 @@ from carom.scenarios.gates.suite import Suite
 
 FORMAT = 1
 COMMITS = ("GITHUB_SHA", "CI_COMMIT_SHA")  # where GitHub and GitLab say which commit they build
+FLIPPED = 100  # images of a verdict that are named, at most
 _LONGEST = 100  # characters of a folder's name
 
 
@@ -87,6 +88,7 @@ def keep(
             for i, name in enumerate(suite.classes)
             if (mine := np.asarray(suite.labels == i)).any()
         ],
+        "flipped": _flipped(suite, before, now),
         "commit": next((os.environ[name] for name in COMMITS if os.environ.get(name)), None),
         "carom": carom.__version__,
     }
@@ -99,6 +101,28 @@ def keep(
             f"robustness_history: {store} cannot be written: {error.strerror}; make it writable or name another folder"
         ) from None
     return path
+
+
+def _flipped(suite: Suite, before: Answers, now: Answers) -> dict[str, Any]:
+    """The images that are right in fewer or in more sets than before: how many, and those that changed most."""
+    then, right = before.adversarial.sum(0, dtype=np.int64), now.adversarial.sum(0, dtype=np.int64)
+    change = right - then
+    order = np.argsort(-np.abs(change), kind="stable")[: min(FLIPPED, int((change != 0).sum()))]
+    return {
+        "lost": int((change < 0).sum()),
+        "won": int((change > 0).sum()),
+        "sets": len(suite.sets),
+        "images": [
+            {
+                "id": int(suite.ids[i]),
+                "source": suite.sources[int(suite.image_source[i])],
+                "class": suite.classes[int(suite.labels[i])],
+                "before": int(then[i]),
+                "now": int(right[i]),
+            }
+            for i in order
+        ],
+    }
 
 
 def slug(baseline: str) -> str:

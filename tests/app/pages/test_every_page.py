@@ -21,7 +21,7 @@ from carom.app.queries import tables as table_queries
 from carom.app.shell.frame import pace
 from carom.app.shell.plain import JOINER, plain
 from carom.scenarios.store.database import Store
-from carom.scenarios.store.schema import cells, meta, run_cells, run_models, run_sets, runs
+from carom.scenarios.store.schema import artifacts, attempts, cells, meta, run_cells, run_models, run_sets, runs
 from carom.scenarios.tables.which import show_run
 
 PAGES = Path(carom.app.__file__).parent / "pages"
@@ -105,7 +105,10 @@ def test_a_finished_run(visit: Callable[..., AppTest], finished: Path) -> None:
     cases = table_of(at, CASES)
     assert cases["n"].tolist() == tables["cases"].frame["n"].tolist()
     assert cases["ASR"].tolist() == pytest.approx(tables["cases"].frame["asr"].tolist(), nan_ok=True)
-    assert cases["95% interval"].tolist() == tables["cases"].frame["95% interval"].tolist()
+    limits = [
+        f"{100 * low:.1f}–{100 * high:.1f}%" for low, high in zip(cases["95% low"], cases["95% high"], strict=True)
+    ]
+    assert limits == tables["cases"].frame["95% interval"].tolist()
     assert "95% intervals range over: images" in shown(at.caption)
     assert len(at.get("download_button")) >= len(titles(at))
 
@@ -194,7 +197,7 @@ def test_an_interrupted_run(visit: Callable[..., AppTest], changed: Callable[...
     lack = cells.delete().where(cells.c.adversarial_set == first)
     at = visit(changed(runs.update().values(status="interrupted"), lack), page="transfer")
     assert "Interrupted: 124 of 128 cells" in shown(at.warning)
-    assert "`carom run small`" in shown(at.warning)
+    assert "`carom run FILE --store" in shown(at.warning)
     assert "Attack success by case" in "".join(titles(at))
 
 
@@ -364,7 +367,7 @@ def test_the_runs_of_a_store(visit: Callable[..., AppTest], finished: Path) -> N
     row = at.dataframe[0].value.iloc[0]
     assert (row["state"], row["outcomes"], row["cells"], row["failed"]) == ("done", 1.0, 128, 0)
     assert row["task"] == run_queries.runs(finished)[0].task
-    assert titles(at) == ["Jobs", "Models", "Scenario file", "Where it ran"]
+    assert titles(at) == ["Phases", "Jobs", "Models", "Scenario file", "Where it ran"]
     jobs = table_of(at, "Jobs").set_index("job")["jobs"].to_dict()
     assert set(jobs) == {"train", "craft", "evaluate"}
     assert 'name = "small"' in at.code[0].value
@@ -406,3 +409,54 @@ def test_the_pace_of_a_run() -> None:
     assert pace(seen, 100) == "2 cells/s, about 35 s left at that pace, "
     assert pace([(0.0, 0), (1.0, 1)], 10_000) == "1 cells/s, about 2.8 h left at that pace, "
     assert pace(seen[:1], 100) == pace([(0.0, 5), (9.0, 5)], 100) == ""
+
+
+def test_a_finished_run_is_not_read_again_while_another_one_writes(
+    visit: Callable[..., AppTest], copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    read, count = run_queries.view, vars(run_queries)["list_runs"]
+
+    def reading(folder: Path, run: str) -> run_queries.View:
+        reads.append(run)
+        return read(folder, run)
+
+    monkeypatch.setattr(run_queries, "view", reading)
+    (run,) = run_queries.runs(copy)
+    with Store(copy, write=True) as store, store.writing() as connection:
+        row = dict(connection.execute(sa.select(runs)).mappings().one())
+        connection.execute(runs.insert(), [{**row, "id": "other-1", "status": "running", "finished": None}])
+        planned = connection.execute(sa.select(run_cells)).mappings().all()
+        connection.execute(run_cells.insert(), [{**cell, "run": "other-1"} for cell in planned])
+    at = visit(copy, page="transfer", run=run.id)
+    assert reads == [run.id]
+
+    job = {"job": "craft", "label": "x", "finished": "", "seconds": 1.0, "inside": 1.0, "passes": 1}
+    asked: list[str] = []
+
+    def counting(store: Store, known: list[Any]) -> list[Any]:
+        found: list[Any] = count(store, known)
+        asked.extend(r.id for r in found if r.id not in {k.id for k in known if k.counter == r.counter})
+        return found
+
+    monkeypatch.setattr(run_queries, "list_runs", counting)
+    for _ in range(3):
+        with Store(copy, write=True) as store, store.writing() as connection:
+            connection.execute(attempts.insert(), [{**job, "run": "other-1"}])
+        sound(at.run())
+    assert reads == [run.id]
+    assert asked == ["other-1"] * 3  # whose state alone has moved
+
+    with Store(copy, write=True) as store, store.writing() as connection:
+        connection.execute(attempts.insert(), [{**job, "run": run.id}])
+    sound(at.run())
+    assert reads == [run.id] * 2
+
+    # a model that both runs name is made anew, whoever does it: the outcomes on it are gone
+    with Store(copy, write=True) as store:
+        with store.reading() as connection:
+            key = connection.execute(sa.select(artifacts.c.key).where(artifacts.c.kind == "weights")).scalars().first()
+        store.forget([("weights", str(key))])
+    sound(at.run())
+    assert reads == [run.id] * 3
+    assert "lost their outcome since this run was done" in shown(at.warning)

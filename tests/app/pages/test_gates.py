@@ -13,6 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import carom.app
+from carom.app.charts import gates as gate_chart
 from carom.app.queries import gates as gate_queries
 from carom.scenarios.gates.ask import Answers
 from carom.scenarios.gates.judge import Limits, judge
@@ -171,3 +172,78 @@ def test_a_new_verdict_appears(store: Path, visit: Callable[..., AppTest]) -> No
 def test_files_are_named_by_time_and_process(store: Path) -> None:
     names = [path.name for path in (store / "gates").glob("*/*.json")]
     assert all(re.fullmatch(rf"\d{{8}}T\d{{6}}\.\d{{6}}Z-{os.getpid()}\.json", name) for name in names)
+
+
+def judged_with(store: Path, limits: Limits, wrong: float) -> pd.DataFrame:
+    """What the page draws of a verdict on a model that is wrong on this share of 300 images, where a fifth was."""
+    suite = make_suite()
+    place = np.arange(len(suite)) * 7 % 100 / 100
+    before, now = (
+        Answers(clean=np.ones(len(suite), bool), adversarial=(place >= share)[None]) for share in (0.2, wrong)
+    )
+    verdict = judge(before, now, suite.labels, suite.classes, limits)
+    keep(store, test="t", gate=None, baseline="b.json", suite=suite, verdict=verdict, before=before, now=now)
+    found = gate_queries.gates(store)
+    return gate_queries.judged(found, found.verdicts["gate"].iloc[0], found.verdicts["time"].iloc[0])
+
+
+def test_each_check_has_a_bar_of_its_own_on_one_scale(tmp_path: Path) -> None:
+    """A whole bar right of the limit holds, left of it is weaker, across it cannot be told: of drops and of floors."""
+    limits = Limits(allowance=0.5, floor=0.7, per_class=0.02)
+    table = judged_with(tmp_path, limits, 0.25)
+    assert table["what"].tolist()[-1] == "robust accuracy"  # which alone holds
+    assert table["verdict"].tolist() == ["cannot tell"] * 4 + ["holds"]
+    row = table.set_index("what").loc["robust accuracy"]
+    assert row["spare"] == pytest.approx(100 * (0.5 - 0.05))
+    row = table.set_index("what").loc["floor"]
+    assert row["spare"] == pytest.approx(100 * (0.75 - 0.7))
+    assert np.isnan(row["before"])
+    for check in table.to_dict("records"):
+        sides = {"holds": check["spare_low"] >= 0, "weaker": check["spare_high"] < 0}
+        sides["cannot tell"] = check["spare_low"] < 0 <= check["spare_high"]
+        assert sides[check["verdict"]]
+        assert check["spare_low"] <= check["spare"] <= check["spare_high"]
+
+
+def test_points_over_time_have_the_colour_of_what_their_bars_are_of(tmp_path: Path) -> None:
+    judged_with(tmp_path, Limits(allowance=0.5, per_class=0.02), 0.25)
+    (row,) = gate_queries.gates(tmp_path).verdicts.to_dict("records")
+    assert (row["verdict"], row["first"]) == ("cannot tell", "holds")
+    assert 'field": "first"' in gate_chart.chart(pd.DataFrame([row])).to_json()
+
+
+def test_images_that_flipped_are_kept_and_shown(tmp_path: Path, visit: Callable[..., AppTest]) -> None:
+    record(tmp_path, 0.23)
+    found = gate_queries.gates(tmp_path)
+    (row,) = found.verdicts.to_dict("records")
+    # wrong before: i * 7 % 100 < 20; now < 23: of 300 images nine more
+    gone = [i for i in range(300) if 20 <= i * 7 % 100 < 23]
+    assert (row["lost"], row["won"], row["sets"]) == (9, 0, 1)
+    flipped = gate_queries.flipped(found, row["gate"], row["time"])
+    assert flipped["id"].tolist() == gone
+    assert flipped["class"].tolist() == [make_suite().classes[i % 3] for i in gone]
+    assert set(flipped["before"]) == {1}
+    assert set(flipped["now"]) == {0}
+    at = visit(tmp_path)
+    assert "9 images are answered right in fewer of 1 set than before, 0 in more." in words(at.markdown)
+
+
+def test_verdicts_of_an_earlier_carom_say_that_they_kept_no_images(
+    tmp_path: Path, visit: Callable[..., AppTest]
+) -> None:
+    path = record(tmp_path, 0.5)
+    content = json.loads(path.read_text())
+    del content["flipped"]
+    path.write_text(json.dumps(content))
+    at = visit(tmp_path)
+    assert "kept without its images" in words(at.info)
+
+
+def test_tiles_show_each_gate_with_its_last_verdicts(store: Path, visit: Callable[..., AppTest]) -> None:
+    at = visit(store)
+    first, second = at.metric
+    assert first.label.startswith("✕ weaker · ")
+    assert (first.value, first.delta) == ("50.0%", "-30.0 points")
+    assert second.label.startswith("✓ holds · ")
+    checks = next(d.value for d in at.dataframe if "what" in d.value)
+    assert checks["before"].dtype == float  # a floor's is missing, which is written as "–"

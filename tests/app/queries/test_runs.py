@@ -1,9 +1,11 @@
+import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from carom.scenarios.statistics import cell_rates
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes, read_rates
 from carom.scenarios.store.runs import Run
-from carom.scenarios.store.schema import attempts, cells, meta, run_cells, runs
+from carom.scenarios.store.schema import artifacts, attempts, cells, meta, run_cells, run_sets, runs
 from carom.scenarios.tables import which
 from carom.scenarios.tables.table import Table
 from carom.scenarios.tables.which import show_run
@@ -101,11 +103,12 @@ def test_what_all_rows_share_is_said_once(finished: Path) -> None:
     tables = {t.name: t for t in run_queries.view(finished, only_run(finished).id).tables}
     by_attack = tables["by-attack"]
     linf = by_attack.frame[by_attack.frame["norm"] == "linf"]
-    frame, shared = table_queries.displayed(replace(by_attack, frame=linf))
-    assert shared == ["norm linf", "eps 32/255"]
-    assert not {"norm", "eps"} & set(frame)
-    frame, shared = table_queries.displayed(by_attack)
-    assert shared == []
+    found = table_queries.displayed(replace(by_attack, frame=linf))
+    assert found.shared == ["norm linf", "eps 32/255"]
+    assert not {"norm", "eps"} & set(found.frame)
+    found = table_queries.displayed(by_attack)
+    frame = found.frame
+    assert found.shared == []
     assert list(frame["norm"]) == list(by_attack.frame["norm"])
     assert frame["ASR"].tolist() == by_attack.frame["asr"].tolist()
     assert frame["lift"].tolist() == pytest.approx((100 * by_attack.frame["lift"]).tolist())
@@ -113,14 +116,14 @@ def test_what_all_rows_share_is_said_once(finished: Path) -> None:
 
 def test_intervals_that_range_over_different_things_say_so(finished: Path) -> None:
     table = {t.name: t for t in run_queries.view(finished, only_run(finished).id).tables}["by-attack"]
-    assert "interval ranges over" not in table_queries.displayed(table)[0]
+    assert "interval ranges over" not in table_queries.displayed(table).frame
     mixed = table.frame.assign(ranges_over=["images", "images and seeds"] * (len(table.frame) // 2))
-    assert "interval ranges over" in table_queries.displayed(replace(table, frame=mixed))[0]
+    assert "interval ranges over" in table_queries.displayed(replace(table, frame=mixed)).frame
 
 
 def test_truth_values_are_words(finished: Path) -> None:
     tables = {t.name: t for t in run_queries.view(finished, only_run(finished).id).tables}
-    assert set(table_queries.displayed(tables["effects"])[0]["within ±2"]) <= {"yes", "no"}
+    assert set(table_queries.displayed(tables["effects"]).frame["within ±2"]) <= {"yes", "no"}
 
 
 def test_progress_counts_outcomes(changed: Callable[..., Path], finished: Path) -> None:
@@ -274,8 +277,8 @@ def test_a_large_run_has_the_same_counts(finished: Path, large: run_queries.View
         assert "without its predictions" in found[name].notes[-2]
         table_queries.displayed(found[name])
     told = ["victim", "norm", "eps", "knows", "cells", "n", "k"]
-    few, all_ = (some["by-knowledge"].frame[told].to_dict("records") for some in (found, tables))
-    assert few == all_
+    known = [some["by-knowledge"].frame[told].to_dict("records") for some in (found, tables)]
+    assert known[0] == known[1]
     assert "trained surrogates and victims" in set(found["cases"].frame["ranges_over"])
     checks = found["controls"].frame.set_index("control")["status"].to_dict()
     assert checks == {"eps = 0": "passed", "white box": "warned", "zero gradients": "passed", "size / eps": "passed"}
@@ -298,3 +301,24 @@ def test_a_large_run_without_outcomes_says_so(changed: Callable[..., Path], monk
     assert view.problem is not None
     assert "no outcome" in view.problem
     assert [t.name for t in view.tables] == ["models"]
+
+
+def test_the_phases_of_a_run_say_what_is_left(copy: Path) -> None:
+    """Eight sets of 3 s each were made one after the other in 24 s; two more are lacking, so 6 s are left."""
+    (run,) = run_queries.runs(copy)
+    found = run_queries.phases(copy, run).set_index("phase")
+    assert list(found.loc["cells", ["done", "planned"]]) == [run.cells, run.cells]
+    assert (found["left"] == 0).all()
+    with Store(copy, write=True) as store, store.writing() as connection:
+        made = connection.execute(sa.select(run_sets.c.artifact).where(run_sets.c.run == run.id)).scalars().all()
+        record = json.dumps({"seconds": 3.0})
+        connection.execute(artifacts.update().where(artifacts.c.id.in_(made)).values(record=record))
+        connection.execute(artifacts.update().where(artifacts.c.id.in_(made[:2])).values(digest=None))
+        connection.execute(attempts.delete())
+        start = datetime.fromisoformat(run.started)
+        job = {"run": run.id, "job": "craft", "label": "x", "seconds": 3.0, "inside": 0.0, "passes": 1}
+        rows = [{**job, "finished": (start + timedelta(seconds=3 * (i + 1))).isoformat()} for i in range(len(made) - 2)]
+        connection.execute(attempts.insert(), rows)
+    sets = run_queries.phases(copy, run).set_index("phase").loc["adversarial sets"]
+    assert (sets["done"], sets["planned"], sets["seconds"]) == (len(made) - 2, len(made), 3.0)
+    assert sets["left"] == pytest.approx(6.0)
