@@ -32,7 +32,7 @@ from carom.app.shell import frame, serve
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.schema import cells, run_cells, runs
 
-PAGES = Path(carom.app.__file__).parent / "pages"
+EXPLORER = Path(carom.app.__file__).with_name("explorer.py")
 # of each page, choices that are changed in turn: key in the address, and values
 CHANGES: dict[str, list[tuple[str, str]]] = {
     "overview": [],
@@ -83,7 +83,7 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
         st.cache_resource.clear()
         for page, changes in CHANGES.items():
             print(f"round {i + 1} of {rounds}: {page}", file=sys.stderr, flush=True)
-            at = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=600)
+            at = on_page(page)
             opened[page].append(drawn(at, folder))
             for name, value in changes:
                 at.query_params[name] = value
@@ -98,6 +98,13 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
         "median interaction, s": round(statistics.median(medians.values()), 2),
         "slowest interaction, s": round(max(medians.values()), 2),
     }
+
+
+def on_page(page: str) -> AppTest:
+    """A page inside of the explorer, as pages lead to each other."""
+    at = AppTest.from_file(str(EXPLORER), default_timeout=600)
+    at.switch_page(f"pages/{page}.py")
+    return at
 
 
 def drawn(at: AppTest, folder: Path) -> float:
@@ -129,10 +136,7 @@ def new_cells(folder: Path) -> dict[str, float]:
                 rows = [dict(row) for row in connection.execute(sa.select(cells).where(these)).mappings()]
                 connection.execute(cells.delete().where(these))
                 connection.execute(runs.update().where(runs.c.id == run).values(status="running"))
-            pages = {
-                page: AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=600)
-                for page in ("transfer", "matrix")
-            }
+            pages = {page: on_page(page) for page in ("transfer", "matrix")}
             found = {}
             for at in pages.values():
                 at.query_params["run"] = run
