@@ -63,6 +63,6 @@ def test_the_measurement_runs(store: Path, tmp_path: Path) -> None:
     assert set(found["first look at each page, s"]) == {
         path.stem for path in (BENCHMARKS.parent / "app/pages").glob("*.py")
     }
-    assert set(found["new cells"]) == {"cases", "matrix", "progress"}
+    assert set(found["new cells"]) == {"transfer", "matrix", "progress"}
     assert found["peak memory, MB"] > 50
     assert "median interaction" in done.stdout
