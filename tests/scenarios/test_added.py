@@ -216,7 +216,7 @@ ADDED = {
     "chart": Addition(
         file=("scenarios/charts/bars.py", CHART),
         into="scenarios/report/figures.py",
-        before='        *defenses_drawn(tables),\n',
+        before="        *defenses_drawn(tables),\n",
         line=FIGURE,
         bring=(
             "from carom.scenarios.charts import theme\n",
