@@ -13,7 +13,7 @@ from carom.app.queries import methods as method_queries
 from carom.app.queries import runs as run_queries
 from carom.app.shell import parts, views, words
 from carom.app.shell.address import pick
-from carom.app.shell.frame import Opened, choices, header, show
+from carom.app.shell.frame import Opened, choices, show
 from carom.scenarios.charts.curves import curves, eps_ticks, grown, traced
 from carom.scenarios.charts.dots import dots
 from carom.scenarios.charts.scatter import efficient, scatter
@@ -26,10 +26,8 @@ ANY = "any"
 
 def page(opened: Opened) -> float:
     """What attacks reach, and at what cost."""
-    header(opened, "Attacks")
-    view, seconds = views.of_run(opened)
-    parts.controls_notice(view.tables)
-    if not views.explained(opened, view):
+    view, seconds, there = views.begun(opened, "Attacks")
+    if there:
         attacks(opened, view)
     return seconds
 

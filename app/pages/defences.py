@@ -14,7 +14,7 @@ from carom.app.queries import methods as method_queries
 from carom.app.queries import runs as run_queries
 from carom.app.shell import parts, views, words
 from carom.app.shell.address import pick
-from carom.app.shell.frame import Opened, choices, header, show
+from carom.app.shell.frame import Opened, choices, show
 from carom.app.shell.plain import code, plain
 from carom.errors import CaromError
 from carom.scenarios.charts.dumbbells import dumbbells
@@ -46,10 +46,8 @@ SAID = {
 
 def page(opened: Opened) -> float:
     """What to deploy against whom."""
-    header(opened, "Defences")
-    view, seconds = views.of_run(opened)
-    parts.controls_notice(view.tables)
-    if not views.explained(opened, view):
+    view, seconds, there = views.begun(opened, "Defences")
+    if there:
         defences(opened, view, {t.name: t for t in view.tables})
     return seconds
 

@@ -12,7 +12,7 @@ from carom.app.queries import matrix as matrix_queries
 from carom.app.queries import runs as run_queries
 from carom.app.shell import cell_views, parts, views
 from carom.app.shell.address import pick
-from carom.app.shell.frame import Opened, choices, header, show
+from carom.app.shell.frame import Opened, choices, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.cases import case_of
@@ -28,10 +28,8 @@ FOOLED, ALL_OF_THEM = "fooled", "all"
 
 def page(opened: Opened) -> float:
     """A heat map of surrogates by victims, or of any two axes; a field leads to its cells, a cell to its images."""
-    header(opened, "Matrix")
-    view, seconds = views.of_run(opened)
-    parts.controls_notice(view.tables)
-    if not views.explained(opened, view):
+    view, seconds, there = views.begun(opened, "Matrix")
+    if there:
         matrix(opened, view)
     return seconds
 

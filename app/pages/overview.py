@@ -11,7 +11,7 @@ from carom.app.queries import cases as case_queries
 from carom.app.queries import cells as cell_queries
 from carom.app.queries import runs as run_queries
 from carom.app.shell import findings, parts, views, words
-from carom.app.shell.frame import Opened, choices, header, show
+from carom.app.shell.frame import Opened, choices, show
 from carom.app.shell.plain import plain
 from carom.scenarios.charts.cases import cases
 from carom.scenarios.findings.overview import overview
@@ -24,10 +24,8 @@ TILES = {"victim": "Most exposed victim", "attack": "Strongest attack", "defence
 
 def page(opened: Opened) -> float:
     """What was found."""
-    header(opened, "Overview")
-    view, seconds = views.of_run(opened)
-    parts.controls_notice(view.tables)
-    if views.explained(opened, view):
+    view, seconds, there = views.begun(opened, "Overview")
+    if not there:
         return seconds
     tables = {table.name: table for table in view.tables}
     if run_queries.state(opened.run) == "published":

@@ -13,7 +13,7 @@ from carom.app.queries import runs as run_queries
 from carom.app.queries import surrogates as surrogate_queries
 from carom.app.shell import cell_views, parts, views, words
 from carom.app.shell.address import pick
-from carom.app.shell.frame import Chosen, Opened, choices, header, show
+from carom.app.shell.frame import Chosen, Opened, choices, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.charts.costs import COSTS, costs
@@ -24,10 +24,8 @@ TABLES = ("surrogates", "equal-training-cost", "geometry")
 
 def page(opened: Opened) -> float:
     """What surrogates cost, what that buys, and how flat their loss is."""
-    header(opened, "Surrogates")
-    view, seconds = views.of_run(opened)
-    parts.controls_notice(view.tables)
-    if not views.explained(opened, view):
+    view, seconds, there = views.begun(opened, "Surrogates")
+    if there:
         surrogates(opened, view)
     return seconds
 

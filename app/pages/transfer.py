@@ -12,7 +12,7 @@ from carom.app.queries import cells as cell_queries
 from carom.app.queries import runs as run_queries
 from carom.app.shell import cell_views, parts, views
 from carom.app.shell.address import pick
-from carom.app.shell.frame import Opened, choices, header, show
+from carom.app.shell.frame import Opened, choices, show
 from carom.app.shell.plain import plain
 from carom.errors import CaromError
 from carom.scenarios.charts import theme
@@ -38,10 +38,8 @@ ALL = "all"
 
 def page(opened: Opened) -> float:
     """ASR by case and what each mismatch costs, of the same choices; published results beside one's own."""
-    header(opened, "Transfer")
-    view, seconds = views.of_run(opened)
-    parts.controls_notice(view.tables)
-    if views.explained(opened, view):
+    view, seconds, there = views.begun(opened, "Transfer")
+    if not there:
         return seconds
     tables = {table.name: table for table in view.tables}
     if run_queries.state(opened.run) == "published":

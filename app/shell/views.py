@@ -12,7 +12,7 @@ from carom.scenarios.store.runs import Run
 from carom.scenarios.tables.table import Table
 
 from . import parts
-from .frame import Opened
+from .frame import Opened, header
 from .plain import plain
 
 
@@ -63,6 +63,19 @@ def comparison(opened: Opened, other: str) -> tuple[run_queries.View, float]:
     """How the chosen run differs from another, and the seconds that reading took."""
     counters = [run.counter for run in opened.runs if run.id in (opened.run.id, other)]
     return _comparison(str(opened.folder), opened.run.id, other, " ".join(counters))
+
+
+def begun(opened: Opened, title: str) -> tuple[run_queries.View, float, bool]:
+    """The head of a page about outcomes: its title, how far the run is, and the controls that did not pass.
+
+    Returns:
+        What the run has, not to be changed; the seconds that reading it took; whether there are outcomes to show. Where
+        there are none, the page has said why.
+    """
+    header(opened, title)
+    view, seconds = of_run(opened)
+    parts.controls_notice(view.tables)
+    return view, seconds, not explained(opened, view)
 
 
 def explained(opened: Opened, view: run_queries.View) -> bool:
