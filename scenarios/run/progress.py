@@ -58,7 +58,7 @@ class TimeLeft:
 
     def worth(self, kind: str, label: str, passes: int) -> Work:
         """The work of so many passes of a model."""
-        return passes if self.price is None else passes * self.price(kind, label)
+        return passes * self.price(kind, label) if passes and self.price is not None else passes
 
     def learn(self, kind: str, seconds: float, work: Work) -> None:
         """Count a job that was done."""

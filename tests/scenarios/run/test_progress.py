@@ -23,6 +23,15 @@ def test_models_of_unlike_sizes_are_told_apart_before_any_is_done() -> None:
     assert left.expected() == pytest.approx(90 * 1.5 / 2)
 
 
+def test_a_job_without_passes_asks_no_price() -> None:
+    """To time a model takes seconds, and controls read none."""
+
+    def price(kind: str, label: str) -> float:
+        raise AssertionError(label)
+
+    assert TimeLeft({}, 1, price).worth("craft", "controls (test)", 0) == 0
+
+
 def test_without_prices_passes_cost_what_they_have_cost_so_far() -> None:
     left = TimeLeft({"craft": 3000}, 1)
     left.learn("craft", 2.0, left.worth("craft", "any", 1000))
