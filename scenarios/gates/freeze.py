@@ -19,8 +19,9 @@ from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.spec.scenario import Scenario
 from carom.scenarios.statistics import SET, cell_rates
 from carom.scenarios.store.artifacts import read_artifact
+from carom.scenarios.store.called import surrogate_axes
 from carom.scenarios.store.database import Store, store_errors
-from carom.scenarios.store.outcomes import read_outcomes, surrogate_axes
+from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.runs import find_run
 from carom.scenarios.store.schema import artifacts, image_sets, run_sets, runs
 from carom.scenarios.traces import snapshots

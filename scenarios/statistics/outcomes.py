@@ -57,7 +57,7 @@ class Outcomes:
         target: Target class of each image, never its label; needed if a cell is targeted.
         sets: Optional; one row an adversarial set, keyed by `SET` and, where it was made by asking one victim, `asked`
             (its label, else ""), with any of the columns `zero_gradient_fraction`,
-            `mean_size_over_eps`, `mean_l2`, `mean_ssim`.
+            `mean_size_over_eps`, `mean_l2`, `mean_ssim`, `models` (how many the surrogate reads).
         image_ids: Optional identity of each image, so that two runs are never paired on different images.
 
     Raises:

@@ -81,10 +81,15 @@ def _per_class(outcomes: Outcomes) -> tuple[Ints, Ints]:
 
 
 def white_box_asr(outcomes: Outcomes) -> Floats:
-    """For each cell, the ASR of its adversarial set on the surrogate's own model; NaN where that was not measured."""
+    """For each cell, the ASR of its adversarial set on the surrogate's own models, in the mean; NaN where that was not
+    measured on every one of them: one member of an ensemble does not stand for the others.
+    """
     own = outcomes.cells["case"].to_numpy() == 0
     names = [*SET, *(["asked"] if "asked" in outcomes.cells else [])]  # one surrogate for each victim that was asked
-    white = outcomes.cells.loc[own, names].assign(white=outcomes.asr[own])
-    means = white.groupby(names, sort=False)["white"].mean()
+    white = outcomes.cells.loc[own, names].assign(white=outcomes.asr[own]).groupby(names, sort=False)["white"]
+    means = white.mean()
+    if outcomes.sets is not None and "models" in outcomes.sets:
+        read = outcomes.sets.groupby(names, sort=False)["models"].max()
+        means = means.where(white.size() >= read.reindex(means.index))
     keys = pd.MultiIndex.from_frame(outcomes.cells[names])
     return np.asarray(means.reindex(keys), dtype=np.float64)

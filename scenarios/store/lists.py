@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from carom.errors import StoreError
 
 from .artifacts import Kind, artifact_path
+from .called import case_of, configuration_of
 from .database import Store
-from .outcomes import ATTACKERS, case_of, configuration_of
+from .outcomes import ATTACKERS
 from .schema import (
     PLANNED_MODELS,
     PLANNED_SETS,

@@ -11,12 +11,13 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from carom.errors import InputError
-from carom.scenarios.axes import AXES, OF_SURROGATE
+from carom.scenarios.axes import AXES
 from carom.scenarios.cases import CONTROL, UNDECLARED
 from carom.scenarios.statistics import Outcomes
 from carom.scenarios.traces import snapshots
 
 from .artifacts import artifact_path
+from .called import case_of, configuration_of, surrogate_axes
 from .database import Store
 from .order import ranked, victims_in_order
 from .predictions import unpack_changes, unpack_predictions
@@ -30,10 +31,10 @@ from .schema import (
     run_cells,
     run_models,
     run_sets,
+    run_surrogates,
     runs,
 )
 
-USUAL = {("samples", "all"), ("recipe", "standard"), ("defense", "none")}
 ATTACKERS = ("surrogate", "public pool seen", "public pool held out")
 
 
@@ -102,6 +103,10 @@ def read_outcomes(
                 .where(run_sets.c.run == run)
             ).all()
         }
+        read = {
+            (r.label, r.victim): len(set(json.loads(r.members)))
+            for r in connection.execute(sa.select(run_surrogates).where(run_surrogates.c.run == run)).all()
+        }
     if not rows:
         raise InputError(
             f"{store.folder}: run {run} has no outcome yet; wait for it, or run it again to see what fails"
@@ -140,7 +145,11 @@ def read_outcomes(
         target=_target(store, images, {i: s for i, s in sets.items() if s.image_set == images.artifact}, records),
         image_ids=np.frombuffer(images.ids, "<i8").astype(np.int64),
         sets=pd.DataFrame(
-            [_set(made, records[id_][1]) for id_, made in sets.items() if made.image_set == images.artifact]
+            [
+                _set(made, records[id_][1], read.get((made.surrogate, made.asked or ""), 1))
+                for id_, made in sets.items()
+                if made.image_set == images.artifact
+            ]
         ),
     )
 
@@ -316,34 +325,7 @@ def _cell(row: Any, made: Any, victim: Any, place: int, earlier: Set[str]) -> di
     }
 
 
-def case_of(number: int | None, surrogate: str | None) -> int:
-    """A model whose axes nobody declared belongs to no case; it is counted where cases are not asked for."""
-    if surrogate is None:
-        return CONTROL
-    return UNDECLARED if number is None else number
-
-
-def surrogate_axes(made: Any) -> dict[str, str]:
-    """What the surrogate of a set is, as far as it is known, from the set's row in `run_sets`."""
-    values = ((axis, getattr(made, f"{axis}_s")) for axis in OF_SURROGATE)
-    return {axis: value for axis, value in values if value is not None}
-
-
-def configuration_of(axes: dict[str, str], label: str) -> str:
-    """What a table calls a model by its axes: the builder, and what is not as usual; the seed is left out.
-
-    A model whose seed nobody said is called by its label: it is no seed of another one that was declared alike.
-    """
-    if "seed" not in axes:
-        return label
-    shown = [axes[a] for a in AXES if a in axes and (a, axes[a]) not in USUAL]
-    if axes.get("n", "all") != "all":
-        shown.append(f"n={axes['n']}")
-    builder = axes.get("builder", "single")
-    return "/".join(shown) if builder == "single" else f"{builder}:{'/'.join(shown)}"
-
-
-def _set(made: Any, record: dict[str, Any]) -> dict[str, Any]:
+def _set(made: Any, record: dict[str, Any], models: int) -> dict[str, Any]:
     unknown = np.nan if record.get("kind") == "brought" else 0  # nobody said what a set from elsewhere took
     return {
         "surrogate": made.surrogate or "",
@@ -352,6 +334,7 @@ def _set(made: Any, record: dict[str, Any]) -> dict[str, Any]:
         "eps": made.eps,
         "attack_seed": made.attack_seed,
         "asked": made.asked or "",
+        "models": models,
         "zero_gradient_fraction": record.get("zero_gradient_fraction", np.nan),
         "mean_size_over_eps": record.get("size_over_eps", np.nan),
         "mean_l2": record.get("l2", np.nan),

@@ -4,6 +4,7 @@ import itertools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.scenarios.conftest import Carom, one_line
 
@@ -13,6 +14,7 @@ from carom.scenarios.plan.plan import plan
 from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.read import load_scenario
 from carom.scenarios.statistics import group_table
+from carom.scenarios.statistics.rates import white_box_asr
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes, read_rates
 from carom.scenarios.tables.which import show_run
@@ -98,6 +100,25 @@ def test_victims_that_are_surrogates_are_met_where_surrogates_do_not_meet_themse
     cells = [(planned.sets[c.set_key].surrogate, names[c.victim_key], c.case == 0) for c in planned.cells]
     ours = [cell for cell in cells if cell[0] is not None]
     assert sorted(map(str, ours)) == sorted(str((*pair, read)) for pair, read in read_of().items())
+
+
+def test_a_victim_that_is_one_model_of_an_ensemble_does_not_stand_for_it(
+    networks: None, tiny: str, tmp_path: Path
+) -> None:
+    """Nobody asked its other models, so what transfers is compared with no white box."""
+    text = matrix(tiny, itself=False)
+    for name in ("two", "three"):
+        text = text.replace(f'[[victims]]\nmodel = "{name}.safetensors"\nname = "{name}"\n', "")
+    file = tmp_path / "few.toml"
+    file.write_text(text)
+    report = run_scenario(load_scenario(str(file)), tmp_path / "store", workers=0)
+    with Store(tmp_path / "store") as store:
+        outcomes = read_outcomes(store, report.run)
+    known = dict(zip(outcomes.cells["surrogate"], ~np.isnan(white_box_asr(outcomes)), strict=True))
+    assert {name: known[name] for name in known if name} == {
+        "one": True,
+        **dict.fromkeys(("two", "three", "one+two", "one+three", "two+three", "one+two+three"), False),
+    }
 
 
 @pytest.mark.parametrize(

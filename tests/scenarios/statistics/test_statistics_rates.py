@@ -189,6 +189,16 @@ def test_relative_transfer_divides_by_the_white_box_of_the_same_sets(make_outcom
     assert group_table(make_outcomes(8, itself=False), ["attack"])["relative_transfer"].isna().all()
 
 
+def test_one_model_of_an_ensemble_is_not_its_white_box(make_outcomes: Make) -> None:
+    """Two models that attack together, of which one is a victim too: the other was never asked."""
+    outcomes = make_outcomes(8, eps=("8/255",))
+    assert outcomes.sets is not None
+    alone = group_table(outcomes, ["surrogate"])["relative_transfer"]
+    for models, known in ((1, True), (2, False)):
+        table = group_table(replace(outcomes, sets=outcomes.sets.assign(models=models)), ["surrogate"])
+        assert (table["relative_transfer"] == alone if known else table["relative_transfer"].isna()).all()
+
+
 def test_a_random_surrogate_is_at_the_floor(make_outcomes: Make) -> None:
     """With images that owe nothing to the surrogate, an attack is no better than noise, and its lift says so."""
     outcomes = make_outcomes(9, images=400, probability=lambda cell: 0.3, eps=("8/255",))

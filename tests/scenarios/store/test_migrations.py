@@ -14,9 +14,10 @@ from tests.scenarios.conftest import TINY, Carom, one_line
 
 from carom.errors import StoreError
 from carom.scenarios.store import migrations
+from carom.scenarios.store.called import surrogate_axes
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.lists import list_sets
-from carom.scenarios.store.outcomes import read_outcomes, read_rates, surrogate_axes
+from carom.scenarios.store.outcomes import read_outcomes, read_rates
 from carom.scenarios.store.schema import run_sets
 
 # What a set was made from as one JSON text, as it was before it stood in columns.

@@ -18,6 +18,7 @@ from tests.scenarios.conftest import SMALL, TINY
 from carom.errors import InputError, StoreError
 from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.read import parse_scenario
+from carom.scenarios.store.called import configuration_of
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.lists import (
     list_answering,
@@ -29,7 +30,7 @@ from carom.scenarios.store.lists import (
     list_victims,
     read_pictures,
 )
-from carom.scenarios.store.outcomes import configuration_of, count_images, read_outcomes, read_rates
+from carom.scenarios.store.outcomes import count_images, read_outcomes, read_rates
 from carom.scenarios.store.runs import change_counter, find_run, list_runs, run_size, spent
 from carom.zoo.tasks.attacked import target_classes
 
