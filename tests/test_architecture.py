@@ -186,7 +186,7 @@ ORDER = {
         ("cost",),
     ),
     "store": (
-        ("schema", "artifacts", "predictions", "order", "migrations", "connections"),
+        ("schema", "artifacts", "predictions", "order", "called", "migrations", "connections"),
         ("database",),
         ("runs", "outcomes", "stamps", "free"),
         ("lists",),

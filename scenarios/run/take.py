@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -139,6 +140,6 @@ class Intake:
             "changes": pack_changes(packed, unattacked.predictions),
         }
 
-    @property
+    @cached_property
     def _classes(self) -> int:
         return len(self.rows.plan.scenario.task.classes)

@@ -3,6 +3,9 @@
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -71,9 +74,7 @@ class Npz:
         said = class_names(self.names, where=f"npz {self.path}")
         if said is not None:
             return said.names
-        part: Split = "train" if "train" in self.splits else "test"
-        used = [np.unique(self._labels(source, part)).tolist() for source in self.sources]
-        return numbers_in_use((label for some in used for label in some), where=f"{self.path}: y_{part}")
+        return _numbers(self, _version(located(self.path)))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -200,24 +201,45 @@ class Npz:
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{self.path}: {name} cannot be read ({error})") from None
 
-    def _headers(self) -> dict[str, tuple[tuple[int, ...], "np.dtype[Any]"]]:
+    def _headers(self) -> Mapping[str, tuple[tuple[int, ...], "np.dtype[Any]"]]:
         """Shape and type of every array, read without unpacking the arrays."""
-        path = located(self.path)
-        if not path.is_file():
-            raise MissingData(f"npz {self.path}: no such file; numpy.savez_compressed writes one")
-        headers = {}
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for member in sorted(archive.namelist()):
-                    with archive.open(member) as file:
-                        version = np.lib.format.read_magic(file)
-                        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _read_header_2
-                        shape, _, dtype = read(file)
-                    headers[member.removesuffix(".npy")] = (shape, dtype)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            came = stray(path) or f"not an npz file ({error}); numpy.savez_compressed writes one"
-            raise InputError(f"{self.path}: {came}") from None
-        return headers
+        return _headers(self.path, _version(located(self.path)))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """What differs when a file was written anew: a plan asks for classes and splits thousands of times."""
+    try:
+        told = path.stat()
+    except OSError:
+        return ()
+    return (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
+
+
+@lru_cache(maxsize=64)
+def _numbers(task: Npz, version: tuple[int, ...]) -> tuple[str, ...]:
+    part: Split = "train" if "train" in task.splits else "test"
+    used = [np.unique(task._labels(source, part)).tolist() for source in task.sources]
+    return numbers_in_use((label for some in used for label in some), where=f"{task.path}: y_{part}")
+
+
+@lru_cache(maxsize=64)
+def _headers(named: str, version: tuple[int, ...]) -> Mapping[str, tuple[tuple[int, ...], "np.dtype[Any]"]]:
+    path = located(named)
+    if not path.is_file():
+        raise MissingData(f"npz {named}: no such file; numpy.savez_compressed writes one")
+    headers = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in sorted(archive.namelist()):
+                with archive.open(member) as file:
+                    of = np.lib.format.read_magic(file)
+                    read = np.lib.format.read_array_header_1_0 if of == (1, 0) else _read_header_2
+                    shape, _, dtype = read(file)
+                headers[member.removesuffix(".npy")] = (shape, dtype)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        came = stray(path) or f"not an npz file ({error}); numpy.savez_compressed writes one"
+        raise InputError(f"{named}: {came}") from None
+    return MappingProxyType(headers)
 
 
 def _read_header_2(file: Any) -> Any:
