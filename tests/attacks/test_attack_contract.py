@@ -178,6 +178,7 @@ def test_fools_its_own_source(name: str, budget: Budget, source: Any, source64: 
     assert int((predicted != batch.y).sum()) >= 4
 
 
+@pytest.mark.thorough
 @every_attack
 def test_same_seed_same_bytes(name: str, source: Any, batch: Any) -> None:
     budget = next(budget for budget in BUDGETS if budget.norm in attack_of(name).norms)
@@ -238,6 +239,7 @@ def test_no_radius_no_change(name: str, budget: Budget, source: Any, batch: Any)
     assert torch.equal(made(name, none, source, batch).images, batch.pixels)
 
 
+@pytest.mark.thorough
 @every_attack
 def test_results_carry_no_graph_even_from_a_network_with_trainable_weights(
     name: str, network: Any, source_of: Any, batch: Any
@@ -258,6 +260,7 @@ def test_results_carry_no_graph_even_from_a_network_with_trainable_weights(
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in NAMES if isinstance(parse_attack(name), Iterative)])
 def test_an_ensemble_is_attacked_whole_and_in_turn(name: str, network: Any, source_of: Any, batch: Any) -> None:
     attack = attack_of(name)

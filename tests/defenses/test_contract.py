@@ -64,6 +64,7 @@ every_defense = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.thorough
 @every_defense
 def test_the_same_seed_gives_the_same_bits(name: str) -> None:
     one, other = once_made(name), made(name)

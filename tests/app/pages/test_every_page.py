@@ -166,6 +166,7 @@ def test_every_page_without_a_store(visit: Callable[..., AppTest], tmp_path: Pat
         assert "no store here" in shown(at.warning)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", EVERY)
 def test_a_run_of_one_cell(visit: Callable[..., AppTest], changed: Callable[..., Path], page: str) -> None:
     one = sa.select(cells.c.adversarial_set, cells.c.victim)
@@ -184,6 +185,7 @@ def test_a_run_of_one_cell(visit: Callable[..., AppTest], changed: Callable[...,
     assert not at.error, shown(at.error)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", EVERY)
 def test_images_that_were_freed(visit: Callable[..., AppTest], copy: Path, page: str) -> None:
     for path in (copy / "artifacts" / "sets").iterdir():
@@ -335,6 +337,7 @@ def test_every_kind_of_axes_makes_a_chart(visit: Callable[..., AppTest], finishe
 # --------------------------------------------------------------------------------------------------------------- words
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", EVERY)
 def test_names_with_markup_are_text(visit: Callable[..., AppTest], changed: Callable[..., Path], page: str) -> None:
     at = visit(changed(runs.update().values(task=MARKUP, scenario=MARKUP, status="interrupted")), page=page)

@@ -68,6 +68,7 @@ def watched(net: nn.Module) -> tuple[Any, list[Tensor]]:
 # Without neighbourhood
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("budget", [LINF, pytest.param(L2, marks=pytest.mark.thorough)], ids=lambda b: b.norm)
 @pytest.mark.parametrize(
     ("rule", "without"),

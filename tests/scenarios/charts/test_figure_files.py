@@ -91,6 +91,7 @@ FIGURES = [of_dots, of_cases, of_heat_map, of_curves, of_costs, of_effects, of_g
 MADE = pytest.mark.parametrize("made", FIGURES, ids=lambda made: made.__name__)
 
 
+@pytest.mark.thorough
 @MADE
 def test_files_are_as_wide_as_the_screen_or_as_a_column(made: Callable[[], alt.LayerChart]) -> None:
     figure = made()

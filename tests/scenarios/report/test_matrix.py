@@ -88,6 +88,7 @@ def hundred(store: Store, photographs: list[int]) -> str:
     return matrix.matrices(store, "x", outcomes(np.random.default_rng(1).random((100, 100))))
 
 
+@pytest.mark.thorough
 def test_a_large_matrix_of_photographs_stays_small(hundred: str, photographs: list[int]) -> None:
     assert len(hundred) < 15e6
     assert 0 < hundred.count('<aside class="field" id="field-') <= matrix.FIELDS

@@ -15,6 +15,7 @@ STANDARD = (
 )
 
 
+@pytest.mark.thorough
 def test_no_control_fails_on_a_sound_run(scenario: Callable[..., Path], tmp_path: Path) -> None:
     file = scenario(
         ('source = ["here", "there"]', 'source = "here"'),

@@ -235,6 +235,7 @@ def test_prepared_for_speed_an_attack_finds_the_same_images() -> None:
     assert torch.equal(folded, again)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("attack", ["linbp", "fia", "vmi"])
 @pytest.mark.parametrize("ready", [None, prepare], ids=["as they are", "prepared"])
 def test_model_paths_features_and_neighbours_read_draws_too(

@@ -56,6 +56,7 @@ def small(name: str = "mlp", recipe: Recipe = QUICK, seed: int = 0, **options: o
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [
