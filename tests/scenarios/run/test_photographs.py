@@ -57,8 +57,8 @@ def other_order():
 """
 
 MODELS = """
-surrogates = [{model = "nets:one", revision = "1"}]
-victims = [{model = "nets:two", revision = "1"}]
+surrogates = [{model = "photo_nets:one", revision = "1"}]
+victims = [{model = "photo_nets:two", revision = "1"}]
 """
 
 
@@ -73,10 +73,10 @@ def photographs(labels: list[int]) -> np.ndarray:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "nets.py").write_text(NETWORKS)
+    (tmp_path / "photo_nets.py").write_text(NETWORKS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "nets", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "photo_nets", raising=False)
     return tmp_path
 
 
@@ -212,19 +212,19 @@ def test_images_mixed_in_are_attacked_ones_of_other_classes(here: Path) -> None:
 
 
 def test_a_stated_accuracy_is_held_to_the_attacked_images(here: Path) -> None:
-    stated = MODELS.replace('"nets:two"', '"nets:two", clean_accuracy = {accuracy}, tolerance = 0.01')
+    stated = MODELS.replace('"photo_nets:two"', '"photo_nets:two", clean_accuracy = {accuracy}, tolerance = 0.01')
     task = folder_with_a_table(here)
     said = " ".join(planned(task + stated.replace("{accuracy}", "0.9")).checks)
     assert "clean accuracy 100.0% on 20 test images" in said
     with pytest.raises(CaromError, match=r"clean accuracy 0\.0% on 20 test images, stated 90\.0%"):
-        planned(task + stated.replace("{accuracy}", "0.9").replace("nets:two", "nets:other_order"))
+        planned(task + stated.replace("{accuracy}", "0.9").replace("photo_nets:two", "photo_nets:other_order"))
 
 
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
         ("[[pool]]\ngroup = 'normal'\nseed = 3\n", "is to be trained, and photographs has images that are only att"),
-        ("[[validation_victims]]\nmodel = 'nets:three'\n", "nets:three answers validation images"),
+        ("[[validation_victims]]\nmodel = 'photo_nets:three'\n", "photo_nets:three answers validation images"),
         ("[geometry]\n", "geometry is measured on training images"),
     ],
 )
@@ -238,14 +238,18 @@ def test_what_needs_more_images_is_refused(here: Path, extra: str, said: str) ->
 def test_victims_to_train_or_defend_are_refused(here: Path) -> None:
     task = folder_with_a_table(here)
     with pytest.raises(CaromError, match=r"is to be trained, .* give it a `model`"):
-        parse_scenario(task + '\nsurrogates = [{model = "nets:one"}]\nvictims = [{seed = 2}]', where="photos.toml")
-    text = task + MODELS.replace('"nets:two"', '"nets:two", defense = "jpeg"')
+        parse_scenario(
+            task + '\nsurrogates = [{model = "photo_nets:one"}]\nvictims = [{seed = 2}]', where="photos.toml"
+        )
+    text = task + MODELS.replace('"photo_nets:two"', '"photo_nets:two", defense = "jpeg"')
     with pytest.raises(CaromError, match=r"is chosen on validation images, .* leave the defense out"):
         parse_scenario(text, where="photos.toml")
 
 
 def test_classes_in_another_order_are_an_alarm(here: Path, carom: Carom) -> None:
-    text = folder_with_a_table(here) + MODELS.replace("nets:two", "nets:other_order") + 'attacks = ["fgsm"]\n'
+    text = (
+        folder_with_a_table(here) + MODELS.replace("photo_nets:two", "photo_nets:other_order") + 'attacks = ["fgsm"]\n'
+    )
     (here / "photos.toml").write_text(text)
     done = carom("run", "photos.toml", "--store", "st", "--workers", "0")
     assert done.code == 0, done.err
@@ -253,30 +257,30 @@ def test_classes_in_another_order_are_an_alarm(here: Path, carom: Carom) -> None
     (check,) = [
         c for c in json.loads(carom("show", "--store", "st", "--json").out)["controls"] if c["control"] == "labels"
     ]
-    assert check["came"].startswith("nets:other_order right on 0 of 20 clean images")
+    assert check["came"].startswith("photo_nets:other_order right on 0 of 20 clean images")
     assert "of 3 images labelled 'tench' 3 are called 'goldfish'" in check["came"]
     assert carom("export", "--format", "html", "-o", "report", "--store", "st").code == 0
     (report,) = (here / "report").glob("*.html")
     assert "order of classes?" in report.read_text()
     x = torch.from_numpy(photographs(LABELS)).permute(0, 3, 1, 2) / 255
-    from nets import other_order  # type: ignore[import-not-found]
+    from photo_nets import other_order  # type: ignore[import-not-found]
 
     found = evaluate(other_order().eval(), x, torch.tensor(LABELS), x)
     assert "order of classes? of 3 images labelled '0' 3 are called '1'" in str(found)
 
 
 def test_what_each_model_sees_stands_in_plan_and_tables(here: Path, carom: Carom) -> None:
-    declared = 'model = "nets:two", revision = "1", preprocessing = {resize = 10, crop = [8, 8]}'
-    text = folder_with_a_table(here) + MODELS.replace('model = "nets:two", revision = "1"', declared)
+    declared = 'model = "photo_nets:two", revision = "1", preprocessing = {resize = 10, crop = [8, 8]}'
+    text = folder_with_a_table(here) + MODELS.replace('model = "photo_nets:two", revision = "1"', declared)
     (here / "photos.toml").write_text(text + 'attacks = ["fgsm"]\n')
     told = carom("plan", "photos.toml", "--store", "st", "--json")
     models = json.loads(told.out)["your models"]
-    assert "nets:one answers logits, sees 8x8, all pixels as they are" in models
-    assert "nets:two answers logits, sees 8x8, the middle of 10x10, resized from 8x8 (bilinear)" in models
+    assert "photo_nets:one answers logits, sees 8x8, all pixels as they are" in models
+    assert "photo_nets:two answers logits, sees 8x8, the middle of 10x10, resized from 8x8 (bilinear)" in models
     assert carom("run", "photos.toml", "--store", "st", "--workers", "0").code == 0
     rows = json.loads(carom("show", "--store", "st", "--json").out)["models"]
     sees = {row["model"]: row["sees"] for row in rows}
     assert sees == {
-        "nets:one": "8x8, all pixels as they are",
-        "nets:two": "8x8, the middle of 10x10, resized from 8x8 (bilinear)",
+        "photo_nets:one": "8x8, all pixels as they are",
+        "photo_nets:two": "8x8, the middle of 10x10, resized from 8x8 (bilinear)",
     }

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.attacks import SCENARIO_CONTROLS
 from carom.scenarios.spec.read import load_scenario
