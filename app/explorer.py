@@ -26,13 +26,15 @@ def main() -> None:
             st.Page(
                 f"pages/{name}.py",
                 title=TITLES.get(name, name.capitalize()),
-                url_path=name,
+                url_path="" if name == "overview" else name,
                 default=name == "overview",
             )
             for name in names
         ]
         for group, names in PAGES.items()
     }
+    # Where Streamlit puts the first page is "/"; who writes its name as that of any other page finds it too.
+    pages["Answers"].append(st.Page("pages/overview.py", title="Overview", url_path="overview", visibility="hidden"))
     page = st.navigation(pages)
     st.set_page_config(page_title=f"{page.title} · carom", page_icon=ICON, layout="wide")
     page.run()

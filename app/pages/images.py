@@ -213,7 +213,7 @@ def sheet(
     whose = victims[str(found.cells["victim"].iloc[0])]
     captions = [
         f"{int(ids.iloc[p])}: {plain(found.clean[0, p])} → {plain(found.adversarial[0, p])}"
-        + ("" if found.outcome[0, p] == "withstood" else f" {MARKS[found.outcome[0, p]]}")
+        + ("" if found.outcome[0, p] == "withstood" else f" **{found.outcome[0, p]}**")
         for p in shown
     ]
     drawn = [as_asked(shown_as, *pair) for pair in zip(clean, adversarial, strict=True)]

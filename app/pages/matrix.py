@@ -23,6 +23,16 @@ from carom.scenarios.tables.table import interval, interval_words
 
 NAMES, FIELD = 260, 27  # pixels of the names and the legend of a matrix, and of a field at least
 STRIP = 12  # images that are shown of a cell
+COMPUTED = {
+    "ASR": "ASR: k / n, of the n images that a victim gets right clean the k on which the attack succeeds.",
+    "robust accuracy": "Robust accuracy: adversarial images that are right.",
+    "lift": "Lift: ASR less that of sign noise of at least the same mean L2, on the same images of the same victim.",
+}
+LIMITS = (
+    "The interval on hover is Wilson's, 95%, over images, these models; of a field of several cells it is as wide as "
+    "if an image were fooled in all of them or in none.",
+    "The interval on hover is that of Bonett and Price, 95%, paired by image; a field of several cells has none.",
+)
 FOOLED, ALL_OF_THEM = "fooled", "all"
 
 
@@ -132,7 +142,7 @@ def drawn(
     """The heat map; what was clicked on it is returned."""
     rows, columns = axes
     what = f"{attack or 'all attacks'}, {budget or 'all budgets'}"
-    whose = "k / n, of the n images that a victim gets right clean the k on which the attack succeeds"
+    unit = "points" if measure == "lift" else "percent"
     return parts.figure(
         heat_map(
             found,
@@ -141,20 +151,19 @@ def drawn(
             down=matrix_queries.AXES[rows],
             across=matrix_queries.AXES[columns],
             measure=measure,
-            margins=matrix_queries.margins(found, rows, columns),
+            margins=matrix_queries.margins(found, rows, columns, measure),
             chosen=chosen,
         ),
         whole,
         "matrix",
-        f"{measure} of {what}, in percent; {'with' if white_box else 'without'} white boxes (C0). "
+        f"{measure} of {what}, in {unit}; {'with' if white_box else 'without'} white boxes (C0). "
         f"{len(found):,} fields pool {int(found['cells'].sum()):,} cells of {view.images:,} images.",
         title=matrix_queries.finding(found, rows, columns, measure),
-        computed=(f"ASR: {whose}. " if measure == "ASR" else "Robust accuracy: adversarial images that are right. ")
-        + f"n is {int(found['n'].min()):,} to {int(found['n'].max()):,} a field. The interval on hover is Wilson's, "
-        "95%, over images, these models; of a field of several cells it is as wide as if an image were fooled in all "
-        "of them or in none. A field pools k and n of its cells, a margin those of its fields; all attacks: those that "
-        "read the surrogate alone, without the snapshots of a trace. Dashed: C1, another seed of the same recipe. "
-        "Blue: the chosen field. The axes leave out what all their names share.",
+        computed=f"{COMPUTED[measure]} n is {int(found['n'].min()):,} to {int(found['n'].max()):,} a field. "
+        f"{LIMITS[measure == 'lift']} A field pools k and n of its cells, a margin those of its fields; all "
+        "attacks: those that read the surrogate alone, without the snapshots of a trace. "
+        "Dashed: C1, another seed of the same recipe. Blue: the chosen field. "
+        "The axes leave out what all their names share.",
         on_select="rerun",
         selection_mode=CLICKED,
         width=parts.WIDE,

@@ -34,8 +34,8 @@ AXES = {
     "budget": "budget",
     "case": "case",
 }
-Measure = Literal["ASR", "robust accuracy"]
-MEASURES: tuple[Measure, ...] = ("ASR", "robust accuracy")
+Measure = Literal["ASR", "robust accuracy", "lift"]
+MEASURES: tuple[Measure, ...] = ("ASR", "robust accuracy", "lift")
 Order = Literal["run", "mean", "clustered"]
 ORDERS: dict[Order, str] = {"run": "as in the scenario", "mean": "by mean ASR", "clustered": "alike beside alike"}
 MOST_LEVELS = 150  # along an axis; more are not drawn
@@ -49,7 +49,9 @@ def axes(cells: pd.DataFrame) -> list[str]:
 
 def measures(cells: pd.DataFrame) -> list[Measure]:
     """What can be drawn of these cells; of a large run nobody read what the adversarial answers are."""
-    return list(MEASURES) if "robust_accuracy" in cells else ["ASR"]
+    there = {"ASR": True, "robust accuracy": "robust_accuracy" in cells, "lift": "noise_k" in cells}
+    there["lift"] = there["lift"] and bool(cells["noise_k"].notna().any())
+    return [measure for measure in MEASURES if there[measure]]
 
 
 def finding(table: pd.DataFrame, rows: str, columns: str, measure: str = "ASR") -> str:
@@ -61,12 +63,14 @@ def finding(table: pd.DataFrame, rows: str, columns: str, measure: str = "ASR") 
         columns: Its second.
         measure: What its column ASR holds.
     """
-    down, _ = margins(table, rows, columns)
+    down, _ = margins(table, rows, columns, measure)
     words = short([*map(str, table[rows].cat.categories)]) if rows != "budget" else {}
     if len(down) < 2:
         return f"{measure} by {AXES[rows]} and {AXES[columns]}"
     most, least = (down.sort_values("ASR", kind="stable").iloc[i] for i in (-1, 0))
     one, other = (words.get(str(row[rows]), str(row[rows])) for row in (most, least))
+    if measure == "lift":
+        return f"{one} gains {100 * most['ASR']:.0f} points over noise of its size, {other} {100 * least['ASR']:.0f}"
     if most["ASR"] - least["ASR"] < 0.005:
         return f"{measure} hardly differs by {AXES[rows]}: {most['ASR']:.0%}"
     if rows == "surrogate" and measure == "ASR":
@@ -87,7 +91,8 @@ def matrix(
 ) -> pd.DataFrame:
     """ASR of each pair of levels, pooled over its cells: k / n of their sums. Pairs without a clean right answer drop.
 
-    Of robust accuracy k are the images that are right adversarial, and n all of them.
+    Of robust accuracy k are the images that are right adversarial, and n all of them. Of lift k are the images that are
+    turned less those that the matched control turns, and cells without one drop.
 
     Args:
         cells: As `View.cells`.
@@ -100,7 +105,8 @@ def matrix(
         measure: What the column "ASR" holds.
 
     Returns:
-        The columns `rows`, `columns`, n, k, cells, ASR, low, high (`over_images`) and one_case (the number of the case
+        The columns `rows`, `columns`, n, k, cells, ASR, low, high (`over_images`; of a lift those
+        of the one cell, paired by image, else NaN) and one_case (the number of the case
         that all cells of a field have, else -1); the first two are categories in the order of the plan.
     """
     mask = counted(cells, (rows, columns), attack=attack, budget=budget, white_box=white_box)
@@ -111,6 +117,10 @@ def matrix(
     if measure == "robust accuracy":
         right = (cells.loc[mask, "robust_accuracy"].to_numpy() * images).round()
         chosen = chosen.assign(n=images, k=right.astype(np.int64))
+    if measure == "lift":
+        of = cells.loc[mask, ["noise_k", "lift_low", "lift_high"]].reset_index(drop=True)
+        chosen = chosen.assign(k=chosen["k"] - of["noise_k"], low=of["lift_low"], high=of["lift_high"])
+        chosen = chosen.dropna(subset="k").astype({"k": np.int64})
     keys = chosen.groupby(["down", "across"], sort=False, observed=True)
     table = keys.agg(
         n=("n", "sum"), k=("k", "sum"), cells=("n", "size"), first=("number", "min"), last=("number", "max")
@@ -121,7 +131,10 @@ def matrix(
         order = [level for level in levels(cells, axis) if level in found]
         table[axis] = pd.Categorical(table[axis].astype(object), order, ordered=True)
     alone = np.where(table["first"] == table["last"], table["first"], -1)
-    low, high = over_images(table)
+    if measure == "lift":
+        low, high = (keys[side].first().where(keys.size() == 1).to_numpy(np.float64) for side in ("low", "high"))
+    else:
+        low, high = over_images(table)
     table = table.drop(columns=["first", "last"]).assign(
         ASR=table["k"] / table["n"], low=low, high=high, one_case=alone
     )
@@ -137,12 +150,15 @@ def over_images(table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.fl
     return wilson((table["k"] / table["cells"]).to_numpy(), (table["n"] / table["cells"]).to_numpy())
 
 
-def margins(table: pd.DataFrame, rows: str, columns: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a matrix pooled, and its columns: k / n of the sums of their fields, with limits `over_images`."""
+def margins(table: pd.DataFrame, rows: str, columns: str, measure: str = "ASR") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of a matrix pooled, and its columns: k / n of the sums of their fields, with limits `over_images`.
+
+    A lift, which is the difference of two rates, has none.
+    """
     found = []
     for axis in (rows, columns):
         sums = table.groupby(axis, sort=False, observed=True)[["n", "k", "cells"]].sum().reset_index()
-        low, high = over_images(sums)
+        low, high = over_images(sums) if measure != "lift" else (np.nan, np.nan)
         found.append(sums.assign(ASR=sums["k"] / sums["n"], low=low, high=high))
     return found[0], found[1]
 

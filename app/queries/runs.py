@@ -12,7 +12,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from carom.errors import CaromError
-from carom.scenarios.statistics import cell_rates
+from carom.scenarios.statistics import CELL, Outcomes, cell_rates, lift
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import count_images, read_outcomes, read_rates
 from carom.scenarios.store.runs import Run, change_counter, list_runs, run_size
@@ -125,11 +125,22 @@ def view(folder: Path, run: str) -> View:
             except CaromError as error:
                 return View(tables=[*aside, *show_trained(store, run)], problem=str(error))
             cells = cell_rates(outcomes)
-            return View(
-                tables=[*tables, *aside], cells=cells.assign(budget=budgets(cells)), images=len(outcomes.labels)
-            )
+            cells = cells.assign(budget=budgets(cells)).join(above_noise(outcomes))
+            return View(tables=[*tables, *aside], cells=cells, images=len(outcomes.labels))
     except CaromError as error:
         return View(problem=str(error))
+
+
+def above_noise(outcomes: Outcomes) -> pd.DataFrame:
+    """Of each cell `noise_k`, the images that its matched control turns, and `lift_low`, `lift_high`; NaN without one.
+
+    The index is that of `outcomes.cells`.
+    """
+    gained = lift(outcomes)
+    turned = (gained["control_asr"] * gained["n"]).round()
+    found = gained.assign(noise_k=turned, lift_low=gained["low"], lift_high=gained["high"]).set_index([*CELL])
+    keys = pd.MultiIndex.from_frame(outcomes.cells[[*CELL]])
+    return found[["noise_k", "lift_low", "lift_high"]].reindex(keys).set_index(outcomes.cells.index)
 
 
 def _large_view(store: Store, run: str, aside: Sequence[Table]) -> View:

@@ -32,6 +32,7 @@ STYLE = """<style>
 [data-testid=stAppDeployButton] {display: none}
 .st-key-choices {position: sticky; top: 3.75rem; z-index: 90; background: light-dark(#fff, #0e1117)}
 [class*="st-key-figure-"] {overflow-x: auto}
+.stMultiSelect span[title] {color: light-dark(#fff, #000) !important}
 [data-testid=stCaptionContainer] {opacity: 0.8 !important}
 </style>"""
 STANDS: dict[run_queries.State, str] = {

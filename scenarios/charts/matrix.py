@@ -32,7 +32,7 @@ def heat_map(
     margins: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     chosen: tuple[str, str] | None = None,
 ) -> alt.LayerChart:
-    """A heat map of ASR, viridis from 0 to 1, with n, k and ASR in the tooltip.
+    """A heat map of ASR, or of lift in points of it, viridis from 0 to 1, with n, k and ASR in the tooltip.
 
     Args:
         table: Columns n, k, cells and ASR, and two of categories: what stands on the axes, in the order of theirs. With
@@ -72,27 +72,31 @@ def heat_map(
     )
     x = alt.X("column:N", title=across, scale=alt.Scale(domain=[*second, *more]), axis=above)
     y = alt.Y("row:N", title=down, scale=alt.Scale(domain=[*first, *more]), axis=beside)
+    shown, number, precise = ("points", ".0f", "+.1f") if measure == "lift" else ("ASR", ".0%", ".1%")
+    kind = {"ASR": ("fooled", "right on clean images"), "lift": ("fooled beyond noise", "right on clean images")}
+    of_k, of_n = kind.get(measure, ("right", "images"))
     told = [
         alt.Tooltip("row:N", title=down),
         alt.Tooltip("column:N", title=across),
-        alt.Tooltip("ASR:Q", title=measure, format=".1%"),
+        alt.Tooltip(f"{shown}:Q", title=measure, format=precise),
         *([alt.Tooltip("interval:N", title="95% interval")] if "low" in table else []),
-        alt.Tooltip("k:Q", title="k, fooled" if measure == "ASR" else "k, right", format=","),
-        alt.Tooltip("n:Q", title="n, right on clean images" if measure == "ASR" else "n, images", format=","),
+        alt.Tooltip("k:Q", title=f"k, {of_k}", format=","),
+        alt.Tooltip("n:Q", title=f"n, {of_n}", format=","),
         alt.Tooltip("cells:Q", format=","),
     ]
     drawn = _fields(table, rows, columns)
     base = alt.Chart(drawn).encode(x=x, y=y, tooltip=told)
-    scale = alt.Scale(scheme="viridis", domain=[0, 1])
-    legend = alt.Legend(format=".0%", title=measure, gradientLength=160, labelOffset=6)
+    scale = alt.Scale(scheme="viridis", domain=[0, 1], clamp=True)
+    said = "format(100 * datum.value, '.0f')" if measure == "lift" else "format(datum.value, '.0%')"
+    legend = alt.Legend(labelExpr=said, title=measure, gradientLength=160, labelOffset=6)
     colour = alt.Color("ASR:Q", scale=scale, legend=legend)
     clicked = alt.selection_point(name=CLICKED, fields=["row", "column"], on="click", clear="dblclick")
     layers = [base.mark_rect(cursor="pointer").encode(color=colour).add_params(clicked)]
     ink = alt.condition(alt.datum.ASR > DARK, alt.value("black"), alt.value("white"))
-    number = alt.Text("ASR:Q", format=".0%")
+    written_in = alt.Text(f"{shown}:Q", format=number)
     few = len(second) <= WRITTEN
     if few:
-        layers.append(base.mark_text(fontSize=11).encode(text=number, color=ink))
+        layers.append(base.mark_text(fontSize=11).encode(text=written_in, color=ink))
     if margins is not None:
         sums = pd.concat(
             [
@@ -104,7 +108,7 @@ def heat_map(
         around = alt.Chart(sums).encode(x=x, y=y, tooltip=told)
         layers.append(around.mark_rect().encode(color=colour))
         if few:
-            layers.append(around.mark_text(fontSize=11).encode(text=number, color=ink))
+            layers.append(around.mark_text(fontSize=11).encode(text=written_in, color=ink))
     if "one_case" in drawn and (drawn["one_case"] == 1).any() and not (drawn["one_case"] == 1).all():
         twins = base.transform_filter(alt.datum.one_case == 1)
         layers.append(_outline(twins, "white", 2.5))
@@ -119,7 +123,7 @@ def heat_map(
 
 def _fields(table: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
     kept = ["ASR", "k", "n", "cells", *(c for c in ("one_case",) if c in table)]
-    drawn = table[[rows, columns, *kept]].astype({rows: str, columns: str})
+    drawn = table[[rows, columns, *kept]].astype({rows: str, columns: str}).assign(points=100 * table["ASR"])
     if "low" in table:
         limits = zip(table["low"], table["high"], strict=True)
         drawn["interval"] = ["–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%" for low, high in limits]

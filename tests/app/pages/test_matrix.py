@@ -16,7 +16,10 @@ from carom.app.queries import runs as run_queries
 from carom.scenarios.charts.matrix import CHOSEN, CLICKED, GAP, POOLED
 from carom.scenarios.run.run import run_scenario
 from carom.scenarios.spec.read import parse_scenario
+from carom.scenarios.statistics import group_table
+from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
+from carom.scenarios.store.outcomes import read_outcomes
 from carom.scenarios.store.schema import cells, runs
 
 Explore = Callable[..., AppTest]
@@ -67,6 +70,23 @@ def test_robust_accuracy_is_another_measure(explore: Explore, read: Read, finish
     at = explore(finished, "matrix", measure="robust accuracy")
     assert "robust accuracy of all attacks" in read(at.caption)
     assert spec(at)["layer"][0]["encoding"]["color"]["legend"]["title"] == "robust accuracy"
+
+
+def test_lift_is_what_the_tables_say(explore: Explore, read: Read, finished: Path) -> None:
+    """Of each surrogate and victim, against the pooled lift of the statistics, which counts image by image."""
+    at = explore(finished, "matrix", measure="lift", budget="linf 32/255")
+    assert "lift of all attacks" in read(at.caption)
+    assert "Bonett" in read(at.markdown)
+    run = run_queries.runs(finished)[0].id
+    with Store(finished) as store:
+        outcomes = read_outcomes(store, run)
+    some = outcomes.cells
+    at_budget = outcomes.where(((some["eps"] == "32/255") & (some["norm"] == "linf")).to_numpy())
+    expected = group_table(at_budget, ["surrogate", "victim"]).set_index(["surrogate", "victim"])["lift"]
+    view = run_queries.view(finished, run)
+    found = matrix_queries.matrix(view.cells, "surrogate", "victim", budget="linf 32/255", measure="lift")
+    assert {(r.surrogate, r.victim): r.ASR for r in found.itertuples()} == pytest.approx(expected.to_dict())
+    assert "points" in read(at.subheader)
 
 
 def axis(drawn: dict[str, Any], channel: str) -> list[str]:
