@@ -80,6 +80,21 @@ def test_l2_rounding_never_leaves_the_integer_ball(
     budget.check(quantized, pixels)
 
 
+def test_what_float_error_left_outside_is_pulled_in_by_its_largest_pixel() -> None:
+    """Whole levels cannot be rounded inward; the square of the radius, 8.41 levels, allows 8."""
+    clean = torch.full((2, 1, 1, 3), 100, dtype=torch.uint8)
+    change = torch.tensor([[-3, 0, 0], [2, 0, -2]]).reshape(2, 1, 1, 3)
+    budget = Budget(norm="l2", eps=Fraction(29, 2550))
+    found = budget.quantize((clean + change) / 255, clean).int() - clean.int()
+    assert found.flatten(1).tolist() == [[-2, 0, 0], [2, 0, -2]]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_change_equal_in_all_pixels_is_of_size_one_at_the_unit(norm: Any) -> None:
+    budget, x = Budget(norm=norm, eps=Fraction(1)), torch.zeros(1, 3, 4, 5)
+    assert float(budget.size(x + budget.unit(60), x)) == pytest.approx(1)
+
+
 def test_l2_rounding_turns_as_few_pixels_as_needed() -> None:
     """Of (1.6, 1.6, 1.6, 0.6), rounded to a squared length of 13, one pixel turned is too few for 9, two are enough."""
     pixels = torch.full((1, 1, 2, 2), 100, dtype=torch.uint8)

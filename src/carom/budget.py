@@ -86,8 +86,6 @@ class Budget:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise InputError(f"unknown norm {self.norm!r} (known: {', '.join(NORMS)})")
-        if self.eps < 0:
-            raise InputError(f"eps must not be negative, got {self.eps}")
         object.__setattr__(self, "eps", parse_eps(self.eps))
         if self.norm == "linf" and self.eps > 1:
             raise InputError(

@@ -1,11 +1,15 @@
 """The paired difference of two surrogates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.scenarios.made_outcomes import Hits, made
 
 from carom.errors import InputError
 from carom.scenarios.statistics import surrogate_difference
+from carom.scenarios.statistics.differences import difference_of_rates
+from carom.scenarios.statistics.seeds import Counts, Trained
 
 
 def hits(share: float, n: int = 200, seed: int = 0) -> Hits:
@@ -52,6 +56,27 @@ def test_only_what_both_met_is_compared() -> None:
     found = surrogate_difference(made(cells), "a", "b")
     assert (found.n, found.surrogate_seeds) == (200, 1)
     assert found.value == pytest.approx(a.mean() - b.mean())
+
+
+def test_what_was_made_from_a_victims_own_answers_is_not_compared() -> None:
+    cells = {("a", 1, "v", 1): hits(0.8), ("b", 1, "v", 1): hits(0.2), ("a", 1, "w", 1): hits(0.9)}
+    cells |= {("b", 1, "w", 1): hits(0.1)}
+    outcomes = made(cells)
+    reads = np.where(outcomes.cells["victim"].str.startswith("w"), "both", "surrogate")
+    found = surrogate_difference(replace(outcomes, cells=outcomes.cells.assign(reads=reads)), "a", "b")
+    alone = {key: hit for key, hit in cells.items() if key[2] == "v"}
+    assert found.value == surrogate_difference(made(alone), "a", "b").value
+
+
+def test_a_difference_of_differences_by_hand() -> None:
+    """Four rates of 3/4, 1/4, 2/4 and 1/4: (3/4 - 1/4) - (2/4 - 1/4)."""
+    k = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]], dtype=bool)
+    counts = Counts(k=k, n=np.ones((1, 4), dtype=bool), row=np.zeros(4, dtype=np.int64))
+    nobody = np.zeros(4, dtype=np.int64)
+    by = Trained(stratum=nobody, surrogate=nobody, surrogate_seed=nobody, victim=nobody, victim_seed=nobody)
+    found = difference_of_rates(counts, by, np.arange(4), np.array([1.0, -1.0, -1.0, 1.0]), nobody)
+    assert (found.value, found.first, found.second) == pytest.approx((0.25, 0.5, 0.25))
+    assert -2 <= found.low <= found.value <= found.high <= 2
 
 
 def test_nothing_in_common_is_an_error() -> None:

@@ -80,6 +80,11 @@ def test_what_another_row_beats_is_not_efficient() -> None:
     assert found["efficient"].to_dict() == {"one": True, "sam": True, "lgv": True, "four": True, "dear": False}
     run = outcomes({"one": 35, "sam": 40, "lgv": 30, "four": 60, "dear": 50})
     assert not by_name(cost_against_transfer(run, costs())).loc["lgv", "efficient"]
+    run = outcomes({"sam": 40, "dear": 40})
+    free = [replace(cost, passes=0) for cost in costs()]  # as dear as each other: the better one
+    assert by_name(cost_against_transfer(run, free))["efficient"].all()
+    run = outcomes({"sam": 40, "dear": 30})
+    assert by_name(cost_against_transfer(run, free))["efficient"].to_dict() == {"sam": True, "dear": False}
 
 
 def test_what_has_no_cost_is_named() -> None:

@@ -55,5 +55,6 @@ def test_no_pure_deviation_gains(rows: int, columns: int, seed: int, scale: floa
 
 @pytest.mark.parametrize("payoff", [[], [0.5, 0.6], [[]], [[0.5, float("nan")]], [[float("inf")]]])
 def test_what_is_no_game_is_refused(payoff: list[list[float]]) -> None:
-    with pytest.raises(InputError, match="game: expected a matrix of finite payoffs"):
+    with pytest.raises(InputError, match="game: expected a matrix of finite payoffs") as told:
         equilibrium(payoff)
+    assert ("not finite" in str(told.value)) == (not np.isfinite(np.array(payoff)).all())

@@ -21,6 +21,7 @@ from carom.scenarios.statistics import (
     white_box_accuracy,
 )
 from carom.scenarios.statistics.intervals import wilson
+from carom.scenarios.statistics.knowledge import threats
 
 RATES = ["clean", "average", "best", "worst", "white_box", "white_box_worst"]
 
@@ -154,6 +155,14 @@ def test_attackers_apart_against_plain_loops() -> None:
             assert row[name] == (pytest.approx(expected[name]) if name != "best_pair" else expected[name])
     one = found[(found["victim"] == "net/none/s100") & (found["eps"] == "8/255")]
     assert one["attackers"].tolist() == ["seen", "held out", "unseen group", "strangers"]
+
+
+def test_who_has_the_victim_itself_has_more_than_data_like_its() -> None:
+    outcomes = random_outcomes(0)
+    alike = outcomes.cells.assign(pool="", source_s="ink", source_v="ink")
+    found = threats(replace(outcomes, cells=alike))
+    assert {*found} == {"data like mine", "my weights", ""}
+    assert set(found[(alike["reads"] == "victim").to_numpy()]) <= {"my weights", ""}
 
 
 def test_each_white_box_attack() -> None:

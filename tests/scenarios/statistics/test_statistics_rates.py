@@ -189,6 +189,20 @@ def test_relative_transfer_divides_by_the_white_box_of_the_same_sets(make_outcom
     assert group_table(make_outcomes(8, itself=False), ["attack"])["relative_transfer"].isna().all()
 
 
+def test_nothing_is_relative_to_a_white_box_that_fails(make_outcomes: Make) -> None:
+    outcomes = make_outcomes(8, eps=("8/255",), probability=lambda cell: 0.0 if cell["case"] == 0 else 0.5)
+    assert group_table(outcomes, ["surrogate"])["relative_transfer"].isna().all()
+
+
+def test_images_whose_source_one_side_does_not_say_are_of_no_level(make_outcomes: Make) -> None:
+    outcomes = make_outcomes(8, eps=("8/255",))
+    blank = outcomes.cells["architecture_v"] == "vit"
+    cells = outcomes.cells.assign(source_v=outcomes.cells["source_v"].where(~blank, ""))
+    table = source_levels(replace(outcomes, cells=cells), ["architecture_v"])
+    assert set(table.loc[table["architecture_v"] == "vit", "source_level"]) == {"unknown"}
+    assert "unknown" not in set(table.loc[table["architecture_v"] != "vit", "source_level"])
+
+
 def test_one_model_of_an_ensemble_is_not_its_white_box(make_outcomes: Make) -> None:
     """Two models that attack together, of which one is a victim too: the other was never asked."""
     outcomes = make_outcomes(8, eps=("8/255",))

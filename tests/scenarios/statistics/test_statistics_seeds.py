@@ -91,15 +91,14 @@ def test_the_variance_over_seeds_in_closed_form() -> None:
     assert together == pytest.approx((np.var([0.3, 0.5], ddof=1) * (2**2 + 1**2) / 3**2, 1))
 
 
-@pytest.mark.thorough
 def test_seeds_alone_give_the_t_interval() -> None:
     """Every image is lost or won by a whole seed: nothing is left to the images."""
     rates = [0.40, 0.45, 0.47, 0.52, 0.41]
-    hits = constant({("a", seed): rate for seed, rate in enumerate(rates)}, 100_000)
+    hits = constant({("a", seed): rate for seed, rate in enumerate(rates)}, 20_000)
     row = limits(hits)
     reach = t.isf(0.025, 4) * np.std(rates, ddof=1) / 5**0.5 / (0.45 * 0.55)  # of the log odds
     limits_of_seeds = [1 / (1 + np.exp(-np.log(0.45 / 0.55) - way * reach)) - 0.45 for way in (-1, 1)]
-    over_images = 1.96 * np.mean([first(round(100 * r)) for r in rates], axis=0).std() / 100_000**0.5
+    over_images = 1.96 * np.mean([first(round(100 * r)) for r in rates], axis=0).std() / 20_000**0.5
     expected = [-np.hypot(limits_of_seeds[0], over_images), np.hypot(limits_of_seeds[1], over_images)]
     assert [row["low"] - 0.45, row["high"] - 0.45] == pytest.approx(expected, rel=0.01)
 

@@ -11,7 +11,7 @@ from tests.scenarios.made_outcomes import Hits, first, made
 
 from carom.errors import InputError
 from carom.scenarios.statistics import Outcomes, tdee
-from carom.scenarios.statistics.tdee import equivalent, isotonic
+from carom.scenarios.statistics.tdee import _first, equivalent, isotonic
 
 LADDER = {1: "one", 2: "two", 4: "four"}
 
@@ -95,6 +95,13 @@ def test_isotonic_is_that_of_a_library() -> None:
     rows[0], rows[1] = [1, 1, 1, 1, 1], [5, 4, 3, 2, 1]
     expected = np.stack([isotonic_regression(r) for r in rows])
     np.testing.assert_allclose(isotonic(rows), expected, atol=1e-12)
+
+
+def test_a_limit_crosses_zero_on_a_straight_line() -> None:
+    grid = np.array([1.0, 2.0, 4.0, 8.0])
+    assert _first(np.array([0.5, 0.3, -0.1, -0.2]), grid) == pytest.approx(3.5)  # three quarters of the way from 2 to 4
+    assert _first(np.array([-0.1, -0.2, -0.3, -0.4]), grid) == 1
+    assert _first(np.array([0.4, 0.3, 0.2, 0.1]), grid) == 8
 
 
 def test_equivalent_grows_with_the_rate() -> None:

@@ -1,9 +1,23 @@
 """Space is freed of what no run names."""
 
+import shutil
+from pathlib import Path
+
 from tests.scenarios.store.conftest import KEY, put
 
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.free import collect
+
+
+def test_what_a_run_names_stays_unless_its_images_are_asked_for(tiny_store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    shutil.copytree(tiny_store, folder)
+    sets = [*(folder / "artifacts" / "sets").glob("*.safetensors")]
+    assert "0.0 MB in 0 files" in collect(folder)
+    assert sets
+    assert all(path.exists() for path in sets)
+    collect(folder, sets=True)
+    assert not [path for path in sets if path.exists()]
 
 
 def test_gc_frees_what_no_run_names(store: Store) -> None:
