@@ -111,7 +111,7 @@ def read_pictures(
             raise StoreError(f"{path}: cannot be read: {error}; run the scenario again to rebuild it") from None
         if len(some) != len(places):
             raise StoreError(f"{path}: holds too few images; run the scenario again to rebuild it")
-        found.append(some.astype(np.float32) / np.float32(255 if some.dtype == np.uint8 else 1))
+        found.append(some.astype(np.float32) / np.float32(255))
     return found[0], found[1]
 
 

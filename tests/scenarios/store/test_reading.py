@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 from tests.conftest import Once
 from tests.scenarios import raw_store
 from tests.scenarios.conftest import SMALL, TINY
@@ -323,6 +324,14 @@ def test_targets_are_those_of_the_files_or_drawn_again_when_they_are_gone(change
         assert drawn is not None
         labels, ids = torch.from_numpy(found.labels), torch.from_numpy(np.asarray(found.image_ids))
         assert drawn.tolist() == target_classes(labels, ids, 3).tolist() == stored.tolist()
+        sql = sql.replace("a.id = s.artifact", "a.id = s.image_set")
+        ((images,), *_) = raw_store.query(changed, sql)
+        given = 3 - found.labels - stored  # the third class of each
+        tensors = {**raw_store.tensors(changed, "images", images), "targets": given}
+        save_file(tensors, changed / "artifacts" / "images" / f"{images}.safetensors")
+        theirs = read_outcomes(store, run).target  # those that somebody gave with the images come before drawn ones
+        assert theirs is not None
+        assert theirs.tolist() == given.tolist()
         ((before,),) = raw_store.query(changed, "select id from runs where scenario = 'before'")
         assert read_outcomes(store, before).target is None  # nothing of it is targeted
 
