@@ -72,6 +72,14 @@ def test_one_strong_attack_on_the_own_model_is_enough(make_outcomes: Make) -> No
     assert by_name(controls(run(make_outcomes, probability=probability)))["white box"].status == "passed"
 
 
+def test_attacks_without_gradients_are_no_white_box(make_outcomes: Make) -> None:
+    outcomes = run(make_outcomes)
+    assert outcomes.sets is not None
+    for backward, status in ((0, "not run"), (1, "passed"), (7, "passed")):
+        told = replace(outcomes, sets=outcomes.sets.assign(backward=backward))
+        assert by_name(controls(told))["white box"].status == status
+
+
 def test_the_white_box_is_judged_at_the_headline_eps_and_on_undefended_models(make_outcomes: Make) -> None:
     def probability(cell: dict[str, Any]) -> float:
         return 0.5 if cell["case"] == 0 and cell["eps"] == "8/255" else sound(cell)

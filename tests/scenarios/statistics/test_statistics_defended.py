@@ -21,7 +21,7 @@ from carom.scenarios.statistics import (
     white_box_accuracy,
 )
 from carom.scenarios.statistics.intervals import wilson
-from carom.scenarios.statistics.knowledge import threats
+from carom.scenarios.statistics.knowledge import asking, threats
 
 RATES = ["clean", "average", "best", "worst", "white_box", "white_box_worst"]
 
@@ -160,9 +160,18 @@ def test_attackers_apart_against_plain_loops() -> None:
 def test_who_has_the_victim_itself_has_more_than_data_like_its() -> None:
     outcomes = random_outcomes(0)
     alike = outcomes.cells.assign(pool="", source_s="ink", source_v="ink")
+    elsewhere = alike.assign(source_v="print")
+    assert {*threats(replace(outcomes, cells=elsewhere))} == {"public models", "my weights", ""}
     found = threats(replace(outcomes, cells=alike))
     assert {*found} == {"data like mine", "my weights", ""}
     assert set(found[(alike["reads"] == "victim").to_numpy()]) <= {"my weights", ""}
+
+
+def test_attacks_that_ask_are_those_whose_sets_tell_how_often() -> None:
+    sets = pd.DataFrame({"attack": ["mi", "square", "square"], "mean_queries": [np.nan, 40.0, 50.0]})
+    assert asking(sets) == {"square"}
+    assert asking(sets[["attack"]]) == set()
+    assert asking(None) == set()
 
 
 def test_each_white_box_attack() -> None:
@@ -210,6 +219,16 @@ def test_a_transfer_that_hurts_more_than_the_white_box_is_listed() -> None:
             row = listed[victim, eps]
             assert (row["transfer"], row["white_box"]) == (transfer / 30, white / 30)
             assert row["low"] <= row["difference"] < 0
+
+
+def test_a_pair_of_several_sets_counts_as_their_mean() -> None:
+    """Two draws of one pair turn 60 and 80 of 100 images, the attack on the victim itself 50."""
+    hits = {("s", i, "v", 7): first(turned) for i, turned in enumerate((60, 80, 50))}
+    rows = [{"surrogate": "s", "attack_seed": i, "reads": "victim" if i == 2 else "surrogate"} for i in range(3)]
+    (row,) = transfer_below_white_box(made(hits, rows=rows)).to_dict("records")
+    assert (row["transfer"], row["white_box"]) == (pytest.approx(0.3), pytest.approx(0.5))
+    assert row["difference"] == pytest.approx(-0.2)
+    assert row["judged"] == 1
 
 
 def equally_strong(seed: int, pairs: int, images: int = 300) -> Outcomes:

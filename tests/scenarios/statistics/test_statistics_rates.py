@@ -189,6 +189,28 @@ def test_relative_transfer_divides_by_the_white_box_of_the_same_sets(make_outcom
     assert group_table(make_outcomes(8, itself=False), ["attack"])["relative_transfer"].isna().all()
 
 
+def test_the_order_of_cells_changes_no_row(make_outcomes: Make) -> None:
+    """Controls before what they are the controls of, and all backwards."""
+    outcomes = make_outcomes(7, eps=("8/255",), surrogate_seeds=(0, 1))
+    table = case_table(outcomes, ()).set_index("case").sort_index()
+    for order in (
+        np.argsort(outcomes.cells["attack"] != "sign-noise 3/4", kind="stable"),
+        np.arange(len(outcomes.cells))[::-1],
+    ):
+        moved = replace(
+            outcomes, cells=outcomes.cells.iloc[order].reset_index(drop=True), adversarial=outcomes.adversarial[order]
+        )
+        pd.testing.assert_frame_equal(case_table(moved, ()).set_index("case").sort_index(), table)
+
+
+def test_a_row_says_what_it_would_say_alone(make_outcomes: Make) -> None:
+    outcomes = make_outcomes(7, eps=("8/255",), surrogate_seeds=(0, 1, 2))
+    table = group_table(outcomes, ["surrogate_config"]).set_index("surrogate_config")
+    for name, row in table.iterrows():
+        alone = group_table(outcomes.where((outcomes.cells["surrogate_config"] == name).to_numpy()), []).iloc[0]
+        assert [row["asr"], row["low"], row["high"]] == pytest.approx([alone["asr"], alone["low"], alone["high"]])
+
+
 def test_nothing_is_relative_to_a_white_box_that_fails(make_outcomes: Make) -> None:
     outcomes = make_outcomes(8, eps=("8/255",), probability=lambda cell: 0.0 if cell["case"] == 0 else 0.5)
     assert group_table(outcomes, ["surrogate"])["relative_transfer"].isna().all()

@@ -377,6 +377,16 @@ def test_lists_are_those_of_sql(store: Store) -> None:
     assert len(surrogates) == sum(role == "surrogate" for role, *_ in trained)
 
 
+def test_a_seed_that_nobody_said_is_no_seed(changed: Path) -> None:
+    with Store(changed) as store:
+        run = run_of(store)
+    tables = ("run_surrogates", "run_models")
+    execute(changed, *(f"update {table} set axes = '{{}}' where run = '{run}'" for table in tables))
+    with Store(changed) as store:
+        assert set(list_surrogates(store, run)["surrogate_seed"]) == {-1}
+        assert set(read_outcomes(store, run).cells["victim_seed"]) == {-1}
+
+
 def test_who_answered_a_set_its_own_model_last(store: Store) -> None:
     run = run_of(store)
     for made in list_sets(store, run).to_dict("records"):
