@@ -19,6 +19,7 @@ from carom.scenarios.statistics import mcnemar
 from carom.zoo.models.prepare import prepare
 from carom.zoo.models.references import load_reference, reference
 from carom.zoo.models.victims import Answers, ask, check_answer
+from carom.zoo.tasks.attacked import attacked_images
 from carom.zoo.tasks.images import ImageSet
 
 from .images import images_table, photographs
@@ -179,10 +180,9 @@ def _tried(looked: Looked, usual: Usual, side: int, some: ImageSet) -> Tried:
 
 
 def _some(table: Table, limit: int) -> ImageSet:
-    """Images that are tried: the first of a seeded choice."""
-    found = photographs(table).load("images", "test")
-    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))
-    return found.select(order[: min(MOST, limit)].sort().values)
+    """Images that are tried: those that are going to be attacked, or as many of them as are enough."""
+    found = photographs(table)
+    return attacked_images(found, "test", min(MOST, limit, len(found.photographs())), 0)[0]
 
 
 def _right(one: Tried) -> str:

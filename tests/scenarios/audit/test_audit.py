@@ -25,14 +25,16 @@ from tests.scenarios.conftest import Answer, Carom, one_line
 from carom.errors import InputError
 from carom.scenarios.audit import surrogates
 from carom.scenarios.audit.audit import Asked, audit
-from carom.scenarios.audit.fitting import fit
+from carom.scenarios.audit.fitting import _some, fit
 from carom.scenarios.audit.images import photographs
 from carom.scenarios.audit.model import look
 from carom.scenarios.audit.scenario import attack_names
 from carom.scenarios.gates.ask import ask_suite
 from carom.scenarios.gates.named import named_model
 from carom.scenarios.gates.suite import read_suite
+from carom.scenarios.plan.images import images_to_attack
 from carom.scenarios.run.progress import Silent
+from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.store.database import Store
 from carom.scenarios.store.outcomes import read_outcomes
 
@@ -237,6 +239,22 @@ def test_the_preprocessing_is_found(model: str, words: str) -> None:
     assert fitted.said.endswith("p < .001." if p < 0.0005 else f"p = {p:.3f}.".replace("0.", ".", 1))
     assert fitted.sure
     assert fitted.side == 8
+
+
+@pytest.mark.usefixtures("here")
+def test_of_many_images_it_is_tried_on_those_that_are_attacked() -> None:
+    table = {"name": "photographs", "root": "photos", "names": "imagenet"}
+    text = """
+task = {name = "photographs", root = "photos", names = "imagenet"}
+attacks = ["fgsm"]
+budgets = [{eps = "4/255"}]
+surrogates = [{model = "nets:two"}]
+victims = [{model = "nets:normalised"}]
+[images]
+per_source = 7
+"""
+    attacked = images_to_attack(parse_scenario(text, where="few.toml"), "test").images
+    assert _some(table, 7).ids.tolist() == attacked.ids.tolist()
 
 
 @pytest.mark.usefixtures("here")
