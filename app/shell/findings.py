@@ -30,8 +30,9 @@ def told(findings: Sequence[Finding], *, here: str) -> None:
                 link(finding.page)
 
 
-def link(page: str, **more: str) -> None:
-    """A link to another page, which keeps what is chosen."""
+def link(page: str, *, label: str | None = None, **more: str) -> None:
+    """A link to another page, which keeps what is chosen; it is called as the page is, or as `label` says."""
     address = {name: value for name in CARRIED if (value := st.query_params.get(name)) is not None}
     words = {"model": "My model"}.get(page, page.capitalize())
-    st.page_link(f"pages/{page}.py", label=words, icon=":material/arrow_forward:", query_params={**address, **more})
+    icon, address = ":material/arrow_forward:", {**address, **more}
+    st.page_link(f"pages/{page}.py", label=label or words, icon=icon, query_params=address)

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pandas as pd
 import pytest
@@ -113,6 +114,11 @@ def test_a_model_is_told_level_by_level(
     assert cell is not None
     fooled = int(cell["k"])
     assert len(at.get("image")) == 2 * min(6, fooled)
+    to_images = [parse_qs(link.proto.query_string) for link in at.get("page_link")]
+    addresses = [{name: values[0] for name, values in of.items()} for of in to_images if "image" in of]
+    assert len(addresses) == min(6, fooled)
+    there = explore(finished, "images", **addresses[0])
+    assert f"Image {addresses[0]['image']}" in read(there.subheader)
     (snippet,) = (c.value for c in at.code if "robustness(MODEL, suite='small.suite'" in c.value)
     kept = mine.loc[mine["case"] > 0, "robust_accuracy"].mean()
     found = re.search(r"floor=([\d.]+)", snippet)
