@@ -204,7 +204,7 @@ def images(opened: Opened, made: pd.DataFrame, victim: str) -> None:
                 st.image(picture.png(clean), width=120, output_format="PNG")
                 st.image(picture.png(adversarial), caption=plain(answer), width=120, output_format="PNG")
                 named = str(int(found.images["id"].iloc[place]))
-                findings.link("images", label="Under all attacks", **address, image=named)
+                findings.link("images", label="All attacks", **address, image=named)
     low, high = (float(cell[c]) for c in ("low", "high")) if "low" in cell else (float("nan"),) * 2
     interval = f" ({span(low, high)})" if not math.isnan(low) else ""
     st.caption(
