@@ -105,9 +105,9 @@ def matrix(
         measure: What the column "ASR" holds.
 
     Returns:
-        The columns `rows`, `columns`, n, k, cells, ASR, low, high (`over_images`; of a lift those
-        of the one cell, paired by image, else NaN) and one_case (the number of the case
-        that all cells of a field have, else -1); the first two are categories in the order of the plan.
+        The columns `rows`, `columns`, n, k, cells, ASR, low, high (`over_images`; of a lift those of the one cell,
+        paired by image, else NaN) and one_case (the number of the case that all cells of a field have, else -1); the
+        first two are categories in the order of the plan.
     """
     mask = counted(cells, (rows, columns), attack=attack, budget=budget, white_box=white_box)
     down, across = along(cells, rows), along(cells, columns)

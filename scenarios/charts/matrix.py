@@ -84,7 +84,7 @@ def heat_map(
         alt.Tooltip("n:Q", title=f"n, {of_n}", format=","),
         alt.Tooltip("cells:Q", format=","),
     ]
-    drawn = _fields(table, rows, columns)
+    drawn = _fields(table, rows, columns, measure)
     base = alt.Chart(drawn).encode(x=x, y=y, tooltip=told)
     scale = alt.Scale(scheme="viridis", domain=[0, 1], clamp=True)
     said = "format(100 * datum.value, '.0f')" if measure == "lift" else "format(datum.value, '.0%')"
@@ -100,8 +100,8 @@ def heat_map(
     if margins is not None:
         sums = pd.concat(
             [
-                _fields(margins[0].assign(**{columns: POOLED}), rows, columns),
-                _fields(margins[1].assign(**{rows: POOLED}), rows, columns),
+                _fields(margins[0].assign(**{columns: POOLED}), rows, columns, measure),
+                _fields(margins[1].assign(**{rows: POOLED}), rows, columns, measure),
             ],
             ignore_index=True,
         )
@@ -121,12 +121,13 @@ def heat_map(
     return theme.whole(*layers, height=max(130, field * (len(first) + len(more))) + int(names) + 110)
 
 
-def _fields(table: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
+def _fields(table: pd.DataFrame, rows: str, columns: str, measure: str) -> pd.DataFrame:
     kept = ["ASR", "k", "n", "cells", *(c for c in ("one_case",) if c in table)]
     drawn = table[[rows, columns, *kept]].astype({rows: str, columns: str}).assign(points=100 * table["ASR"])
     if "low" in table:
         limits = zip(table["low"], table["high"], strict=True)
-        drawn["interval"] = ["–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}%" for low, high in limits]
+        said = "{:.1f} to {:.1f} points" if measure == "lift" else "{:.1f}–{:.1f}%"
+        drawn["interval"] = ["–" if pd.isna(low) else said.format(100 * low, 100 * high) for low, high in limits]
     return drawn.rename(columns={rows: "row", columns: "column"})
 
 

@@ -81,8 +81,9 @@ def _per_class(outcomes: Outcomes) -> tuple[Ints, Ints]:
 
 
 def white_box_asr(outcomes: Outcomes) -> Floats:
-    """For each cell, the ASR of its adversarial set on the surrogate's own models, in the mean; NaN where that was not
-    measured on every one of them: one member of an ensemble does not stand for the others.
+    """For each cell, the mean ASR of its adversarial set on the surrogate's own models.
+
+    NaN where that was not measured on every one of them: a member of an ensemble does not stand for the others.
     """
     own = outcomes.cells["case"].to_numpy() == 0
     names = [*SET, *(["asked"] if "asked" in outcomes.cells else [])]  # one surrogate for each victim that was asked
