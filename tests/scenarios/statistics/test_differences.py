@@ -68,6 +68,19 @@ def test_what_was_made_from_a_victims_own_answers_is_not_compared() -> None:
     assert found.value == surrogate_difference(made(alone), "a", "b").value
 
 
+def test_a_difference_of_two_rates_lies_between_minus_one_and_one_and_n_is_the_firsts() -> None:
+    """The first is judged on a victim that gets 3 of 4 images right, the second on one that gets all."""
+    k = np.array([[1, 1, 1, 0], [0, 0, 0, 0]], dtype=bool)
+    right = np.array([[1, 1, 1, 0], [1, 1, 1, 1]], dtype=bool)
+    nobody = np.zeros(2, dtype=np.int64)
+    by = Trained(stratum=nobody, surrogate=nobody, surrogate_seed=nobody, victim=nobody, victim_seed=nobody)
+    counts = Counts(k=k, n=right, row=np.arange(2))
+    found = difference_of_rates(counts, by, np.arange(2), np.array([1.0, -1.0]), np.zeros(4, dtype=np.int64))
+    assert (found.value, found.n) == (1.0, 3)
+    assert found.high == 1
+    assert -1 <= found.low < 1
+
+
 def test_a_difference_of_differences_by_hand() -> None:
     """Four rates of 3/4, 1/4, 2/4 and 1/4: (3/4 - 1/4) - (2/4 - 1/4)."""
     k = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]], dtype=bool)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.scenarios.made_outcomes import DEFENSES, SOURCES, Hits, first, made, random_outcomes
 
+from carom.scenarios.cases import UNDECLARED
 from carom.scenarios.statistics import (
     NOT_RUN,
     Outcomes,
@@ -21,7 +22,7 @@ from carom.scenarios.statistics import (
     white_box_accuracy,
 )
 from carom.scenarios.statistics.intervals import wilson
-from carom.scenarios.statistics.knowledge import asking, threats
+from carom.scenarios.statistics.knowledge import KNOWN, asking, knowledge, threats
 
 RATES = ["clean", "average", "best", "worst", "white_box", "white_box_worst"]
 
@@ -165,6 +166,34 @@ def test_who_has_the_victim_itself_has_more_than_data_like_its() -> None:
     found = threats(replace(outcomes, cells=alike))
     assert {*found} == {"data like mine", "my weights", ""}
     assert set(found[(alike["reads"] == "victim").to_numpy()]) <= {"my weights", ""}
+
+
+def test_what_stands_behind_each_cell() -> None:
+    """By hand: attack, case, what was read, control, targeted -> what the attacker knows."""
+    table = {
+        ("mi", 3, "surrogate", False, False): "C3",
+        ("mi", 0, "surrogate", False, False): "weights",
+        ("mi", UNDECLARED, "surrogate", False, False): "C?",
+        ("pgd on victims", 0, "victim", False, False): "weights",
+        ("square on victims", 0, "victim", False, False): "answers",
+        ("square after mi", 5, "both", False, False): "answers",
+        ("square", 4, "surrogate", False, False): "C4",  # who asks his own model alone knows no answer of the victim's
+        ("sign-noise 1", -1, "surrogate", True, False): "nothing",
+        ("sign-noise 1/2", -1, "surrogate", True, False): None,
+        ("mi targeted", 3, "surrogate", False, True): None,
+    }
+    cells = pd.DataFrame([*table], columns=["attack", "case", "reads", "control", "targeted"])
+    found = knowledge(cells, {"square", "square on victims", "square after mi"})
+    assert [KNOWN[place] if place >= 0 else None for place in found] == [*table.values()]
+    blind = knowledge(cells.drop(columns="reads"), {"square"})  # nobody says what was read
+    assert [KNOWN[place] for place in blind[:2]] == ["C3", "weights"]
+    assert KNOWN[blind[6]] == "C4"
+
+
+def test_without_an_attack_on_the_victim_itself_nothing_is_compared() -> None:
+    assert transfer_below_white_box(made({("s", 0, "v", 7): first(60)})).empty
+    itself = made({("s", 0, "v", 7): first(60)}, rows=[{"reads": "victim"}])
+    assert transfer_below_white_box(itself).empty
 
 
 def test_attacks_that_ask_are_those_whose_sets_tell_how_often() -> None:
