@@ -301,7 +301,7 @@ def page(mutants: Sequence[Mutant], outcomes: Sequence[bool], seed: int) -> str:
             f"`python benchmarks/mutants.py --n {len(mutants)} --seed {seed}`: changes drawn at random, each",
             "against the tests of its folder that `make test` runs. Fewer killed than 85 % would say that those",
             "tests are too few. Tests were written for what survived of seeds 0 and 1, so another seed is the fairer",
-            "count. Before that seed 0 gave 149 of 204 (73 %), seed 1 163 of 204 (80 %), and then the first 92 of seed 2",
+            "count. Before that seed 0 gave 149 of 204 (73 %), seed 1 163 of 204 (80 %), then the first 92 of seed 2",
             "74 (80 %): of its first 17 that survived 9 change no result, such as the order in which groups are made.",
             "",
             "| changed | mutants | killed | 95 % interval |",
