@@ -39,7 +39,7 @@ def parse_eps(value: object, *, where: str = "eps") -> Fraction:
     except (ValueError, ZeroDivisionError):
         raise InputError(f'{where}: expected a number or a fraction such as "8/255", got {value!r}') from None
     if eps < 0:
-        raise InputError(f"{where}: eps must not be negative, got {value}; a radius is at least 0")
+        raise InputError(f"{where} must not be negative, got {value}; a radius is at least 0")
     grey = Fraction(round(eps * 255), 255)
     return grey if abs(eps - grey) <= grey * _FLOAT_PRECISION else eps
 
