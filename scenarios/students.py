@@ -28,6 +28,7 @@ from carom.scenarios.spec.read import parse_scenario
 from carom.scenarios.store.artifacts import read_artifact
 from carom.scenarios.store.database import Store, store_errors
 from carom.scenarios.store.runs import find_run
+from carom.scenarios.tables.students import FORMS
 from carom.scenarios.tables.table import Table
 from carom.surrogates.stack import unstacked
 from carom.zoo.architectures import table
@@ -63,13 +64,7 @@ class Students:
             name="students",
             title=f"{self.model}: {len(front)} of {len(self.candidates)} measured students",
             frame=pd.DataFrame([record(c) for c in front]),
-            forms={
-                "student": "text",
-                "accuracy": "percent",
-                "robust accuracy": "percent",
-                "MACs": "count",
-                "parameters": "count",
-            },
+            forms=FORMS,
             notes=(
                 "No other student is better in one of accuracy, robust accuracy and MACs and as good in the others.",
                 f"Means over classes on {images} validation images; robust: right under PGD of {self.measure.steps} "

@@ -22,6 +22,7 @@ from carom.scenarios.findings import defences as defence_findings
 from carom.scenarios.findings.words import Finding
 from carom.scenarios.statistics import THREATS
 from carom.scenarios.tables.counted import LARGE
+from carom.scenarios.tables.students import FORMS
 from carom.scenarios.tables.table import Table
 
 TABLES = (
@@ -150,13 +151,7 @@ def measured(found: Mapping[str, pd.DataFrame], command: str) -> None:
             name="students",
             title="Students on the front",
             frame=front.reset_index(drop=True),
-            forms={
-                "student": "text",
-                "accuracy": "percent",
-                "robust accuracy": "percent",
-                "MACs": "count",
-                "parameters": "count",
-            },
+            forms=FORMS,
         )
     )
     names = list(front["student"])
